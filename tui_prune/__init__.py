@@ -1,0 +1,59 @@
+"""Structured channel pruning of PyTorch models: see before you cut, and never save a wrong checkpoint.
+
+    result = tui_prune.prune(model, example_inputs, ratio=0.5, align=8)
+    tui_prune.save("pruned.pt", result)
+    model = tui_prune.load("pruned.pt")
+
+Importing the package is cheap: torch is imported when one of its names is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tui_prune.api import plan, prune, trace
+    from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+    from tui_prune.planning.recipe import Recipe
+    from tui_prune.result import Result
+    from tui_prune.saving.checkpoint import load, save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "Recipe",
+    "Result",
+    "TuiPruneError",
+    "UsageError",
+    "__version__",
+    "load",
+    "plan",
+    "prune",
+    "save",
+    "trace",
+]
+
+_HOMES = {
+    "Cancelled": "tui_prune.errors",
+    "Recipe": "tui_prune.planning.recipe",
+    "Result": "tui_prune.result",
+    "TuiPruneError": "tui_prune.errors",
+    "UsageError": "tui_prune.errors",
+    "load": "tui_prune.saving.checkpoint",
+    "plan": "tui_prune.api",
+    "prune": "tui_prune.api",
+    "save": "tui_prune.saving.checkpoint",
+    "trace": "tui_prune.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

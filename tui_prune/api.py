@@ -1,0 +1,99 @@
+"""The Python functions: the same session as the app's and the command line's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from tui_prune.channels.graph import Graph
+from tui_prune.channels.grouping import build_graph
+from tui_prune.channels.trace import as_arguments, record_trace
+from tui_prune.cutting.fit import probe
+from tui_prune.errors import UsageError
+from tui_prune.opening.open_model import open_model
+from tui_prune.opening.opened import OpenedModel
+from tui_prune.planning.criteria import score_groups
+from tui_prune.planning.plan import Plan
+from tui_prune.planning.planner import Planner
+from tui_prune.planning.recipe import Recipe
+from tui_prune.progress import Progress, silent
+from tui_prune.result import Result
+from tui_prune.session import Session, take_over
+
+
+def prune(
+    model: nn.Module,
+    example_inputs: Any,
+    recipe: Recipe | None = None,
+    *,
+    example_kwargs: Mapping[str, Any] | None = None,
+    inplace: bool = False,
+    progress: Progress = silent,
+    **fields: Any,
+) -> Result:
+    """Cut a network and prove the cut one equal to the masked original.
+
+    `example_inputs` is what `forward` takes: a tensor, or a tuple of positional arguments. The choices are a `recipe`,
+    or its fields as keywords (`ratio=0.5, align=8`), or both: keywords win.
+
+    The model stays as it is, unless `inplace`: then it becomes the cut network, once that is proved.
+
+    Raises `UsageError` for a wrong choice, `TuiPruneError` when the forward pass fails or the cut can't be proved.
+    """
+    chosen = _recipe(recipe, fields)
+    inputs = as_arguments(example_inputs)
+    session = Session(
+        _opened(model, inputs),
+        example_kwargs=example_kwargs,
+        recipe=chosen,
+        probing=False,
+        progress=progress,
+    )
+    result = session.cut(progress)
+    if inplace:
+        take_over(model, result)
+        return replace(result, model=model)
+    return result
+
+
+def trace(
+    model: nn.Module,
+    example_inputs: Any,
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    grouped: str = "auto",
+    probing: bool = True,
+) -> Graph:
+    """The channel graph of a model: groups, blocks and locks. The model isn't changed.
+
+    `example_inputs` is what `forward` takes: a tensor, or a tuple of positional arguments. With `probing`, a cut is
+    tried as well, so that sizes which the model's own code fixes are among the locks.
+
+    Raises `TuiPruneError` when the forward pass fails.
+    """
+    inputs, kwargs = as_arguments(example_inputs), dict(example_kwargs or {})
+    graph = build_graph(record_trace(model, inputs, kwargs), grouped)
+    return probe(model, inputs, kwargs, graph) if probing else graph
+
+
+def plan(graph: Graph, recipe: Recipe | None = None, **fields: Any) -> Plan:
+    """The plan of a recipe for a traced model. Nothing is cut; takes milliseconds.
+
+    Raises `UsageError` for a wrong choice, `TuiPruneError` when weights aren't finite.
+    """
+    chosen = _recipe(recipe, fields)
+    if chosen.grouped != graph.grouped:
+        graph = build_graph(graph.record, chosen.grouped, graph.found_locks)
+    return Planner(graph).plan(chosen, score_groups(graph, chosen.criterion, chosen.seed))
+
+
+def _recipe(recipe: Recipe | None, fields: Mapping[str, Any]) -> Recipe:
+    try:
+        return Recipe(**fields) if recipe is None else recipe.changed(**fields)
+    except TypeError as error:
+        raise UsageError(f"Not a choice of a recipe: {error}.") from error
+
+
+def _opened(model: nn.Module, inputs: tuple[Any, ...]) -> OpenedModel:
+    return replace(open_model(model=model), example_inputs=inputs, input_spec="")

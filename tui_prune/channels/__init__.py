@@ -1,0 +1,1 @@
+"""Which channels stand and fall together: labels, tracer, rules and graph."""

@@ -1,0 +1,118 @@
+"""From ties to channels: connected components, and how each grouped convolution is taken."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from tui_prune.channels.record import GroupedConvolution, TraceRecord, slot_numbers
+
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """`atom[slot]`: slots that are the same position of the data. `channel[slot]`: slots that are cut together.
+
+    `whole` names the grouped convolutions (by number) of which only whole groups go.
+    """
+
+    atom: np.ndarray
+    channel: np.ndarray
+    channels: int
+    whole: frozenset[int]
+
+
+def components(size: int, pairs: Pairs) -> tuple[int, np.ndarray]:
+    """The number of classes and the class of each of `size` things, given arrays of pairs that belong together."""
+    if not pairs:
+        return size, np.arange(size)
+    left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    graph = coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(size, size))
+    return connected_components(graph, directed=False)
+
+
+def atoms(record: TraceRecord) -> np.ndarray:
+    """The class of each slot by ties alone; a convolution with one channel in and out per group ties the two."""
+    pairs: Pairs = [(tie.left.numpy(), tie.right.numpy()) for tie in record.ties]
+    for grouped in record.grouped:
+        if grouped.inputs.shape[1] == grouped.outputs.shape[1] == 1:
+            pairs.append((grouped.inputs.flatten().numpy(), grouped.outputs.flatten().numpy()))
+    return components(record.size, pairs)[1]
+
+
+def classes(record: TraceRecord, whole: frozenset[int]) -> Classes:
+    """The channels of a trace when only whole groups go of these grouped convolutions (by number)."""
+    atom = atoms(record)
+    count, channel = _channels(record, atom, whole)
+    return Classes(atom, channel, count, whole)
+
+
+def taken_whole(record: TraceRecord, mode: str) -> frozenset[int]:
+    """The grouped convolutions of which only whole groups go; `mode` is "auto", "even" or "whole".
+
+    A convolution with one channel in and out per group has no other way. "auto" takes whole groups where they are the
+    finer step: where a group has one channel on a side, or no more channels than there are groups, unless what is
+    tied to them makes the groups fall together.
+    """
+    whole = frozenset(i for i, grouped in enumerate(record.grouped) if _whole_at_first(grouped, mode))
+    if mode != "auto":
+        return whole
+    atom = atoms(record)
+    while True:
+        _, channel = _channels(record, atom, whole)
+        fallen = {i for i in whole if _has_fallen_together(record.grouped[i], channel)}
+        if not fallen:
+            return whole
+        whole -= fallen
+
+
+def has_choice(grouped: GroupedConvolution) -> bool:
+    """Whether a grouped convolution can be cut in either way."""
+    return max(grouped.inputs.shape[1], grouped.outputs.shape[1]) > 1
+
+
+def _whole_at_first(grouped: GroupedConvolution, mode: str) -> bool:
+    if not has_choice(grouped):
+        return True
+    groups = grouped.inputs.shape[0]
+    sides = grouped.inputs.shape[1], grouped.outputs.shape[1]
+    if mode == "auto":
+        return min(sides) == 1 or max(sides) <= groups
+    return mode == "whole"
+
+
+def _has_fallen_together(grouped: GroupedConvolution, channel: np.ndarray) -> bool:
+    """Whether taking whole groups is coarser than taking evenly many from each."""
+    groups, size = grouped.inputs.shape
+    if min(size, grouped.outputs.shape[1]) == 1:
+        return False
+    steps = len(np.unique(channel[grouped.inputs.flatten().numpy()]))
+    return groups * size > steps * groups
+
+
+def _channels(record: TraceRecord, atom: np.ndarray, whole: Iterable[int]) -> tuple[int, np.ndarray]:
+    pairs: Pairs = []
+    for i in whole:
+        grouped = record.grouped[i]
+        first = atom[grouped.inputs[:, 0].numpy()]
+        for side in (grouped.inputs, grouped.outputs):
+            slots = atom[side.numpy()]
+            pairs.append((np.repeat(first, slots.shape[1]), slots.reshape(-1)))
+    count, of_atom = components(int(atom.max()) + 1 if len(atom) else 0, pairs)
+    return count, of_atom[atom]
+
+
+def channel_rows(rows: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """Block rows of slots as rows of channels; fixed positions stay negative."""
+    return np.where(rows >= 0, channel[np.maximum(rows, 0)], -1)
+
+
+def locked_channels(record: TraceRecord, channel: np.ndarray, count: int) -> dict[int, np.ndarray]:
+    """For each lock that has slots, by number, the channels that it holds."""
+    found: dict[int, list[np.ndarray]] = {}
+    for slots, lock in record.locked:
+        found.setdefault(lock, []).append(np.unique(channel[slot_numbers([slots])]))
+    return {lock: np.concatenate(parts) for lock, parts in found.items()}

@@ -1,0 +1,172 @@
+"""The channel graph: groups, blocks and locks of a traced model. It holds no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from tui_prune.channels.classes import Classes
+from tui_prune.channels.record import Lock, TraceRecord
+
+Role = Literal["producer", "follower", "consumer"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A layer that stands and falls with a group's channels, and why."""
+
+    layer: str
+    kind: str
+    role: Role
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The channels that one producer, or several tied ones, put out: what a user gives a ratio to."""
+
+    index: int
+    name: str
+    """The layer that puts these channels out first."""
+    layers: tuple[str, ...]
+    """All layers that put them out, in the order of execution."""
+    width: int
+    """Output channels of the first layer, uncut."""
+    channels: np.ndarray
+    """Numbers of the group's channels in the graph."""
+    families: tuple[tuple[np.ndarray, ...], ...]
+    """Positions in `channels`: the cells of one family must keep equally many channels each."""
+    locked: np.ndarray
+    """For each channel, whether a lock holds it."""
+    locked_inside: np.ndarray
+    """For each channel, whether a lock other than "model output" holds it."""
+    locks: tuple[Lock, ...]
+    blocks: tuple[str, ...]
+    """Why its channels fall into cells: "grouped convolution", "is split into equal parts" ..."""
+    residual: bool
+    """Whether its channels are the sum of several layers' outputs."""
+    members: tuple[Member, ...]
+    slots_per_channel: tuple[tuple[int, int], ...]
+    """For each producer: (outputs that one channel stands for, cells of a family that the producer's outputs fill)."""
+
+    @property
+    def fully_locked(self) -> bool:
+        return bool(self.locked.all())
+
+    @property
+    def liftable(self) -> bool:
+        """Whether the user may lift its locks: all say "model output"."""
+        return bool(self.locked.any()) and not self.locked_inside.any()
+
+    @property
+    def cells(self) -> tuple[np.ndarray, ...]:
+        """The cells of all families; a single one where there are no blocks."""
+        return tuple(cell for cells in self.families for cell in cells)
+
+    @property
+    def blocked(self) -> bool:
+        return any(len(cells) > 1 for cells in self.families)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "layers": list(self.layers),
+            "width": self.width,
+            "channels": len(self.channels),
+            "blocks": [{"why": list(self.blocks), "cells": [len(cells) for cells in self.families]}]
+            if self.blocked
+            else [],
+            "locked_channels": int(self.locked.sum()),
+            "locks": [{"reason": lock.reason, "where": lock.where} for lock in self.locks],
+            "residual": self.residual,
+            "members": [{"layer": m.layer, "kind": m.kind, "role": m.role, "why": m.why} for m in self.members],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A module with weights that the forward pass used, in order of execution."""
+
+    name: str
+    kind: str
+    group: int | None
+    width: int
+    in_width: int
+    producer: bool
+    """Whether it puts out channels of its own (a convolution, a linear layer), unlike a norm."""
+    outputs: np.ndarray = field(repr=False)
+    """The channel of each output; empty if its outputs carry none."""
+    inputs: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """All that a plan needs to know of a model. Made by `trace`; runs nothing."""
+
+    record: TraceRecord
+    classes: Classes
+    groups: tuple[Group, ...]
+    layers: tuple[Layer, ...]
+    grouped: str
+    found_locks: tuple[tuple[np.ndarray, Lock], ...] = ()
+    """Locks found by trying a cut: slots, and the reason."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The traced module itself."""
+        return self.record.model
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Modules with parameters that no traced forward pass used; they stay as they are."""
+        return self.record.unreached
+
+    @cached_property
+    def _layers_by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    def layer(self, name: str) -> Layer | None:
+        return self._layers_by_name.get(name)
+
+    def group_of(self, layer: str) -> Group | None:
+        """The group of a layer's outputs."""
+        found = self.layer(layer)
+        return None if found is None or found.group is None else self.groups[found.group]
+
+    @cached_property
+    def cuttable_share(self) -> float:
+        """The share of the parameters that lie on at least one channel that may be cut."""
+        free = np.zeros(self.classes.channels, bool)
+        for group in self.groups:
+            if len(group.channels) > 1:
+                free[group.channels[~group.locked]] = True
+        total = cuttable = 0
+        for name in self.record.parameters & self.record.shapes.keys():
+            shape = self.record.shapes[name]
+            fixed = size = int(np.prod(shape)) if shape else 1
+            for axis in self.record.axes_of(name):
+                fixed *= 1 - free[self.classes.channel[axis.slots]].mean()
+            total += size
+            cuttable += size - fixed
+        return cuttable / total if total else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `inspect --json`."""
+        return {
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "width": layer.width,
+                    "group": None if layer.group is None else self.groups[layer.group].name,
+                }
+                for layer in self.layers
+            ],
+            "groups": [group.to_dict() for group in self.groups],
+            "unreached": list(self.unreached),
+            "cuttable_share": round(float(self.cuttable_share), 4),
+        }

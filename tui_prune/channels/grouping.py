@@ -1,0 +1,282 @@
+"""Builds the channel graph from a trace's record."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from tui_prune.channels.classes import (
+    Classes,
+    channel_rows,
+    classes,
+    components,
+    has_choice,
+    locked_channels,
+    taken_whole,
+)
+from tui_prune.channels.graph import Graph, Group, Layer, Member
+from tui_prune.channels.record import MODEL_OUTPUT, Axis, GroupedConvolution, LayerUse, Lock, TraceRecord, slot_numbers
+
+UNEVEN = "its blocks are of unequal size"
+SINGLE = "has a single channel"
+ALONE = "each of its blocks has a single channel, which must stay"
+
+FoundLocks = tuple[tuple[np.ndarray, Lock], ...]
+Rows = tuple[np.ndarray, str]
+
+
+def build_graph(record: TraceRecord, grouped: str = "auto", found_locks: FoundLocks = ()) -> Graph:
+    """The graph of a record; `found_locks` are the slots that a trial cut has shown can't be cut.
+
+    `grouped` says how grouped convolutions are taken. With "auto", one whose channels can't be cut in one way is taken
+    in the other where that frees channels.
+    """
+    graph = _build(record, grouped, taken_whole(record, grouped), found_locks)
+    if grouped != "auto":
+        return graph
+    stuck = frozenset(i for i, one in enumerate(record.grouped) if has_choice(one) and _is_stuck(graph, one))
+    for turned in (stuck & graph.classes.whole, stuck - graph.classes.whole):
+        if turned:
+            other = _build(record, grouped, graph.classes.whole ^ turned, found_locks)
+            if _free_slots(other) > _free_slots(graph):
+                graph = other
+    return graph
+
+
+def _is_stuck(graph: Graph, grouped: GroupedConvolution) -> bool:
+    """Whether nothing on either side of a grouped convolution can be cut."""
+    channels = np.unique(graph.classes.channel[slot_numbers([grouped.inputs, grouped.outputs])])
+    groups = [group for group in graph.groups if np.isin(group.channels, channels).any()]
+    return any(_cuttable(group) == 0 for group in groups)
+
+
+def _cuttable(group: Group) -> int:
+    """How many of a group's channels are free and not the only one of their cell."""
+    return sum(int((~group.locked[cell]).sum()) for cell in group.cells if len(cell) > 1)
+
+
+def _free_slots(graph: Graph) -> int:
+    """How many outputs of all layers could be cut."""
+    return sum(group.width * _cuttable(group) // len(group.channels) for group in graph.groups)
+
+
+def _build(record: TraceRecord, grouped: str, whole: frozenset[int], found_locks: FoundLocks) -> Graph:
+    sorted_classes = classes(record, whole)
+    blocks = _blocks(record, sorted_classes)
+    group_of_channel, members = _form_groups(record, sorted_classes, blocks)
+    locks = _Locks(record, sorted_classes, found_locks)
+    uses = {name: _channels_of(use, sorted_classes) for name, use in record.layers.items()}
+    tied_layers = _members(record, uses, group_of_channel)
+    producers = _producers(record, sorted_classes, group_of_channel)
+    sums = {
+        int(group)
+        for ids, _ in record.sums
+        for group in np.unique(group_of_channel[sorted_classes.channel[slot_numbers([ids])]])
+    }
+    block_rows: dict[int, list[Rows]] = defaultdict(list)
+    for rows, why in blocks:
+        for group in np.unique(group_of_channel[rows[rows >= 0]]):
+            block_rows[int(group)].append((rows, why))
+
+    groups: list[Group] = []
+    numbers: dict[int, int] = {}
+    for group in sorted(producers, key=lambda g: producers[g][0][0]):
+        axes = [axis for _, axis in producers[group]]
+        numbers[group] = len(groups)
+        groups.append(
+            _make_group(
+                len(groups), members[group], axes, sorted_classes, block_rows[group], locks, group in sums,
+                tied_layers.get(group, ()), record,
+            )
+        )  # fmt: skip
+    layers = tuple(_make_layer(use, uses[name], group_of_channel, numbers) for name, use in record.layers.items())
+    return Graph(record, sorted_classes, tuple(groups), layers, grouped, found_locks)
+
+
+def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
+    """All blocks as rows of channels, those of grouped convolutions that are cut evenly included."""
+    found = [(channel_rows(block.rows.numpy(), sorted_classes.channel), block.why) for block in record.blocks]
+    for i, grouped in enumerate(record.grouped):
+        if i not in sorted_classes.whole:
+            for side in (grouped.inputs, grouped.outputs):
+                found.append((channel_rows(side.numpy(), sorted_classes.channel), "grouped convolution"))
+    return found
+
+
+def _form_groups(
+    record: TraceRecord, sorted_classes: Classes, blocks: list[Rows]
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The group of each channel (-1: none): channels that a producer or a block holds together."""
+    count = sorted_classes.channels
+    produced = np.zeros(count, bool)
+    pairs = []
+    for n, axis in enumerate(record.producers):
+        own = sorted_classes.channel[axis.slots]
+        produced[own] = True
+        pairs.append((own, np.full(len(own), count + n)))
+    for n, (rows, _) in enumerate(blocks):
+        own = np.unique(rows[rows >= 0])
+        pairs.append((own, np.full(len(own), count + len(record.producers) + n)))
+    _, component = components(count + len(record.producers) + len(blocks), pairs)
+    group_of_channel = np.where(produced, component[:count], -1)
+    members: dict[int, np.ndarray] = {}
+    channels = np.flatnonzero(produced)
+    order = channels[np.argsort(group_of_channel[channels], kind="stable")]
+    numbers, starts = np.unique(group_of_channel[order], return_index=True)
+    for number, part in zip(numbers, np.split(order, starts[1:]), strict=True):
+        members[int(number)] = part
+    return group_of_channel, members
+
+
+def _producers(
+    record: TraceRecord, sorted_classes: Classes, group_of_channel: np.ndarray
+) -> dict[int, list[tuple[int, Axis]]]:
+    found: dict[int, list[tuple[int, Axis]]] = defaultdict(list)
+    for n, axis in enumerate(record.producers):
+        found[int(group_of_channel[sorted_classes.channel[axis.first]])].append((n, axis))
+    return found
+
+
+class _Locks:
+    """The locks by channel."""
+
+    def __init__(self, record: TraceRecord, sorted_classes: Classes, found_locks: FoundLocks) -> None:
+        count = sorted_classes.channels
+        self.any = np.zeros(count, bool)
+        self.inside = np.zeros(count, bool)
+        self.by_channel: dict[int, list[Lock]] = defaultdict(list)
+        held = [
+            (record.locks[lock], channels)
+            for lock, channels in locked_channels(record, sorted_classes.channel, count).items()
+        ]
+        held += [(lock, np.unique(sorted_classes.channel[slots])) for slots, lock in found_locks]
+        for lock, channels in held:
+            self.any[channels] = True
+            if lock.reason != MODEL_OUTPUT:
+                self.inside[channels] = True
+        self.held = held
+
+    def of(self, channels: np.ndarray) -> tuple[Lock, ...]:
+        mine = np.zeros(len(self.any), bool)
+        mine[channels] = True
+        return tuple(dict.fromkeys(lock for lock, held in self.held if mine[held].any()))
+
+
+def _make_group(
+    index: int,
+    channels: np.ndarray,
+    axes: list[Axis],
+    sorted_classes: Classes,
+    blocks: list[Rows],
+    locks: _Locks,
+    summed: bool,
+    members: Sequence[Member],
+    record: TraceRecord,
+) -> Group:
+    families = _families(channels, blocks)
+    locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
+    reasons = list(locks.of(channels)) if locked.any() else []
+    for cells in families:
+        if len({len(cell) for cell in cells}) > 1:
+            for cell in cells:
+                locked[cell] = inside[cell] = True
+            reasons.append(Lock(f"{UNEVEN} ({', '.join(sorted({why for _, why in blocks}))})"))
+    if len(channels) > 1 and not locked.all() and all(len(cell) == 1 for cells in families for cell in cells):
+        locked[:] = inside[:] = True
+        reasons.append(Lock(f"{ALONE} ({', '.join(sorted({why for _, why in blocks}))})"))
+    if len(channels) == 1:
+        locked[:] = inside[:] = True
+        reasons.append(Lock(SINGLE if axes[0].size == 1 else "its channels can only go all together"))
+    layers = tuple(dict.fromkeys(_layer_name(axis) for axis in axes))
+    proper = [name for name in layers if "depthwise" not in record.layers[name].kind] if layers else []
+    return Group(
+        index=index,
+        name=layers[0],
+        layers=layers,
+        width=axes[0].size,
+        channels=channels,
+        families=families,
+        locked=locked,
+        locked_inside=inside,
+        locks=tuple(dict.fromkeys(reasons)),
+        blocks=tuple(sorted({why for _, why in blocks})),
+        residual=summed and len(proper) > 1,
+        members=tuple(members),
+        slots_per_channel=tuple(_slots_per_channel(axis, channels, families, sorted_classes) for axis in axes),
+    )
+
+
+def _layer_name(axis: Axis) -> str:
+    return axis.tensor.rpartition(".")[0].partition(".parametrizations.")[0]
+
+
+def _slots_per_channel(
+    axis: Axis, channels: np.ndarray, families: tuple[tuple[np.ndarray, ...], ...], sorted_classes: Classes
+) -> tuple[int, int]:
+    own, counts = np.unique(sorted_classes.channel[axis.slots], return_counts=True)
+    unit = int(np.gcd.reduce(counts))
+    filled = [sum(bool(np.isin(channels[cell], own).all()) for cell in cells) for cells in families]
+    return unit, int(np.gcd.reduce(filled)) or 1
+
+
+def _families(channels: np.ndarray, blocks: list[Rows]) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Cells are the channels that lie in the same rows of all blocks; families are the cells that blocks connect."""
+    if not blocks:
+        return ((np.arange(len(channels)),),)
+    position = {int(channel): i for i, channel in enumerate(channels)}
+    keys: list[list[tuple[int, int]]] = [[] for _ in channels]
+    for b, (rows, _) in enumerate(blocks):
+        seen: set[tuple[int, int]] = set()
+        for r, row in enumerate(rows):
+            for channel in row.tolist():
+                i = position.get(channel)
+                if i is not None and (i, r) not in seen:
+                    seen.add((i, r))
+                    keys[i].append((b, r))
+    cells: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        cells[tuple(key)].append(i)
+    by_block: dict[int, list[int]] = defaultdict(list)
+    for n, key in enumerate(cells):
+        for b, _ in key:
+            by_block[b].append(n)
+    pairs = [(np.array(ns[:-1]), np.array(ns[1:])) for ns in by_block.values() if len(ns) > 1]
+    _, family = components(len(cells), pairs)
+    families: dict[int, list[np.ndarray]] = defaultdict(list)
+    for number, positions in zip(family, cells.values(), strict=True):
+        families[int(number)].append(np.array(positions))
+    return tuple(tuple(cells) for cells in families.values())
+
+
+def _channels_of(use: LayerUse, sorted_classes: Classes) -> tuple[np.ndarray, np.ndarray]:
+    nothing = np.zeros(0, np.int64)
+    outputs = nothing if use.outputs is None else sorted_classes.channel[use.outputs.flatten().numpy()]
+    inputs = nothing if use.inputs is None else sorted_classes.channel[use.inputs.flatten().numpy()]
+    return outputs, inputs
+
+
+def _members(
+    record: TraceRecord, uses: dict[str, tuple[np.ndarray, np.ndarray]], group_of_channel: np.ndarray
+) -> dict[int, list[Member]]:
+    found: dict[int, list[Member]] = defaultdict(list)
+    for name, (outputs, inputs) in uses.items():
+        use = record.layers[name]
+        for group in np.unique(group_of_channel[outputs]):
+            if use.producer:
+                why = "keeps its input's channels" if "depthwise" in use.kind else "puts them out"
+                found[int(group)].append(Member(name, use.kind, "producer", why))
+            else:
+                found[int(group)].append(Member(name, use.kind, "follower", f"{use.kind} over them"))
+        if use.producer and "depthwise" not in use.kind:
+            for group in np.unique(group_of_channel[inputs]):
+                found[int(group)].append(Member(name, use.kind, "consumer", "reads them"))
+    return found
+
+
+def _make_layer(
+    use: LayerUse, channels: tuple[np.ndarray, np.ndarray], group_of_channel: np.ndarray, numbers: dict[int, int]
+) -> Layer:
+    outputs, inputs = channels
+    own = {int(group) for group in np.unique(group_of_channel[outputs])} - {-1} if len(outputs) else set()
+    group = numbers.get(own.pop()) if len(own) == 1 else None
+    return Layer(use.name, use.kind, group, use.width, use.in_width, use.producer, outputs, inputs)

@@ -1,0 +1,61 @@
+"""Which line of the model's code, and which module, is running now."""
+
+import linecache
+import sys
+from types import CodeType, FrameType, TracebackType
+
+import torch
+from torch import nn
+
+_OWN = __file__.rpartition("channels")[0]
+_TORCH = torch.__file__.rpartition("__init__")[0]
+_IS_LIBRARY: dict[CodeType, bool] = {}
+
+
+def _is_library(frame: FrameType) -> bool:
+    """Whether a frame is torch's or ours, and so not the model's own code."""
+    code = frame.f_code
+    known = _IS_LIBRARY.get(code)
+    if known is None:
+        name = code.co_filename
+        known = name.startswith((_TORCH, "<")) or (name.startswith(_OWN) and "/models/" not in name)
+        _IS_LIBRARY[code] = known
+    return known
+
+
+def running_line() -> str | None:
+    """The line of model code that is running: "net.py:41: x = x.view(-1, 512)"; None outside a model's code."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_library(frame):
+        frame = frame.f_back
+    return None if frame is None else describe(frame.f_code.co_filename, frame.f_lineno)
+
+
+def failing_line(error: BaseException) -> str | None:
+    """The innermost line of model code in an exception's traceback."""
+    found = None
+    step: TracebackType | None = error.__traceback__
+    while step is not None:
+        if not _is_library(step.tb_frame):
+            found = (step.tb_frame.f_code.co_filename, step.tb_lineno)
+        step = step.tb_next
+    return None if found is None else describe(*found)
+
+
+def failing_modules(error: BaseException) -> list[nn.Module]:
+    """The modules whose code an exception passed through, innermost first."""
+    found: list[nn.Module] = []
+    step: TracebackType | None = error.__traceback__
+    while step is not None:
+        owner = step.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and all(owner is not module for module in found):
+            found.insert(0, owner)
+        step = step.tb_next
+    return found
+
+
+def describe(filename: str, line: int) -> str:
+    """A line of code in words: its file's name, its number, its text."""
+    text = linecache.getline(filename, line).strip()
+    place = f"{filename.rpartition('/')[2]}:{line}"
+    return f"{place}: {text}" if text else place

@@ -1,0 +1,153 @@
+"""What a trace has written down: axes and their slots, ties, locks, blocks, and the operators that cost something."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+MODEL_OUTPUT = "model output"
+MODEL_INPUT = "model input"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of one parameter or buffer. Its slots are `first` to `first + size - 1`.
+
+    `groups` > 1: the slots of a grouped convolution's weight along the dimension that holds only one group's share
+    (`size` counts all groups): row g of the (groups, size / groups) slots belongs to group g.
+    """
+
+    tensor: str
+    dim: int
+    first: int
+    size: int
+    groups: int = 1
+
+    @property
+    def slots(self) -> np.ndarray:
+        return np.arange(self.first, self.first + self.size)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Why channels can't be cut, in words, and the line of model code that says so, where there is one."""
+
+    reason: str
+    where: str | None = None
+
+
+class Tie(NamedTuple):
+    """Slots that stand and fall together, pair by pair; `why` names the operator or the kind of use."""
+
+    left: Tensor
+    right: Tensor
+    why: str
+
+
+class Block(NamedTuple):
+    """Rows of slots of which equally many must stay in each."""
+
+    rows: Tensor
+    why: str
+
+
+@dataclass(frozen=True)
+class GroupedConvolution:
+    """Block g of the inputs feeds block g of the outputs; both are (groups, channels of one group) slots."""
+
+    layer: str
+    inputs: Tensor
+    outputs: Tensor
+
+
+class Extent(NamedTuple):
+    """One dimension of a tensor: its size, and the slots of its positions, shape (size, any), or None if fixed.
+
+    `per_group`: the slots are (groups, size) of a grouped convolution, and the size is what one group keeps.
+    """
+
+    size: int
+    slots: Tensor | None
+    per_group: bool = False
+
+
+@dataclass(frozen=True)
+class CostedCall:
+    """A call whose multiply-accumulates count: the operator, its arguments with tensors as extents, and the layer."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: tuple[Extent, ...]
+    layer: str | None
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A tensor that an operator put out: its extents, bytes per element, and the layer that made it."""
+
+    extents: tuple[Extent, ...]
+    itemsize: int
+    layer: str | None
+
+
+@dataclass(frozen=True)
+class LayerUse:
+    """A module with weights that ran: its name, what it is, and the slots of its outputs and inputs."""
+
+    name: str
+    kind: str
+    outputs: Tensor | None
+    inputs: Tensor | None
+    width: int
+    in_width: int
+    producer: bool
+
+
+@dataclass
+class TraceRecord:
+    """Everything that the graph is made from. Filled by one `Tracer`, read by all others."""
+
+    model: nn.Module
+    """The traced module itself, not a copy: criteria read its weights."""
+    axes: list[Axis] = field(default_factory=list)
+    size: int = 0
+    ties: list[Tie] = field(default_factory=list)
+    locks: list[Lock] = field(default_factory=list)
+    locked: list[tuple[Tensor, int]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    grouped: list[GroupedConvolution] = field(default_factory=list)
+    producers: list[Axis] = field(default_factory=list)
+    sums: list[tuple[Tensor, str | None]] = field(default_factory=list)
+    sites: dict[str, list[Tensor]] = field(default_factory=dict)
+    statistics: dict[str, list[Tensor]] = field(default_factory=dict)
+    costs: list[CostedCall] = field(default_factory=list)
+    activations: list[Activation] = field(default_factory=list)
+    layers: dict[str, LayerUse] = field(default_factory=dict)
+    unreached: tuple[str, ...] = ()
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    itemsizes: dict[str, int] = field(default_factory=dict)
+    parameters: frozenset[str] = frozenset()
+    shared: dict[str, str] = field(default_factory=dict)
+    """Other names of a parameter or buffer that has several, by the name that the axes use."""
+    _by_tensor: dict[str, list[Axis]] = field(default_factory=dict, repr=False)
+    _counted: int = 0
+
+    def axes_of(self, tensor: str) -> list[Axis]:
+        """The axes of one parameter or buffer; a grouped weight's per-group axis comes after the plain one."""
+        if self._counted != len(self.axes):
+            self._by_tensor.clear()
+            for axis in self.axes:
+                self._by_tensor.setdefault(axis.tensor, []).append(axis)
+            self._counted = len(self.axes)
+        return self._by_tensor.get(tensor, [])
+
+
+def slot_numbers(parts: Sequence[Tensor]) -> np.ndarray:
+    """The slots of several id tensors in one array; negative ids (locks) are left out."""
+    if not parts:
+        return np.zeros(0, np.int64)
+    numbers = np.concatenate([part.reshape(-1).numpy() for part in parts])
+    return numbers[numbers >= 0]

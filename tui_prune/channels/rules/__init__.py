@@ -1,0 +1,31 @@
+"""What each kind of operator does to labels; importing this package registers all rules."""
+
+from tui_prune.channels.rules import (
+    attention,
+    convolution,
+    embedding,
+    joining,
+    matrix,
+    movement,
+    normalisation,
+    pointwise,
+    pooling,
+    reduction,
+    writing,
+)
+from tui_prune.channels.rules.unknown import unknown
+
+__all__ = [
+    "attention",
+    "convolution",
+    "embedding",
+    "joining",
+    "matrix",
+    "movement",
+    "normalisation",
+    "pointwise",
+    "pooling",
+    "reduction",
+    "unknown",
+    "writing",
+]

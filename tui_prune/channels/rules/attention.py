@@ -1,0 +1,69 @@
+"""Fused attention: softmax(q k / sqrt(d)) v in one operator."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from tui_prune.channels.labels import collapse, compact
+from tui_prune.channels.registry import Call, masked, rule
+from tui_prune.channels.rules.shared import Kept, zero_cut
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+_NAMES = (
+    "scaled_dot_product_attention",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_attention_math",
+    "_scaled_dot_product_fused_attention_overrideable",
+)
+
+
+@rule(*_NAMES)
+def attend(tracer: "Tracer", call: Call) -> None:
+    """Query and key (batch, heads, tokens, size) are contracted; the value's last dimension goes to the output."""
+    query, key, value = call.args[:3]
+    last = query.dim() - 1
+    for dims, label in tracer.labels(query).items():
+        partner = tracer.labels(key).get(dims)
+        ids = compact(label, dims)
+        if last in dims:
+            tracer.statistic(ids, "attention scale")
+        if partner is None:
+            tracer.lock(ids, tracer.unlabelled_reason(key))
+            continue
+        tracer.tie(ids, compact(partner, dims), "feeds")
+        _even_heads(tracer, ids, len(dims))
+    for dims, label in tracer.labels(key).items():
+        if dims not in tracer.labels(query):
+            tracer.lock_label(label, dims, tracer.unlabelled_reason(query))
+    labels: list[Tensor] = []
+    for dims, label in tracer.labels(value).items():
+        if last - 1 in dims:
+            tracer.lock_label(label, dims, "attention sums over these positions")
+            continue
+        labels.append(collapse(label, dims).expand(call.first_out.shape))
+        _even_heads(tracer, compact(label, dims), len(dims))
+    tracer.put(call.first_out, labels)
+
+
+def _even_heads(tracer: "Tracer", ids: Tensor, rank: int) -> None:
+    if rank > 1:
+        tracer.block(ids.reshape(-1, ids.shape[-1]), "heads")
+
+
+@masked(*_NAMES)
+def masked_attention(call: Call, cut: Kept) -> object:
+    """Cut elements of a query count nothing; the scale is the smaller head's own."""
+    query = call.args[0]
+    kept = {dims: mask for dims, mask in cut(query).items() if query.dim() - 1 in dims}
+    if not kept:
+        return call.func(*call.args, **call.kwargs)
+    size = min(int(mask.reshape(-1, mask.shape[-1]).sum(-1).max()) for mask in kept.values())
+    arguments = dict(call.kwargs)
+    if arguments.get("scale") is None:
+        arguments["scale"] = size**-0.5
+    return call.func(zero_cut(query, cut), *call.args[1:], **arguments)

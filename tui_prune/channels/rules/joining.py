@@ -1,0 +1,90 @@
+"""Operators that join tensors or take them apart."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tui_prune.channels.labels import Dims, collapse, compact
+from tui_prune.channels.registry import Call, rule
+from tui_prune.channels.rules.pointwise import combine
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+
+@rule("cat", "concat", "concatenate")
+def concatenate(tracer: "Tracer", call: Call) -> None:
+    """Labels lie side by side along the dimension; along all others they are tied."""
+    tensors = [t for t in call.args[0] if t.numel() or t.dim() > 1]
+    out: Tensor = call.out
+    dim = call.arg("dim", 0) % out.dim()
+    labels: list[Tensor] = []
+    for dims in {dims for t in tensors for dims in tracer.labels(t)}:
+        if dim in dims:
+            labels.append(_side_by_side(tracer, tensors, dims, dim, out.shape))
+        else:
+            labels.append(_in_step(tracer, tensors, dims, out.shape))
+    # A label along the joined dimension that needs no other one: widths differ, so a missing side is filled above.
+    tracer.put(out, labels)
+
+
+def _side_by_side(tracer: "Tracer", tensors: list[Tensor], dims: Dims, dim: int, shape: torch.Size) -> Tensor:
+    fixed: int | None = None
+    parts: list[Tensor] = []
+    for tensor in tensors:
+        label = tracer.labels(tensor).get(dims)
+        if label is not None:
+            parts.append(collapse(label, dims))
+            continue
+        if fixed is None:
+            fixed = tracer.fixed("is joined with " + _unlabelled(tracer.unlabelled_reason(tensor)))
+        sizes = [tensor.shape[d] if d in dims else 1 for d in range(tensor.dim())]
+        parts.append(torch.full(sizes, fixed))
+    return torch.cat(parts, dim).expand(shape)
+
+
+def _unlabelled(reason: str) -> str:
+    return "the model input" if reason == "model input" else "values of a fixed size"
+
+
+def _in_step(tracer: "Tracer", tensors: list[Tensor], dims: Dims, shape: torch.Size) -> Tensor:
+    known = [(t, label) for t in tensors if (label := tracer.labels(t).get(dims)) is not None]
+    first = compact(known[0][1], dims)
+    for _, label in known[1:]:
+        tracer.tie(first, compact(label, dims), "joined side by side")
+    for tensor in tensors:
+        if dims not in tracer.labels(tensor) and any(tensor.shape[d] > 1 for d in dims):
+            tracer.lock(first, tracer.unlabelled_reason(tensor))
+    return collapse(known[0][1], dims).expand(shape)
+
+
+@rule("stack")
+def stack(tracer: "Tracer", call: Call) -> None:
+    """A new dimension without labels; along all others the operands are tied."""
+    tensors, out = list(call.args[0]), call.out
+    dim = call.arg("dim", 0) % out.dim()
+    labels = combine(tracer, tensors, tensors[0], "joined side by side")
+    tracer.put(out, [label.unsqueeze(dim).expand(out.shape) for label in labels.values()])
+
+
+@rule("split", "split_with_sizes", "chunk", "unbind", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk",
+      "tensor_split", "hsplit")  # fmt: skip
+def split(tracer: "Tracer", call: Call) -> None:
+    """The parts of a labelled dimension must keep equally many; unequal parts have a fixed place."""
+    x, parts = call.args[0], list(call.out)
+    dim = call.arg("dim", 0) % x.dim()
+    carried: list[list[Tensor]] = [[] for _ in parts]
+    for dims, label in tracer.labels(x).items():
+        for place, part in zip(carried, call.func(label, *call.args[1:], **call.kwargs), strict=True):
+            place.append(part)
+        if dim not in dims or len(parts) < 2:
+            continue
+        ids = compact(label, dims).movedim(dims.index(dim), 0)
+        tracer.fixes_size(ids)
+        if call.name == "unbind" or len({part.shape[dim] for part in parts}) == 1:
+            tracer.block(ids.reshape(len(parts), -1), "is split into equal parts")
+        else:
+            tracer.lock(ids, "is split into unequal parts")
+    for part, place in zip(parts, carried, strict=True):
+        tracer.put(part, place)

@@ -1,0 +1,152 @@
+"""Operators that only move elements: the same operator runs on the labels."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tui_prune.channels.labels import Dims, by_dims, collapse, compact, rebroadcast, varying
+from tui_prune.channels.nested import map_tensors, tensors_in
+from tui_prune.channels.registry import Call, rule
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+
+@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten")
+def reshape(tracer: "Tracer", call: Call) -> None:
+    """Labels are reshaped alike. Where a labelled dimension is taken apart, the parts must stay even."""
+    x, out = call.arg("self"), call.out
+    labels: list[Tensor] = []
+    for dims, label in tracer.labels(x).items():
+        moved = label.reshape(out.shape)
+        if moved.data_ptr() != label.data_ptr():
+            moved = rebroadcast(moved)
+        labels.append(moved)
+        after = varying(moved)
+        if [moved.shape[d] for d in after] != [label.shape[d] for d in dims]:
+            tracer.fixes_size(compact(label, dims))
+        if len(after) > len(dims):
+            _even_parts(tracer, moved, after)
+    tracer.put(out, labels)
+
+
+def _even_parts(tracer: "Tracer", label: Tensor, dims: Dims) -> None:
+    """Each row of a labelled dimension that became several must keep equally many."""
+    ids = compact(label, dims)
+    if len(torch.unique(ids)) == ids.numel():
+        for outer in range(len(dims) - 1):
+            tracer.block(ids.movedim(outer, 0).reshape(ids.shape[outer], -1), "is reshaped into equal parts")
+
+
+@rule("permute", "transpose", "t", "expand", "unsqueeze", "squeeze", "clone", "contiguous", "alias", "detach", "view_as",
+      "expand_as", "movedim", "numpy_T", "adjoint", "lift", "_conj", "resolve_conj", "resolve_neg")  # fmt: skip
+def rearrange(tracer: "Tracer", call: Call) -> None:
+    """Views that move whole dimensions. `clone` and `contiguous` change no label."""
+    source, out = call.args[0], call.first_out
+    labels = tracer.labels(source)
+    if call.name in ("clone", "contiguous", "alias", "detach", "lift"):
+        tracer.put(out, labels)
+        return
+    arguments = call.args[1:]
+    moved = [call.func(label.alias() if hasattr(label, "alias") else label.view_as(label), *arguments, **call.kwargs)
+             for label in labels.values()]  # fmt: skip
+    tracer.put(out, moved)
+
+
+@rule("slice", "select", "narrow", "diagonal")
+def take_part(tracer: "Tracer", call: Call) -> None:
+    """A part at a fixed place: exact for the labels; whether the model's code can follow a cut is seen in the trial."""
+    source, out = call.arg("self"), call.out
+    labels: list[Tensor] = []
+    dim = call.arg("dim", 0) % source.dim()
+    for dims, label in tracer.labels(source).items():
+        part = call.func(label, *call.args[1:], **call.kwargs)
+        labels.append(part)
+        if dim in dims and part.shape != label.shape:
+            tracer.fixes_size(compact(label, dims))
+            if call.name == "slice":
+                _even_slice(tracer, call, label, dims, dim)
+            else:
+                ids = compact(label, dims).movedim(dims.index(dim), 0)
+                if len(dims) > 1:
+                    tracer.block(ids.reshape(ids.shape[0], -1), "is taken apart row by row")
+                else:
+                    tracer.lock(ids, "single channels are picked by their number")
+    tracer.put(out, labels)
+
+
+def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: int) -> None:
+    """A slice [start, end) of equal parts must stay a slice of equal parts; any other place is locked."""
+    size = label.shape[dim]
+    start, end, step = call.arg("start") or 0, call.arg("end"), call.arg("step", 1)
+    end = size if end is None else min(end, size)
+    start = start + size if start < 0 else start
+    end = end + size if end < 0 else end
+    width = end - start
+    if step == 1 and width > 0 and size % width == 0 and start % width == 0:
+        ids = compact(label, dims).movedim(dims.index(dim), 0)
+        tracer.block(ids.reshape(size // width, -1), "is sliced into equal parts")
+    else:
+        tracer.lock_label(label, dims, "is sliced at a fixed place")
+
+
+@rule("roll", "flip", "repeat", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle",
+      "unfold", "repeat_interleave", "index", "index_select", "gather", "take_along_dim", "tril", "triu",
+      "rot90")  # fmt: skip
+def materialise(tracer: "Tracer", call: Call) -> None:
+    """The operator makes a new tensor of moved elements; so it does of the labels."""
+    source = call.args[0]
+    labels: list[Tensor] = []
+    arguments, keywords = map_tensors((call.args[1:], call.kwargs), Tensor.cpu)
+    for dims, label in tracer.labels(source).items():
+        moved = rebroadcast(call.func(label, *arguments, **keywords))
+        labels.append(moved)
+        after = varying(moved)
+        if len(after) != len(dims) or (moved.numel() and moved.shape != label.shape):
+            tracer.fixes_size(compact(label, dims))
+    for positions in tensors_in(call.args[1:]):
+        tracer.lock_all([positions], "these values are used as positions")
+    tracer.put(call.first_out, labels)
+
+
+@rule("constant_pad_nd", "pad")
+def pad_with_constant(tracer: "Tracer", call: Call) -> None:
+    """Padding along a labelled dimension adds positions that can't go away."""
+    source, pad = call.arg("self"), call.arg("pad")
+    labels: list[Tensor] = []
+    for dims, label in tracer.labels(source).items():
+        padded = {source.dim() - 1 - i for i in range(len(pad) // 2) if pad[2 * i] or pad[2 * i + 1]}
+        if padded & set(dims):
+            tracer.fixes_size(compact(label, dims))
+            small = collapse(label, dims)
+            inner = [0 if source.dim() - 1 - i // 2 not in dims else p for i, p in enumerate(pad)]
+            fixed = tracer.fixed("is padded to a fixed width")
+            labels.append(torch.constant_pad_nd(small.contiguous(), inner, fixed).expand(call.out.shape))
+        else:
+            labels.append(collapse(label, dims).expand(call.out.shape))
+    tracer.put(call.out, labels)
+
+
+@rule("im2col")
+def unfold_patches(tracer: "Tracer", call: Call) -> None:
+    """(N, C, H, W) to (N, C * kernel, patches): each channel becomes a run of kernel-size rows."""
+    x, out = call.arg("self"), call.out
+    labels = tracer.labels(x)
+    if any(dims != (1,) for dims in labels):
+        tracer.lock_all([x], "patches are cut out along these positions")
+        return
+    runs = [compact(label, dims).repeat_interleave(out.shape[1] // x.shape[1]) for dims, label in labels.items()]
+    tracer.put(out, by_dims([run.view(1, -1, 1).expand(out.shape) for run in runs]))
+
+
+@rule("as_strided", "as_strided_")
+def stride(tracer: "Tracer", call: Call) -> None:
+    """A change of memory layout alone moves no element; any other use isn't followed."""
+    source, out = call.args[0], call.out
+    if tuple(call.arg("size")) == tuple(out.shape) and call.name.endswith("_") and len(tracer.labels(out)) <= 1:
+        label = next(iter(tracer.labels(out).values()), None)
+        if label is None or label.shape == out.shape:
+            return
+    tracer.lock_all([source], "its memory is read in a layout that isn't followed")
+    tracer.put(out, {})

@@ -1,0 +1,145 @@
+"""Normalisation layers. Those with statistics over channels change when channels go; batch norm doesn't."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tui_prune.channels.labels import collapse, compact
+from tui_prune.channels.record import LayerUse
+from tui_prune.channels.registry import Call, masked, rule
+from tui_prune.channels.rules.shared import Kept
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+_BATCH_NORMS = ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
+                "_batch_norm_with_update", "_batch_norm_no_update", "cudnn_batch_norm", "miopen_batch_norm",
+                "batch_norm")  # fmt: skip
+
+
+@rule(*_BATCH_NORMS)
+def batch_norm(tracer: "Tracer", call: Call) -> None:
+    """Channel (dimension 1), weight, bias, running mean and variance go together."""
+    x, parameters = call.args[0], [p for p in call.args[1:5] if isinstance(p, Tensor)]
+    labels = tracer.labels(x)
+    _tie_parameters(tracer, x, parameters, 1, "batch norm")
+    tracer.put(call.first_out, labels)
+    _note(tracer, parameters, "batch norm", x.shape[1])
+
+
+@rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
+def layer_norm(tracer: "Tracer", call: Call) -> None:
+    """Weight and bias go with the normalised dimensions, whose statistics change with a cut."""
+    x, shape = call.args[0], call.args[1]
+    parameters = [p for p in call.args[2:4] if isinstance(p, Tensor)]
+    first = x.dim() - len(shape)
+    for dims, label in tracer.labels(x).items():
+        inside = [d for d in dims if d >= first]
+        if not inside:
+            continue
+        tracer.statistic(compact(label, dims), call.name)
+        tracer.fixes_size(compact(label, dims))
+        for parameter in parameters:
+            for own, partner in tracer.labels(parameter).items():
+                shifted = tuple(d + first for d in own)
+                if set(shifted) & set(dims):
+                    both = tuple(sorted({*shifted, *dims}))
+                    wide = partner.expand(x.shape)
+                    tracer.tie(collapse(label.expand(x.shape), both), collapse(wide, both), "layer norm")
+    tracer.put(call.first_out, tracer.labels(x))
+    _note(tracer, parameters, "layer norm", shape[-1])
+
+
+@rule("native_group_norm", "group_norm")
+def group_norm(tracer: "Tracer", call: Call) -> None:
+    """Like batch norm, and equally many channels stay in each of its groups."""
+    x, groups = call.args[0], call.arg("group", call.arg("num_groups"))
+    parameters = [p for p in call.args[1:5] if isinstance(p, Tensor)]
+    for dims, label in tracer.labels(x).items():
+        if 1 not in dims:
+            continue
+        ids = compact(label, dims).movedim(dims.index(1), 0)
+        tracer.statistic(ids, "group_norm")
+        tracer.block(ids.reshape(groups, -1), "group norm")
+    _tie_parameters(tracer, x, parameters, 1, "group norm")
+    tracer.put(call.first_out, tracer.labels(x))
+    _note(tracer, parameters, "group norm", x.shape[1])
+
+
+@rule("_weight_norm_interface", "_weight_norm")
+def weight_norm(tracer: "Tracer", call: Call) -> None:
+    """Of w = g v / |v| (Salimans and Kingma 2016, eq. 2), g goes with v along g's own dimension; |v| is a statistic."""
+    direction, size, dim = call.args[0], call.args[1], call.arg("dim", 0)
+    labels = tracer.labels(direction)
+    for dims, label in labels.items():
+        if dims == (dim,):
+            for partner in tracer.labels(size).values():
+                tracer.tie(compact(label, dims), partner.reshape(-1), "weight norm")
+        else:
+            tracer.statistic(compact(label, dims), "weight_norm")
+    tracer.reach(direction, size)
+    tracer.put(call.first_out, labels)
+
+
+def _tie_parameters(tracer: "Tracer", x: Tensor, parameters: list[Tensor], dim: int, why: str) -> None:
+    for dims, label in tracer.labels(x).items():
+        if dim not in dims:
+            continue
+        small = collapse(label, dims)
+        shape = [1] * x.dim()
+        shape[dim] = x.shape[dim]
+        for parameter in parameters:
+            for partner in tracer.labels(parameter).values():
+                tracer.tie(small, partner.reshape(shape), why)
+
+
+def _note(tracer: "Tracer", parameters: list[Tensor], kind: str, width: int) -> None:
+    tracer.reach(*parameters)
+    name = next((n for p in parameters if (n := tracer.leaf(p)) is not None), None)
+    if name is None:
+        return
+    slots = next((compact(label, dims) for p in parameters for dims, label in tracer.labels(p).items()), None)
+    layer = tracer.layer_of(name)
+    tracer.record.layers.setdefault(layer, LayerUse(layer, kind, slots, slots, width, width, False))
+
+
+@masked("native_layer_norm", "_fused_rms_norm")
+def masked_layer_norm(call: Call, cut: Kept) -> object:
+    """Statistics over the kept channels only, by the same operator on the kept positions."""
+    x, shape = call.args[0], list(call.args[1])
+    kept = {dims: mask for dims, mask in cut(x).items() if dims == (x.dim() - 1,)}
+    if len(shape) != 1 or not kept:
+        return NotImplemented
+    index = next(iter(kept.values())).nonzero().flatten()
+    parameters = [p.index_select(0, index) if isinstance(p, Tensor) else p for p in call.args[2:4]]
+    small = call.func(x.index_select(-1, index), [len(index)], *parameters, *call.args[4:], **call.kwargs)
+    out = torch.zeros_like(x).index_copy(-1, index, small[0])
+    return (out, *small[1:])
+
+
+@masked("native_group_norm")
+def masked_group_norm(call: Call, cut: Kept) -> object:
+    """Statistics over the kept channels of each group only."""
+    x, weight, bias, batch, _channels, positions, groups, eps = call.args[:8]
+    mask = cut(x).get((1,))
+    if mask is None:
+        return NotImplemented
+    index = mask.nonzero().flatten()
+    parameters = [p.index_select(0, index) if isinstance(p, Tensor) else p for p in (weight, bias)]
+    small = call.func(x.index_select(1, index).contiguous(), *parameters, batch, len(index), positions, groups, eps)
+    return (torch.zeros_like(x).index_copy(1, index, small[0]), *small[1:])
+
+
+@masked("_weight_norm_interface", "_weight_norm")
+def masked_weight_norm(call: Call, cut: Kept) -> object:
+    """The norm of v runs over its kept elements only."""
+    from tui_prune.channels.rules.shared import zero_cut
+
+    direction, dim = call.args[0], call.arg("dim", 0)
+    if any(dims == (dim,) for dims in cut(direction)):
+        safe = {dims: mask for dims, mask in cut(direction).items() if dims != (dim,)}
+        direction = zero_cut(direction, lambda _: safe)
+    else:
+        direction = zero_cut(direction, cut)
+    return call.func(direction, *call.args[1:], **call.kwargs)

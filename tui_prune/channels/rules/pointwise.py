@@ -1,0 +1,95 @@
+"""Operators that work element by element."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from tui_prune.channels.labels import Dims, Labels, by_dims, collapse, compact
+from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.registry import Call, rule
+from tui_prune.channels.rules.writing import write_through
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+_SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "lerp", "lerp_", "addcmul", "addcmul_"})
+
+
+@rule("add", "where", "masked_fill", "hardtanh", "dropout", "native_dropout", "feature_dropout", "_to_copy",
+      "bernoulli", "hardswish", "rrelu_with_noise", "clamp", "_prelu_kernel", "prelu", "polar", "celu", "selu",
+      "_fused_dropout", "quantize_per_tensor", "dequantize")  # fmt: skip
+def pointwise(tracer: "Tracer", call: Call) -> None:
+    """The rule of every operator that carries torch's pointwise tag as well."""
+    operands = [*tensors_in(call.args), *tensors_in(call.kwargs)]
+    tracer.reach(*operands)
+    out = call.first_out
+    if len(operands) == 1 and operands[0].shape == out.shape:
+        labels = tracer.labels(operands[0])
+    else:
+        why = "added" if call.name in _SUMS else f"meets in {call.name.rstrip('_')}"
+        labels = combine(tracer, operands, out, why)
+    unchanged = labels == {} or all(tracer.labels(out).get(dims) is label for dims, label in labels.items())
+    tracer.put(out, labels)
+    for other in tensors_in(call.out):
+        if other is not out and other.shape == out.shape:
+            tracer.put(other, labels)
+    if call.func._schema.is_mutable and not unchanged:
+        write_through(tracer, out, labels)
+
+
+def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> Labels:
+    """Tie the operands' labels element by element; the labels of the result.
+
+    An operand that has a real size where another has labels, and none itself, locks the other. Size 1 ties nothing.
+    """
+    found: list[tuple[Dims, Tensor, Tensor]] = []
+    for operand in operands:
+        for dims, label in tracer.labels(operand).items():
+            shift = out.dim() - operand.dim()
+            dims = tuple(d + shift for d in dims)
+            wide = label.expand(out.shape) if label.shape != out.shape else label
+            _meet(tracer, found, dims, wide, operand, why)
+    for operand in operands:
+        shift = out.dim() - operand.dim()
+        own = [tuple(d + shift for d in dims) for dims in tracer.labels(operand)]
+        for dims, label, source in found:
+            if operand is source or any(set(dims) & set(mine) for mine in own):
+                continue
+            if any(d >= shift and operand.shape[d - shift] > 1 for d in dims):
+                tracer.lock_label(label, dims, tracer.unlabelled_reason(operand))
+    return by_dims([label for _, label, _ in found])
+
+
+def _meet(
+    tracer: "Tracer", found: list[tuple[Dims, Tensor, Tensor]], dims: Dims, label: Tensor, operand: Tensor, why: str
+) -> None:
+    for other_dims, other, source in found:
+        if source is operand:
+            continue
+        if other_dims == dims:
+            ids = compact(label, dims)
+            tracer.tie(compact(other, dims), ids, why)
+            if why == "added" and tracer.leaf(operand) is None and tracer.leaf(source) is None:
+                tracer.note_sum(ids)
+            return
+        if set(other_dims) & set(dims):
+            both = tuple(sorted(set(other_dims) | set(dims)))
+            tracer.tie(collapse(other, both), collapse(label, both), why)
+    if all(other_dims != dims for other_dims, _, _ in found):
+        found.append((dims, label, operand))
+
+
+@rule("glu")
+def gated_linear_unit(tracer: "Tracer", call: Call) -> None:
+    """The halves along a dimension are multiplied: element i of one goes with element i of the other."""
+    x, dim = call.arg("self"), call.arg("dim", -1) % call.arg("self").dim()
+    labels: list[Tensor] = []
+    for dims, label in tracer.labels(x).items():
+        if dim not in dims:
+            labels.append(collapse(label, dims).expand(call.first_out.shape))
+            continue
+        one, two = label.chunk(2, dim)
+        ids = compact(one, dims)
+        tracer.tie(ids, compact(two, dims), "gated by")
+        labels.append(one)
+    tracer.put(call.first_out, labels)

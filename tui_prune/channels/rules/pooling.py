@@ -1,0 +1,43 @@
+"""Operators that work within each channel: pooling, resizing, sampling."""
+
+from typing import TYPE_CHECKING
+
+from tui_prune.channels.labels import collapse
+from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.registry import Call, rule
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+_POOLED = {
+    **{f"{kind}_pool{n}d{end}": n for kind in ("max", "avg", "adaptive_avg", "_adaptive_avg", "adaptive_max",
+                                               "fractional_max", "mkldnn_max", "mkldnn_adaptive_avg")
+       for n in (1, 2, 3) for end in ("", "_with_indices")},
+    **{f"upsample_{kind}": n for kind, n in (
+        ("nearest1d", 1), ("nearest2d", 2), ("nearest3d", 3), ("linear1d", 1), ("bilinear2d", 2), ("bicubic2d", 2),
+        ("trilinear3d", 3))},
+    **{f"_upsample_{kind}": n for kind, n in (
+        ("nearest_exact1d", 1), ("nearest_exact2d", 2), ("nearest_exact3d", 3), ("bilinear2d_aa", 2),
+        ("bicubic2d_aa", 2))},
+    **{f"{kind}_pad{n}d": n for kind in ("reflection", "replication") for n in (1, 2, 3)},
+    "grid_sampler_2d": 2, "grid_sampler_3d": 3, "grid_sampler": 2,
+    "torchvision::roi_align": 2, "torchvision::roi_pool": 2,
+}  # fmt: skip
+
+
+@rule(*_POOLED)
+def within_channels(tracer: "Tracer", call: Call) -> None:
+    """Labels on dimensions before the spatial ones pass; a label along a spatial dimension is locked."""
+    x, out = call.args[0], call.first_out
+    spatial = _POOLED.get(call.name, _POOLED.get(call.func._schema.name, 2))
+    labels = []
+    for dims, label in tracer.labels(x).items():
+        first = x.dim() - spatial
+        passes = dims[-1] < first and out.dim() == x.dim() and all(out.shape[d] == x.shape[d] for d in dims)
+        if passes:
+            labels.append(collapse(label, dims).expand(out.shape))
+        else:
+            tracer.lock_label(label, dims, f"operator {call.name} mixes these positions")
+    for other in tensors_in(call.args[1:]):
+        tracer.lock_all([other], "these values are used as positions")
+    tracer.put(out, labels)

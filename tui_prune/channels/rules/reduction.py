@@ -1,0 +1,90 @@
+"""Reductions, and operators that normalise along a dimension: what they sum over changes with a cut."""
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from tui_prune.channels.labels import collapse, compact
+from tui_prune.channels.registry import Call, masked, rule
+from tui_prune.channels.rules.shared import Kept, dimensions
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+_REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "var", "var_mean", "std", "std_mean", "norm", "aminmax",
+               "linalg_vector_norm", "logsumexp", "prod", "any", "all", "nansum")  # fmt: skip
+_ALONG = ("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "logcumsumexp")
+
+
+def _reduced(call: Call) -> tuple[int, ...]:
+    rank = call.args[0].dim()
+    dims = call.arg("dim")
+    return dimensions(dims, rank)
+
+
+@rule(*_REDUCTIONS)
+def reduce(tracer: "Tracer", call: Call) -> None:
+    """Labels on the reduced dimensions end there; the others pass."""
+    from tui_prune.channels.rules.pointwise import pointwise
+
+    x = call.args[0]
+    if call.name in ("max", "min") and isinstance(call.arg("other"), Tensor):
+        pointwise(tracer, call)
+        return
+    tracer.reach(x)
+    reduced = _reduced(call)
+    outputs = [o for o in (call.out if isinstance(call.out, (tuple, list)) else (call.out,)) if isinstance(o, Tensor)]
+    labels: list[Tensor] = []
+    for dims, label in tracer.labels(x).items():
+        if set(dims) & set(reduced):
+            tracer.statistic(compact(label, dims), call.name)
+            if len(outputs) > 1 and call.name in ("max", "min"):
+                tracer.lock_label(label, dims, f"operator {call.name} gives positions")
+            continue
+        small = collapse(label, dims)
+        if outputs[0].dim() != x.dim():
+            for d in reversed(reduced):
+                small = small.squeeze(d)
+        labels.append(small.expand(outputs[0].shape))
+    for out in outputs:
+        tracer.put(out, labels)
+
+
+@rule(*_ALONG)
+def normalise_along(tracer: "Tracer", call: Call) -> None:
+    """Labels pass; along the operator's own dimension the values depend on all that is there."""
+    x, labels = call.args[0], tracer.labels(call.args[0])
+    dim = call.arg("dim", -1) % max(x.dim(), 1)
+    for dims, label in labels.items():
+        if dim in dims:
+            tracer.statistic(compact(label, dims), call.name.strip("_"))
+    tracer.put(call.first_out, labels)
+
+
+@masked(*_REDUCTIONS)
+def masked_reduce(call: Call, cut: Kept) -> Any:
+    """The operator sees the kept positions only."""
+    x = call.args[0]
+    reduced = _reduced(call)
+    for dims, mask in cut(x).items():
+        if not set(dims) & set(reduced):
+            continue
+        if len(dims) != 1:
+            return NotImplemented
+        x = x.index_select(dims[0], mask.nonzero().flatten())
+    return call.func(x, *call.args[1:], **call.kwargs)
+
+
+@masked(*_ALONG)
+def masked_along(call: Call, cut: Kept) -> Any:
+    """The operator runs on the kept positions; cut ones become 0."""
+    x = call.args[0]
+    dim = call.arg("dim", -1) % max(x.dim(), 1)
+    kept = {dims: mask for dims, mask in cut(x).items() if dim in dims}
+    if not kept:
+        return call.func(*call.args, **call.kwargs)
+    if list(kept) != [(dim,)]:
+        return NotImplemented
+    index = kept[dim,].nonzero().flatten()
+    small = call.func(x.index_select(dim, index), *call.args[1:], **call.kwargs)
+    return x.new_zeros(x.shape).to(small.dtype).index_copy(dim, index, small)

@@ -1,0 +1,31 @@
+"""What several rules need."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from tui_prune.channels.labels import Dims, Labels, compact, spread
+
+Kept = Callable[[Tensor], dict[Dims, Tensor]]
+"""For a tensor, by dimensions, the mask of what is kept; only labels of which something is cut."""
+
+
+def single(labels: Labels, dim: int) -> Tensor | None:
+    """The slots along one dimension (shape: its size), where a label varies along it alone."""
+    label = labels.get((dim,))
+    return None if label is None else compact(label, (dim,))
+
+
+def dimensions(value: object, rank: int) -> tuple[int, ...]:
+    """An operator's `dim` argument as sorted non-negative dimensions; None and () mean all."""
+    if value is None or value == [] or value == ():
+        return tuple(range(rank))
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(sorted(int(d) % rank for d in listed)) if rank else ()
+
+
+def zero_cut(tensor: Tensor, cut: Kept) -> Tensor:
+    """The tensor with zeros in place of everything that is cut."""
+    for dims, mask in cut(tensor).items():
+        tensor = tensor.masked_fill(~spread(mask, dims, tensor.shape), 0)
+    return tensor

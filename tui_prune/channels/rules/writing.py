@@ -1,0 +1,60 @@
+"""Operators that write into an existing tensor, or into a part of one."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tui_prune.channels.labels import Labels, by_dims, rebroadcast
+from tui_prune.channels.registry import Call, rule
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
+
+_PARTLY = "is written into a part of a tensor of fixed size"
+
+
+@rule("copy", "copy_")
+def copy(tracer: "Tracer", call: Call) -> None:
+    """The target carries what the source carries."""
+    target, source = call.first_out, call.arg("src")
+    labels = by_dims([label.expand(target.shape) for label in tracer.labels(source).values()])
+    tracer.put(target, labels)
+    write_through(tracer, target, labels)
+
+
+@rule("fill", "fill_", "zero", "zero_", "uniform_", "normal_", "bernoulli_")
+def fill(tracer: "Tracer", call: Call) -> None:
+    """The target carries nothing any more."""
+    tracer.put(call.first_out, {})
+    write_through(tracer, call.first_out, {})
+
+
+def write_through(tracer: "Tracer", view: Tensor, labels: Labels) -> None:
+    """A view was written: what its base carries changes at the same places."""
+    base = view._base
+    if base is None:
+        return
+    before = tracer.labels(base)
+    same = view.shape == base.shape and view.stride() == base.stride()
+    if same:
+        tracer.put(base, labels)
+        return
+    if not before and not labels:
+        return
+    if len(before) > 1 or len(labels) > 1 or not _dense(base):
+        for carried, tensor in ((before, base), (labels, view)):
+            for dims, label in carried.items():
+                tracer.lock_label(label, dims, _PARTLY)
+            tracer.put(tensor, {})
+        return
+    fixed = tracer.fixed(_PARTLY)
+    whole = torch.empty_strided(base.shape, base.stride(), dtype=torch.int64)
+    whole.copy_(next(iter(before.values())) if before else torch.full((), fixed))
+    part = whole.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
+    part.copy_(next(iter(labels.values())) if labels else torch.full((), fixed))
+    tracer.put(base, by_dims([rebroadcast(whole)]))
+
+
+def _dense(tensor: Tensor) -> bool:
+    return torch.ops.aten.is_non_overlapping_and_dense.default(tensor)

@@ -1,0 +1,332 @@
+"""The dispatch mode that runs beside a forward pass and carries labels through every operator."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import WeakIdKeyDictionary
+
+from tui_prune.channels import rules
+from tui_prune.channels.labels import Dims, Labels, by_dims, compact, spread
+from tui_prune.channels.model_code import running_line
+from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.record import (
+    MODEL_INPUT,
+    MODEL_OUTPUT,
+    Activation,
+    Axis,
+    Block,
+    CostedCall,
+    Extent,
+    Lock,
+    Tie,
+    TraceRecord,
+)
+from tui_prune.channels.registry import RULES, Call, Rule
+
+# Calls that only make new tensors or read sizes: what they are given says nothing about what they put out.
+_WITHOUT_LABELS = frozenset(
+    f"aten::{name}"
+    for name in (
+        "new_zeros new_ones new_empty new_full new_empty_strided zeros_like ones_like empty_like full_like rand_like "
+        "randn_like randint_like sym_size sym_stride sym_numel is_same_size size empty empty_strided zeros ones full "
+        "arange scalar_tensor rand randn lift_fresh _assert_async"
+    ).split()
+)
+
+
+class FailedCall(Exception):
+    """An operator raised in a forward pass: what it said, where, and the slots that its tensors carried."""
+
+    def __init__(self, error: BaseException, where: str | None, slots: list[Tensor]) -> None:
+        super().__init__(str(error))
+        self.error, self.where, self.slots = error, where, slots
+
+
+class Tracer(TorchDispatchMode):
+    """Give every parameter and buffer of a module one label per axis and follow them through a forward pass.
+
+    Use as a context around the forward pass, then call `finish` with what it returned. `record` holds the result.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.record = TraceRecord(model)
+        self.failed: FailedCall | None = None
+        self._labels = WeakIdKeyDictionary()
+        self._names = WeakIdKeyDictionary()
+        self._inputs = WeakIdKeyDictionary()
+        self._resolved: dict[Any, _Known] = {}
+        self._axes_by_first: dict[int, Axis] = {}
+        self._grouped_axes: dict[tuple[str, int], Axis] = {}
+        self._producer_slots: set[int] = set()
+        self._module_names = {id(module): name for name, module in model.named_modules()}
+        self._reached: set[str] = set()
+        self._name_tensors(model)
+
+    def _name_tensors(self, model: nn.Module) -> None:
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        names: dict[int, str] = {}
+        for name, tensor in [*parameters.items(), *model.named_buffers(remove_duplicate=False)]:
+            if id(tensor) in names:
+                self.record.shared[name] = names[id(tensor)]
+                continue
+            names[id(tensor)] = name
+            self._names[tensor] = name
+            shape = tuple(tensor.shape)
+            self.record.shapes[name] = shape
+            self.record.itemsizes[name] = tensor.element_size()
+            axes = [self.add_axis(name, d, size) for d, size in enumerate(shape) if size > 1]
+            self._labels[tensor] = {
+                (axis.dim,): spread(torch.arange(axis.first, axis.first + axis.size), (axis.dim,), tensor.shape)
+                for axis in axes
+            }
+        self.record.parameters = frozenset(parameters)
+
+    def add_axis(self, tensor: str, dim: int, size: int, groups: int = 1) -> Axis:
+        axis = Axis(tensor, dim, self.record.size, size, groups)
+        self.record.size += size
+        self.record.axes.append(axis)
+        self._axes_by_first[axis.first] = axis
+        return axis
+
+    def grouped_axis(self, tensor: str, dim: int, size: int, groups: int) -> Axis:
+        """The axis of a grouped weight's per-group dimension, made at its first use."""
+        axis = self._grouped_axes.get((tensor, dim))
+        if axis is None:
+            axis = self._grouped_axes[tensor, dim] = self.add_axis(tensor, dim, size, groups)
+        return axis
+
+    def mark_inputs(self, inputs: Any) -> None:
+        """Say which tensors are the model's inputs, so that locks can name them."""
+        for tensor in tensors_in(inputs):
+            if tensor not in self._names:
+                self._inputs[tensor] = True
+
+    # What rules ask and say.
+
+    def labels(self, tensor: Any) -> Labels:
+        return self._labels.get(tensor) or {} if isinstance(tensor, Tensor) else {}
+
+    def put(self, tensor: Any, labels: Labels | list[Tensor]) -> None:
+        """Set what a tensor carries, in place of what it carried."""
+        if isinstance(tensor, Tensor):
+            self._labels[tensor] = by_dims(labels) if isinstance(labels, list) else labels
+
+    def leaf(self, tensor: Any) -> str | None:
+        """The name of the parameter or buffer that a tensor is, or is a view of."""
+        if not isinstance(tensor, Tensor):
+            return None
+        name = self._names.get(tensor)
+        if name is None and tensor._base is not None:
+            name = self._names.get(tensor._base)
+        return name
+
+    def axis_of(self, ids: Tensor) -> Axis | None:
+        """The axis whose slots, all and in order, these ids are."""
+        if ids.dim() != 1 or not len(ids):
+            return None
+        axis = self._axes_by_first.get(int(ids[0]))
+        whole = axis is not None and axis.size == len(ids) and int(ids[-1]) - int(ids[0]) == axis.size - 1
+        return axis if whole else None
+
+    def layer_of(self, tensor_name: str) -> str:
+        """The module that a user would name for a parameter: parametrizations belong to the module that has them."""
+        return tensor_name.rpartition(".")[0].partition(".parametrizations.")[0]
+
+    def reach(self, *tensors: Any) -> None:
+        """Note that a rule has used parameters or buffers."""
+        for tensor in tensors:
+            name = self.leaf(tensor)
+            if name is not None:
+                self._reached.add(name)
+
+    def fixed(self, reason: str) -> int:
+        """A label for positions that can't go away, for this reason, at the running line of code."""
+        self.record.locks.append(Lock(reason, running_line()))
+        return -len(self.record.locks)
+
+    def lock(self, ids: Tensor, reason: str) -> None:
+        """No channel of these slots can be cut."""
+        if ids.numel():
+            self.record.locked.append((ids.reshape(-1), -1 - self.fixed(reason)))
+
+    def lock_label(self, label: Tensor, dims: Dims, reason: str) -> None:
+        self.lock(compact(label, dims), reason)
+
+    def lock_all(self, tensors: list[Tensor], reason: str) -> None:
+        for tensor in tensors:
+            for dims, label in self.labels(tensor).items():
+                self.lock_label(label, dims, reason)
+
+    def tie(self, left: Tensor, right: Tensor, why: str) -> None:
+        """These slots stand and fall together, pair by pair; shapes broadcast. A fixed label locks its partner."""
+        if left is right:
+            return
+        if left.shape != right.shape:
+            left, right = torch.broadcast_tensors(left, right)
+        left, right = left.reshape(-1), right.reshape(-1)
+        if bool((left < 0).any()) or bool((right < 0).any()):
+            self._lock_partners(left, right)
+            self._lock_partners(right, left)
+            both = (left >= 0) & (right >= 0)
+            left, right = left[both], right[both]
+        self.record.ties.append(Tie(left, right, why))
+
+    def _lock_partners(self, fixed: Tensor, ids: Tensor) -> None:
+        for code in torch.unique(fixed[(fixed < 0) & (ids >= 0)]).tolist():
+            self.record.locked.append((ids[(fixed == code) & (ids >= 0)], -1 - code))
+
+    def block(self, rows: Tensor, why: str) -> None:
+        """Equally many of the slots must stay in each row (shape: rows, slots of a row)."""
+        if rows.shape[0] > 1:
+            self.record.blocks.append(Block(rows, why))
+
+    def produce(self, axis: Axis | None) -> None:
+        """These slots are the outputs of a layer with weights."""
+        if axis is not None and axis.first not in self._producer_slots:
+            self._producer_slots.add(axis.first)
+            self.record.producers.append(axis)
+
+    def note_sum(self, ids: Tensor) -> None:
+        """Two layers' outputs are added: these channels belong to a residual stream."""
+        self.record.sums.append((ids.reshape(-1), running_line()))
+
+    def statistic(self, ids: Tensor, operator: str) -> None:
+        """An operator computes a statistic over these slots: what is left of it changes with a cut."""
+        self.record.statistics.setdefault(operator, []).append(ids.reshape(-1))
+
+    def fixes_size(self, ids: Tensor) -> None:
+        """The running line of code names sizes; if it turns out to be hard-coded, these slots can't be cut."""
+        where = running_line()
+        if where is not None:
+            self.record.sites.setdefault(where, []).append(ids.reshape(-1))
+
+    def unlabelled_reason(self, tensor: Any) -> str:
+        if isinstance(tensor, Tensor) and tensor in self._inputs:
+            return MODEL_INPUT
+        return "meets values of a fixed size that no layer puts out"
+
+    def extents(self, tensor: Tensor) -> tuple[Extent, ...]:
+        """A tensor's dimensions, each with the slots of its positions."""
+        found: list[Extent] = []
+        labels = self.labels(tensor)
+        for d, size in enumerate(tensor.shape):
+            slots = [
+                compact(label, dims).movedim(dims.index(d), 0).reshape(size, -1)
+                for dims, label in labels.items()
+                if d in dims
+            ]
+            found.append(Extent(size, slots[0] if slots else None))
+        own = self._grouped_axes.get((self.leaf(tensor) or "", 1))
+        if own is not None and tensor.dim() > 1:
+            slots_of_groups = torch.arange(own.first, own.first + own.size).view(own.groups, -1)
+            found[1] = Extent(tensor.shape[1], slots_of_groups, per_group=True)
+        return tuple(found)
+
+    # The dispatch.
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensors = list(tensors_in(args))
+        if kwargs:
+            tensors.extend(tensors_in(tuple(kwargs.values())))
+        labelled = any(self._labels.get(tensor) for tensor in tensors)
+        try:
+            out = self.compute(func, args, kwargs, labelled)
+        except Exception as error:
+            slots = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
+            self.failed = FailedCall(error, running_line(), slots)
+            raise
+        known = self._resolved.get(func)
+        if known is None:
+            known = self._resolved[func] = _look_up(func)
+        call = Call(func, args, kwargs, out)
+        if labelled and known.rule is not None:
+            self._follow(call, known.rule, tensors)
+        if known.costs or labelled:
+            self._count(call, known, tensors)
+        if not labelled and any(tensor in self._inputs for tensor in tensors):
+            for tensor in tensors_in((out,)):
+                self._inputs[tensor] = True
+        for tensor in tensors:
+            name = self._names.get(tensor)
+            if name is not None:
+                self._reached.add(name)
+        return out
+
+    def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
+        """Run the operator itself."""
+        return func(*args, **kwargs)
+
+    def _follow(self, call: Call, rule: Rule, tensors: list[Tensor]) -> None:
+        before = len(self.record.ties), len(self.record.locked), len(self.record.blocks)
+        try:
+            rule(self, call)
+        except Exception as error:  # A rule that can't cope must never let a channel be cut wrongly.
+            del self.record.ties[before[0] :], self.record.locked[before[1] :], self.record.blocks[before[2] :]
+            self.lock_all(tensors, f"operator {call.name} is used in a way that isn't understood ({error})")
+            for tensor in tensors_in((call.out,)):
+                self._labels.pop(tensor, None)
+
+    def _count(self, call: Call, known: "_Known", tensors: list[Tensor]) -> None:
+        """Note what a call costs in multiply-accumulates and memory."""
+        made = call.first_out
+        if known.costs:
+            self.record.costs.append(CostedCall(call.func, *self._cost(call), self.extents(made), self._layer(tensors)))
+        if isinstance(made, Tensor) and not known.aliases:
+            self.record.activations.append(Activation(self.extents(made), made.element_size(), self._layer(tensors)))
+
+    def _layer(self, tensors: list[Tensor]) -> str | None:
+        """The layer that a call belongs to: the one whose parameter it uses."""
+        return next((self.layer_of(n) for t in tensors if (n := self.leaf(t)) is not None), None)
+
+    def _cost(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        def extents(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return self.extents(value)
+            if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+                return type(value)(extents(v) for v in value)
+            return value
+
+        return tuple(extents(a) for a in call.args), {k: extents(v) for k, v in call.kwargs.items()}
+
+    # The end of the forward pass.
+
+    def finish(self, outputs: Any) -> TraceRecord:
+        """Lock what leaves the model and return the record."""
+        for tensor in tensors_in(outputs):
+            for dims, label in self.labels(tensor).items():
+                self.record.locks.append(Lock(MODEL_OUTPUT))
+                self.record.locked.append((compact(label, dims).reshape(-1), len(self.record.locks) - 1))
+        reached = {self.layer_of(name) for name in self._reached}
+        names = {self.layer_of(name) for name in self.record.shapes if name in self.record.parameters}
+        self.record.unreached = tuple(sorted(names - reached))
+        return self.record
+
+
+class _Known(NamedTuple):
+    """Of an operator: its rule, whether it counts as work, whether it gives back memory of its argument."""
+
+    rule: Rule | None
+    costs: bool
+    aliases: bool
+
+
+def _look_up(func: Any) -> _Known:
+    returns = func._schema.returns
+    aliases = bool(returns) and returns[0].alias_info is not None
+    return _Known(_find_rule(func), func.overloadpacket in flop_registry, aliases)
+
+
+def _find_rule(func: Any) -> Rule | None:
+    """The rule of an operator; an in-place variant has the rule of its twin."""
+    name = func._schema.name
+    for candidate in (name, name.rstrip("_")):
+        if candidate in _WITHOUT_LABELS:
+            return None
+        if candidate in RULES:
+            return RULES[candidate]
+    return RULES["aten::add"] if torch.Tag.pointwise in func.tags else rules.unknown

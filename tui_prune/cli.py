@@ -1,0 +1,423 @@
+"""The command line: the same session as the app's, without a screen.
+
+Each command imports what it needs when it runs, so that `--help` and a wrong option answer at once.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from tui_prune import __version__, tables
+from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.planning.recipe import CRITERIA, GROUPED, RESIDUALS, ROUNDINGS, SCOPES, Recipe
+from tui_prune.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from tui_prune.session import LayerDetails, Session
+
+PLOT_KINDS = ("hist", "scores")
+COLOR, CUT_COLOR = 6, 3
+"""Of the terminal's palette: what stays, and what is cut."""
+
+_Value = TypeVar("_Value", int, float)
+
+
+class _Commands(TyperGroup):
+    """The commands, with `open` where none is named, and one place where errors become sentences and exit statuses."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        own = {*self.commands, *(name for parameter in self.get_params(ctx) for name in parameter.opts)}
+        completing_first = ctx.resilient_parsing and not args
+        if not completing_first and (not args or args[0] not in own):
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except UsageError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from None
+        except TuiPruneError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader has gone. Python flushes stdout once more when it exits, which must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    subcommand_metavar="[MODEL] | COMMAND [ARGS]...",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A torchvision name (resnet50), a bundled name (nin), file.py:factory, "
+        "a weights file or a pruned checkpoint.",
+    ),
+]
+Weights = Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights: .pt, .pth or .safetensors.")]
+Input = Annotated[str | None, typer.Option("--input", metavar="SHAPE", help="Shape of the input: 1,3,224,224.")]
+Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+RecipeFile = Annotated[
+    str | None, typer.Option("--recipe", metavar="FILE.toml", help="A recipe; options on the line win over it.")
+]
+Ratio = Annotated[float | None, typer.Option(metavar="R", help="Share of the channels to cut, 0 to 1.")]
+Criterion = Annotated[
+    str | None, typer.Option(metavar="|".join(CRITERIA), help="How the importance of a channel is told.")
+]
+Scope = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(SCOPES), help="local: each layer loses the ratio; global: all channels are ranked together."
+    ),
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the criterion random.")]
+
+
+def main() -> None:
+    """Run the command line; the entry point of `tui-prune`."""
+    sys.stdout.reconfigure(errors="replace")
+    app(prog_name="tui-prune")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tui-prune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Structured channel pruning of PyTorch models.
+
+    `tui-prune [MODEL]` opens the app, as `tui-prune open [MODEL]` does; without a MODEL it opens the bundled network.
+    """
+
+
+@app.command(name="open")
+def open_app(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="As for the other commands; the bundled network without one.")
+    ] = None,
+    weights: Weights = None,
+    input_spec: Input = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="FILE.py", help="What the network is for: evaluate, calibration, finetune.")
+    ] = None,
+    recipe_file: RecipeFile = None,
+    device: Device = "cpu",
+) -> None:
+    """Open the app (what tui-prune does when no command is named)."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "The app needs a terminal for its input and its output; "
+            "in a script use tui-prune inspect, prune, verify or plot."
+        )
+    recipe = Recipe.from_toml(recipe_file) if recipe_file else Recipe()
+
+    from tui_prune.app.main import run
+
+    raise typer.Exit(run(model, weights=weights, input_spec=input_spec, task=task, recipe=recipe, device=device) or 0)
+
+
+@app.command()
+def inspect(
+    model: Model, weights: Weights = None, input_spec: Input = None, device: Device = "cpu", as_json: Json = False
+) -> None:
+    """Show the layers, which of them are tied, what is locked and why."""
+    session = _open_session(model, weights, input_spec, device, Recipe())
+    inspection = _inspection(session)
+    if as_json:
+        _print_json(inspection)
+    else:
+        _print_lines(tables.inspection_lines(inspection))
+
+
+@app.command()
+def prune(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The pruned checkpoint to write.")],
+    weights: Weights = None,
+    input_spec: Input = None,
+    device: Device = "cpu",
+    ratio: Ratio = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=R", help="Ratio of a layer or a glob of layers; repeatable.")
+    ] = None,
+    align: Annotated[int | None, typer.Option(metavar="N", help="Kept widths are multiples of N.")] = None,
+    layer_align: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=N", help="Alignment of a layer or a glob; repeatable.")
+    ] = None,
+    align_rounding: Annotated[
+        str | None, typer.Option(metavar="|".join(ROUNDINGS), help="Which multiple a width goes to.")
+    ] = None,
+    criterion: Criterion = None,
+    scope: Scope = None,
+    lock: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A layer or a glob that stays as it is; repeatable.")
+    ] = None,
+    unlock: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A layer whose model output may be cut; repeatable.")
+    ] = None,
+    residual: Annotated[
+        str | None, typer.Option(metavar="|".join(RESIDUALS), help="Whether channels that are added up may be cut.")
+    ] = None,
+    grouped: Annotated[
+        str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions are cut.")
+    ] = None,
+    seed: Seed = None,
+    recipe_file: RecipeFile = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Cut a network, verify the cut one and write it as a pruned checkpoint.
+
+    With --recipe, single options win over the file; layers, alignments, locks and unlocks are added to the file's.
+    """
+    recipe = _recipe(
+        recipe_file,
+        ratio=ratio,
+        layers=_pairs("--layer", "NAME=R, such as 'layer1.*=0.25'", layer, float),
+        align=align,
+        layer_align=_pairs("--layer-align", "NAME=N, such as 'layer1.*=16'", layer_align, int),
+        align_rounding=align_rounding,
+        criterion=criterion,
+        scope=scope,
+        lock=lock,
+        unlock=unlock,
+        residual=residual,
+        grouped=grouped,
+        seed=seed,
+    )
+    from tui_prune.saving.whole_file import check_target
+
+    check_target(output, force=force)
+    session = _open_session(model, weights, input_spec, device, recipe)
+    with _progress() as progress:
+        session.save(output, force=force, progress=progress)
+    result = session.cut()
+    _print_notes(result.plan.notes)
+    report = result.report.written_to(str(output)).to_dict()
+    if as_json:
+        _print_json(report)
+    else:
+        notes = {layer.name: layer.note for layer in result.plan.layers}
+        _print_lines([*tables.report_lines(report, notes), "", *_load_lines(session, output)])
+
+
+@app.command()
+def verify(
+    checkpoint: Annotated[str, typer.Argument(metavar="OUT", help="A pruned checkpoint.")],
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.py:FACTORY", help="How to build a network that came from your own file."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Load a pruned checkpoint as a stranger would and check it again."""
+    from tui_prune.opening.factory_file import load_factory
+    from tui_prune.saving.checkpoint import verify_checkpoint
+
+    with _progress() as progress:
+        network = load_factory(model)() if model else None
+        report = verify_checkpoint(checkpoint, network, progress=progress).to_dict()
+    if as_json:
+        _print_json(report)
+    else:
+        _print_lines(tables.verification_lines(report))
+    if not report["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    model: Model,
+    layer: Annotated[str, typer.Option(metavar="NAME", help="The layer to draw.")],
+    kind: Annotated[
+        str, typer.Option(metavar="|".join(PLOT_KINDS), help="hist: its weights; scores: its channels and the cut.")
+    ] = "hist",
+    weights: Weights = None,
+    input_spec: Input = None,
+    device: Device = "cpu",
+    ratio: Ratio = None,
+    criterion: Criterion = None,
+    scope: Scope = None,
+    seed: Seed = None,
+    recipe_file: RecipeFile = None,
+) -> None:
+    """Draw one layer as text, as wide and high as the terminal."""
+    if kind not in PLOT_KINDS:
+        raise UsageError(f"--kind must be one of {', '.join(PLOT_KINDS)}; it is {kind!r}.")
+    recipe = _recipe(recipe_file, ratio=ratio, criterion=criterion, scope=scope, seed=seed)
+    session = _open_session(model, weights, input_spec, device, recipe)
+    _print_lines(_drawing(session.details(layer), kind))
+
+
+def _open_session(model: str, weights: str | None, input_spec: str | None, device: str, recipe: Recipe) -> "Session":
+    from tui_prune.session import Session
+
+    with _progress() as progress:
+        session = Session.open(
+            model, weights=weights, input_spec=input_spec, device=device, recipe=recipe, progress=progress
+        )
+    _print_notes(session.opened.notes)
+    return session
+
+
+def _inspection(session: "Session") -> dict[str, Any]:
+    """The object of `inspect --json`: the graph, with what each layer costs and what holds it."""
+    from tui_prune.result import lock_rows
+
+    plan, graph = session.plan, session.graph.to_dict()
+    costs = {
+        layer.name: {
+            "params": layer.params.before,
+            "macs": layer.macs.before,
+            "bytes": layer.bytes.before,
+            "locked": layer.locked,
+        }
+        for layer in plan.layers
+    }
+    return {
+        "model": session.opened.title,
+        "input": session.opened.input_spec,
+        "params": plan.before.params,
+        "macs": plan.before.macs,
+        "bytes": plan.before.bytes,
+        "cuttable_share": graph["cuttable_share"],
+        "layers": [{**layer, **costs[layer["name"]]} for layer in graph["layers"]],
+        "groups": graph["groups"],
+        "locks": list(lock_rows(session.graph)),
+        "unreached": graph["unreached"],
+    }
+
+
+def _load_lines(session: "Session", path: Path) -> list[str]:
+    title, imports, argument = f"Written to {path}. To load it:", [], ""
+    if session.opened.origin.kind == "file":
+        file, _, factory = session.opened.origin.name.rpartition(":")
+        imports, argument = [f"    from {Path(file).stem} import {factory}"], f", model={factory}()"
+    return [
+        title,
+        "",
+        "    import tui_prune",
+        *imports,
+        f"    model = tui_prune.load({str(path)!r}{argument})",
+    ]
+
+
+def _recipe(path: str | None, **options: Any) -> Recipe:
+    """The recipe of a file with the options of the line over it; an option that is None says nothing."""
+    recipe = Recipe.from_toml(path) if path else Recipe()
+    changes = {}
+    for name, value in options.items():
+        if value is None:
+            continue
+        before = getattr(recipe, name)
+        if isinstance(before, Mapping):
+            # An entry of the line goes to the end, where a glob wins over the file's.
+            value = {key: entry for key, entry in before.items() if key not in value} | value
+        elif isinstance(before, tuple):
+            value = (*before, *(entry for entry in value if entry not in before))
+        changes[name] = value
+    return recipe.changed(**changes)
+
+
+def _pairs(
+    option: str, form: str, texts: Sequence[str] | None, number: Callable[[str], _Value]
+) -> dict[str, _Value] | None:
+    if texts is None:
+        return None
+    pairs = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            pairs[name] = number(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise UsageError(f"{option} takes {form}; it was {text!r}.")
+    return pairs
+
+
+def _drawing(details: "LayerDetails", kind: str) -> list[str]:
+    """A title and a drawing that fill the terminal; in colour only where there is one to show it."""
+    from tui_prune import plots
+
+    layer = details.layer
+    columns, lines = shutil.get_terminal_size()
+    room = {"width": columns, "height": max(lines - 3, 1)}
+    colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    title = f"{layer.name} · {layer.kind}"
+    if kind == "hist":
+        if details.weights is None:
+            raise TuiPruneError(f"{layer.name} has no weights to draw; choose another layer.")
+        bins = plots.binned(details.weights, 2 * columns)
+        title += f" · {bins.total} weights, mean {bins.mean:.3g}, deviation {bins.deviation:.3g}"
+        return [title, plots.histogram(bins, color=COLOR if colored else None, **room)]
+    if details.scores is None:
+        raise TuiPruneError(f"{layer.name} has no channels to score: {layer.locked or 'it has no group'}.")
+    title += f" · {layer.before} channels, {layer.after} stay"
+    colors = {"color": COLOR, "cut_color": CUT_COLOR} if colored else {}
+    return [title, plots.scores(details.scores, details.kept, **room, **colors)]
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A line on stderr that says how far the work is, gone when it ends; nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield silent
+        return
+
+    shown = ""
+
+    def show(stage: str, done: float) -> None:
+        nonlocal shown
+        text = f"{stage} {100 * done:.0f} %"
+        if text != shown:
+            shown = text
+            sys.stderr.write(f"\r{text}\x1b[K")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        typer.echo(f"Note: {note}", err=True)
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    typer.echo("\n".join(lines))

@@ -1,0 +1,75 @@
+"""The sizes that modules keep as attributes, set to those of their cut tensors."""
+
+from collections.abc import Callable, Iterator
+
+from torch import nn
+
+from tui_prune.opening.opened import Edit
+
+Sizes = dict[str, int | tuple[int, ...]]
+
+
+def _convolution(module: nn.Module) -> Sizes:
+    weight = module.weight
+    if getattr(module, "transposed", False):
+        return {"in_channels": weight.shape[0], "out_channels": weight.shape[1] * module.groups}
+    return {"out_channels": weight.shape[0], "in_channels": weight.shape[1] * module.groups}
+
+
+def _linear(module: nn.Module) -> Sizes:
+    return {"out_features": module.weight.shape[0], "in_features": module.weight.shape[1]}
+
+
+def _embedding(module: nn.Module) -> Sizes:
+    return {"num_embeddings": module.weight.shape[0], "embedding_dim": module.weight.shape[1]}
+
+
+def _first_size(attribute: str) -> Callable[[nn.Module], Sizes]:
+    def sizes(module: nn.Module) -> Sizes:
+        tensor = next(
+            (t for name in ("weight", "running_mean", "bias") if (t := getattr(module, name, None)) is not None), None
+        )
+        return {} if tensor is None else {attribute: tensor.shape[0]}
+
+    return sizes
+
+
+def _normalized_shape(module: nn.Module) -> Sizes:
+    return {} if module.weight is None else {"normalized_shape": tuple(module.weight.shape)}
+
+
+_SIZES: tuple[tuple[type[nn.Module], Callable[[nn.Module], Sizes]], ...] = (
+    (nn.modules.conv._ConvNd, _convolution),
+    (nn.Linear, _linear),
+    (nn.modules.batchnorm._NormBase, _first_size("num_features")),
+    (nn.LayerNorm, _normalized_shape),
+    *(((nn.RMSNorm, _normalized_shape),) if hasattr(nn, "RMSNorm") else ()),
+    (nn.GroupNorm, _first_size("num_channels")),
+    (nn.Embedding, _embedding),
+    (nn.PReLU, _first_size("num_parameters")),
+)
+
+
+def size_edits(module: nn.Module, groups: dict[str, int]) -> Iterator[Edit]:
+    """The attributes that don't fit the module's tensors any more.
+
+    `groups`: how many groups are left of each grouped convolution whose number of groups changed.
+    """
+    for name, part in module.named_modules():
+        if name in groups and getattr(part, "groups", None) != groups[name]:
+            yield Edit(name, "groups", groups[name])
+            part.groups = groups[name]
+        for kind, sizes in _SIZES:
+            if isinstance(part, kind):
+                for attribute, size in sizes(part).items():
+                    if hasattr(part, attribute) and getattr(part, attribute) != size:
+                        yield Edit(name, attribute, size)
+                break
+
+
+def apply_edits(module: nn.Module, groups: dict[str, int]) -> tuple[Edit, ...]:
+    """Set the size attributes of a cut module; gives what was changed."""
+    edits = tuple(size_edits(module, groups))
+    for edit in edits:
+        setattr(module.get_submodule(edit.module), edit.attribute, edit.value)
+    return edits

@@ -1,0 +1,195 @@
+"""Replay: trace the cut module, prove that its graph is a quotient of the original's, and order its columns by it."""
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from tui_prune.channels.classes import atoms
+from tui_prune.channels.graph import Graph
+from tui_prune.channels.record import Axis, GroupedConvolution, TraceRecord
+from tui_prune.cutting.surgery import CutTensors
+
+
+class ReplayMismatch(Exception):
+    """The cut module doesn't do what the original does with its kept channels. `slots`: of the original, involved."""
+
+    def __init__(self, what: str, slots: np.ndarray) -> None:
+        super().__init__(what)
+        self.slots = slots
+
+
+Key = tuple[str, int, bool]
+UNKNOWN = -1
+
+
+class Replay:
+    """Compares the trace of a cut module with the original's, and reorders what arrives in another order."""
+
+    def __init__(self, graph: Graph, cut: CutTensors, record: TraceRecord) -> None:
+        self._original = graph.classes.atom
+        self._cut = cut
+        self._record = record
+        self._atom = atoms(record)
+        self._meaning = np.full(int(self._atom.max(initial=-1)) + 1, UNKNOWN)
+        """For each atom of the cut module, the atom of the original that it is."""
+        self._grouped = {int(g.outputs.reshape(-1)[0]): g for g in record.grouped}
+        self.reordered: dict[Key, np.ndarray] = {}
+        """For each axis whose order changes, the new order of its present positions."""
+
+    def prove(self) -> None:
+        """Raises `ReplayMismatch` where the cut graph is no quotient of the original's."""
+        producers = set()
+        for axis in self._record.producers:
+            producers.add(axis.first)
+            if axis.groups == 1:
+                self._take_producer(axis)
+        for grouped in self._record.grouped:
+            self._order_columns(grouped)
+        for axis in self._record.axes:
+            if axis.first not in producers and axis.groups == 1:
+                self._take_follower(axis)
+
+    def _slots(self, axis: Axis) -> np.ndarray:
+        return self._cut.kept[axis.tensor, axis.dim, axis.groups > 1].reshape(-1)
+
+    def _is_mapped(self, axis: Axis) -> bool:
+        kept = self._cut.kept.get((axis.tensor, axis.dim, axis.groups > 1))
+        return kept is not None and kept.size == axis.size
+
+    def _take_producer(self, axis: Axis) -> None:
+        """A producer's outputs say what the atoms of the cut module are, in execution order."""
+        if not self._is_mapped(axis):
+            raise ReplayMismatch(f"{axis.tensor} came out in another size than planned", self._all_slots(axis))
+        grouped = self._grouped.get(axis.first)
+        if grouped is not None and max(grouped.inputs.shape[1], grouped.outputs.shape[1]) > 1:
+            self._order_groups(axis, grouped)
+        places = self._atom[axis.slots]
+        have = self._original[self._slots(axis)]
+        known = self._meaning[places]
+        if (known == UNKNOWN).all():
+            self._meaning[places] = have
+            if (self._meaning[places] != have).any():
+                raise ReplayMismatch(f"{axis.tensor} ties channels that were apart", self._slots(axis))
+            return
+        if (known == UNKNOWN).any():
+            fixed = known != UNKNOWN
+            if (known[fixed] != have[fixed]).any():
+                raise ReplayMismatch(f"{axis.tensor} meets other channels than before", self._slots(axis))
+            self._meaning[places] = have
+            return
+        self._reorder(axis, known, have)
+
+    def _take_follower(self, axis: Axis) -> None:
+        if not self._is_mapped(axis):
+            return
+        known = self._meaning[self._atom[axis.slots]]
+        have = self._original[self._slots(axis)]
+        fixed = known != UNKNOWN
+        if fixed.all():
+            self._reorder(axis, known, have)
+        elif fixed.any() and (known[fixed] != have[fixed]).any():
+            raise ReplayMismatch(f"{axis.tensor} meets other channels than before", self._slots(axis))
+
+    def _reorder(self, axis: Axis, want: np.ndarray, have: np.ndarray) -> None:
+        if (want == have).all():
+            return
+        if self._cut_key(axis) in self.reordered:
+            raise ReplayMismatch(f"{axis.tensor} is wanted in two orders", self._slots(axis))
+        grouped = self._grouped.get(axis.first)
+        order = matching(want, have)
+        if order is None:
+            raise ReplayMismatch(f"{axis.tensor} gets other channels than before", self._slots(axis))
+        if grouped is not None and grouped.outputs.shape[1] > 1:
+            rows = np.arange(axis.size) // grouped.outputs.shape[1]
+            if (rows[order] != rows).any():
+                raise ReplayMismatch(f"{axis.tensor} gets channels of other groups than before", self._slots(axis))
+        self._set_order(axis, order)
+
+    def _order_groups(self, axis: Axis, grouped: GroupedConvolution) -> None:
+        """After a shuffle the groups' inputs may arrive in another order of groups: move the groups along."""
+        source = self._per_group_axis(grouped)
+        if source is None or not self._is_mapped(source):
+            return
+        want = self._meaning[self._atom[grouped.inputs.numpy()]]
+        have = self._original[self._cut.kept[source.tensor, source.dim, True]]
+        if (want == UNKNOWN).any() or (np.sort(want, 1) == np.sort(have, 1)).all():
+            return
+        rows = {tuple(sorted(row)): g for g, row in enumerate(have.tolist())}
+        order = [rows.get(tuple(sorted(row))) for row in want.tolist()]
+        if None in order or len(set(order)) != len(order):
+            raise ReplayMismatch(f"{axis.tensor} gets channels of other groups than before", self._slots(source))
+        size = grouped.outputs.shape[1]
+        numbers = np.array(order, np.int64)
+        self._set_order(axis, (numbers[:, None] * size + np.arange(size)).reshape(-1))
+        key = source.tensor, source.dim, True
+        self._cut.kept[key] = self._cut.kept[key][numbers]
+
+    def _order_columns(self, grouped: GroupedConvolution) -> None:
+        """Within each group, columns in the order in which the inputs arrive."""
+        axis = self._per_group_axis(grouped)
+        if axis is None or axis.size == axis.groups or not self._is_mapped(axis):
+            return
+        key = axis.tensor, axis.dim, True
+        slots = axis.slots.reshape(axis.groups, -1)
+        want, have = self._meaning[self._atom[slots]], self._original[self._cut.kept[key]]
+        if (want == UNKNOWN).any() or (want == have).all():
+            return
+        orders = [matching(w, h) for w, h in zip(want, have, strict=True)]
+        if any(order is None for order in orders):
+            raise ReplayMismatch(f"{axis.tensor} gets other channels than before", self._slots(axis))
+        order = np.stack([o for o in orders if o is not None])
+        self.reordered[key] = order
+        self._cut.kept[key] = np.take_along_axis(self._cut.kept[key], order, 1)
+
+    def _per_group_axis(self, grouped: GroupedConvolution) -> Axis | None:
+        for side in (grouped.inputs, grouped.outputs):
+            first = int(side.reshape(-1)[0])
+            axis = next((a for a in self._record.axes if a.first == first and a.groups > 1), None)
+            if axis is not None:
+                return axis
+        return None
+
+    def _cut_key(self, axis: Axis) -> Key:
+        return axis.tensor, axis.dim, axis.groups > 1
+
+    def _set_order(self, axis: Axis, order: np.ndarray) -> None:
+        key = self._cut_key(axis)
+        self.reordered[key] = order
+        self._cut.kept[key] = self._cut.kept[key][order]
+
+    def _all_slots(self, axis: Axis) -> np.ndarray:
+        kept = self._cut.kept.get(self._cut_key(axis))
+        return np.zeros(0, np.int64) if kept is None else kept.reshape(-1)
+
+
+def matching(want: Sequence[int] | np.ndarray, have: Sequence[int] | np.ndarray) -> np.ndarray | None:
+    """The order that makes `have` equal `want`, equal values in their present order; None if they differ as bags."""
+    if len(want) != len(have):
+        return None
+    places: dict[int, deque[int]] = defaultdict(deque)
+    for place, value in enumerate(np.asarray(have).tolist()):
+        places[value].append(place)
+    order = []
+    for value in np.asarray(want).tolist():
+        if not places[value]:
+            return None
+        order.append(places[value].popleft())
+    return np.array(order, np.int64)
+
+
+def apply_order(module: nn.Module, reordered: dict[Key, np.ndarray]) -> None:
+    """Reorder the tensors of a cut module as a replay says."""
+    tensors = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+    for (name, dim, per_group), order in reordered.items():
+        tensor = tensors[name]
+        if per_group:
+            parts = tensor.data.reshape(len(order), -1, *tensor.shape[1:])
+            columns = [
+                part.index_select(1, torch.from_numpy(o).to(part.device)) for part, o in zip(parts, order, strict=True)
+            ]
+            tensor.data = torch.cat(columns).reshape(tensor.shape)
+        else:
+            tensor.data = tensor.data.index_select(dim, torch.from_numpy(order).to(tensor.device))

@@ -1,0 +1,112 @@
+"""Cutting: every axis to its kept slots, in a copy of the module; the original keeps its weights."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tui_prune.channels.graph import Graph
+from tui_prune.channels.record import Axis, TraceRecord
+
+
+@dataclass(eq=False)
+class CutTensors:
+    """The tensors of a cut network by name, and for each axis the slots of the original that stay, in order."""
+
+    tensors: dict[str, Tensor]
+    kept: dict[tuple[str, int, bool], np.ndarray]
+    """By tensor, dimension, and whether it is a grouped weight's per-group axis (then: groups, slots of one)."""
+
+
+def cut_tensors(model: nn.Module, graph: Graph, keep: np.ndarray) -> CutTensors:
+    """Cut every parameter and buffer to the channels that stay (bool, one per channel of the graph).
+
+    All tensors are new; those that lose nothing are copies.
+    """
+    record, channel = graph.record, graph.classes.channel
+    found = CutTensors({}, {})
+    for name, tensor in named_tensors(model, record).items():
+        cut = tensor.detach()
+        axes = record.axes_of(name)
+        per_group = next((axis for axis in axes if axis.groups > 1), None)
+        masks = {axis: keep[channel[axis.slots]] for axis in axes}
+        for axis, mask in masks.items():
+            if axis.groups > 1 or (per_group is not None and axis.dim in (0, per_group.dim)):
+                continue
+            found.kept[name, axis.dim, False] = axis.slots[mask]
+            if not mask.all():
+                cut = cut.index_select(axis.dim, _index(mask, cut))
+        if per_group is not None:
+            cut = _cut_grouped(cut, name, per_group, masks, found)
+        found.tensors[name] = cut.clone() if cut.data_ptr() == tensor.data_ptr() else cut
+    return found
+
+
+def _cut_grouped(
+    weight: Tensor, name: str, per_group: Axis, masks: dict[Axis, np.ndarray], found: CutTensors
+) -> Tensor:
+    """Cut a grouped weight (groups * rows, columns, ...): rows by their own slots, columns group by group."""
+    groups = per_group.groups
+    rows = next((axis for axis in masks if axis.dim == 0 and axis.groups == 1), None)
+    columns = masks[per_group].reshape(groups, -1)
+    row_mask = masks[rows].reshape(groups, -1) if rows is not None else np.ones((groups, 1), bool)
+    alive = row_mask.any(axis=1) & columns.any(axis=1)
+    if rows is not None:
+        found.kept[name, 0, False] = rows.slots[(row_mask & alive[:, None]).reshape(-1)]
+    slots = per_group.slots.reshape(groups, -1)
+    found.kept[name, per_group.dim, True] = np.stack([slots[g][columns[g]] for g in np.flatnonzero(alive)])
+    if row_mask.all() and columns.all():
+        return weight
+    parts = weight.reshape(groups, row_mask.shape[1], *weight.shape[1:])
+    return torch.cat(
+        [parts[g][_index(row_mask[g], weight)][:, _index(columns[g], weight)] for g in np.flatnonzero(alive)]
+    )
+
+
+def _index(mask: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(mask)).to(like.device)
+
+
+def named_tensors(model: nn.Module, record: TraceRecord) -> dict[str, Tensor]:
+    """The parameters and buffers that have axes, each once."""
+    everything = dict(model.named_parameters(remove_duplicate=False)) | dict(
+        model.named_buffers(remove_duplicate=False)
+    )
+    return {name: everything[name] for name in record.shapes}
+
+
+def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], record: TraceRecord) -> nn.Module:
+    """A copy of the module that holds these tensors in place of its own; no weight of the original is copied.
+
+    What can't be copied (a lock, an open file, a tensor that autograd made) is shared with the original.
+    """
+    memo: dict[int, Any] = {}
+    for name, tensor in named_tensors(model, record).items():
+        new = tensors[name]
+        memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
+    return _copy_module(model, memo)
+
+
+def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    try:
+        return copy.deepcopy(module, memo)
+    except (TypeError, RuntimeError, NotImplementedError, AttributeError):
+        pass
+    twin = module.__class__.__new__(module.__class__)
+    memo[id(module)] = twin
+    state: dict[str, Any] = {}
+    for name, value in module.__dict__.items():
+        if name == "_modules":
+            state[name] = {key: child if child is None else memo.get(id(child)) or _copy_module(child, memo)
+                           for key, child in value.items()}  # fmt: skip
+            continue
+        try:
+            state[name] = copy.deepcopy(value, memo)
+        except (TypeError, RuntimeError, NotImplementedError, AttributeError):
+            state[name] = value.detach().clone() if isinstance(value, Tensor) else value
+    twin.__dict__.update(state)
+    return twin

@@ -1,0 +1,1 @@
+"""Parameters, MACs, bytes and latency, for any choice of widths."""

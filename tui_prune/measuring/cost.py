@@ -1,0 +1,177 @@
+"""Parameters, MACs and bytes of a network, whole and per layer, for any choice of channels. Runs nothing.
+
+The numbers are those of `torch.utils.flop_counter` on the cut network (one MAC is two of its FLOPs), of its parameter
+count, and of the tensors that its operators put out. Not counted: buffers, memory of gradients, workspace of kernels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import flop_registry
+
+from tui_prune.channels.graph import Graph
+from tui_prune.channels.record import Extent
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs on one example input."""
+
+    params: int
+    macs: int
+    """Multiply-accumulates of convolutions, matrix products and attention."""
+    bytes: int
+    """Of the parameters."""
+    activation_bytes: int
+    """Of the largest tensor that an operator puts out."""
+
+
+@dataclass(frozen=True)
+class LayerCosts:
+    """The same for each layer by name, where it has any."""
+
+    params: dict[str, int]
+    macs: dict[str, int]
+    bytes: dict[str, int]
+
+
+class CostModel:
+    """Computes the costs of a graph's network for any mask of kept channels, in about a millisecond."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._channel = graph.classes.channel
+        self._extents = _Extents(self._channel)
+        record = graph.record
+        sized = [(name, self._axes_of(graph, name)) for name in record.shapes if name in record.parameters]
+        self._parameter_layers = [name.rpartition(".")[0].partition(".parametrizations.")[0] for name, _ in sized]
+        self._parameters = self._extents.table([extents for _, extents in sized])
+        self._itemsizes = np.array([record.itemsizes[name] for name, _ in sized], np.int64)
+        self._activations = self._extents.table([a.extents for a in record.activations])
+        self._activation_itemsizes = np.array([a.itemsize for a in record.activations], np.int64)
+        self._calls = [_Formula(call.func, call.args, call.kwargs, call.out, self._extents) for call in record.costs]
+        self._call_layers = [call.layer or "" for call in record.costs]
+
+    def _axes_of(self, graph: Graph, name: str) -> tuple[Extent, ...]:
+        shape = graph.record.shapes[name]
+        found = [Extent(size, None) for size in shape]
+        for axis in graph.record.axes_of(name):
+            slots = torch.arange(axis.first, axis.first + axis.size)
+            if axis.groups > 1:
+                found[axis.dim] = Extent(shape[axis.dim], slots.view(axis.groups, -1), per_group=True)
+            else:
+                found[axis.dim] = Extent(shape[axis.dim], slots.view(-1, 1))
+        return tuple(found)
+
+    def measure(self, keep: np.ndarray) -> tuple[Cost, LayerCosts]:
+        """The cost of the network that keeps these channels (bool, one per channel of the graph)."""
+        sizes = self._extents.sizes(keep)
+        numbers = sizes[self._parameters].prod(axis=1)
+        octets = numbers * self._itemsizes
+        macs = [formula.macs(sizes) for formula in self._calls]
+        activations = sizes[self._activations].prod(axis=1) * self._activation_itemsizes
+        whole = Cost(int(numbers.sum()), sum(macs), int(octets.sum()), int(activations.max(initial=0)))
+        return whole, LayerCosts(
+            _sums(self._parameter_layers, numbers),
+            _sums(self._call_layers, macs),
+            _sums(self._parameter_layers, octets),
+        )
+
+
+class _Extents:
+    """All different dimensions of all tensors, numbered, and their sizes after a cut."""
+
+    def __init__(self, channel: np.ndarray) -> None:
+        self._channel = channel
+        self._number: dict[Any, int] = {("fixed", 1): 0}
+        self._fixed: list[int] = [1]
+        self._flat: list[tuple[int, np.ndarray]] = []
+        self._wide: list[tuple[int, np.ndarray, bool]] = []
+        self._joined: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def number(self, extent: Extent) -> int:
+        if extent.slots is None:
+            key: Any = ("fixed", extent.size)
+            if key not in self._number:
+                self._number[key] = len(self._fixed)
+                self._fixed.append(extent.size)
+            return self._number[key]
+        slots = extent.slots.numpy()
+        channels = np.where(slots >= 0, self._channel[np.maximum(slots, 0)], -1)
+        key = (extent.per_group, channels.shape, channels.tobytes())
+        if key not in self._number:
+            number = self._number[key] = len(self._fixed)
+            self._fixed.append(extent.size)
+            if extent.per_group or channels.shape[1] != 1 or (channels < 0).any():
+                self._wide.append((number, channels, extent.per_group))
+            else:
+                self._flat.append((number, channels[:, 0]))
+        return self._number[key]
+
+    def table(self, tensors: list[tuple[Extent, ...]]) -> np.ndarray:
+        """Extent numbers of tensors, one row each, filled up with the number of size 1."""
+        rank = max((len(extents) for extents in tensors), default=1)
+        rows = np.zeros((len(tensors), max(rank, 1)), np.int64)
+        for row, extents in zip(rows, tensors, strict=True):
+            row[: len(extents)] = [self.number(extent) for extent in extents]
+        return rows
+
+    def sizes(self, keep: np.ndarray) -> np.ndarray:
+        """The size of every extent by number."""
+        found = np.array(self._fixed, np.int64)
+        if self._flat:
+            if self._joined is None or len(self._joined[0]) != len(self._flat):
+                numbers = np.array([number for number, _ in self._flat])
+                lengths = np.array([len(channels) for _, channels in self._flat])
+                starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+                self._joined = numbers, np.concatenate([channels for _, channels in self._flat]), starts
+            numbers, channels, starts = self._joined
+            found[numbers] = np.add.reduceat(keep[channels].astype(np.int64), starts)
+        for number, channels, per_group in self._wide:
+            kept = keep[np.maximum(channels, 0)] | (channels < 0)
+            found[number] = kept.sum(axis=1).max() if per_group else kept.any(axis=1).sum()
+        return found
+
+
+class _Formula:
+    """The flop counter's formula of one call, on sizes after a cut; remembers the last sizes."""
+
+    def __init__(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: tuple[Extent, ...], extents: _Extents
+    ) -> None:
+        formula = flop_registry[func.overloadpacket]
+        self._formula: Callable[..., int] = getattr(formula, "__wrapped__", formula)
+        self._args, self._kwargs = args, kwargs
+        self._out = out
+        self._extents = extents
+        self._numbers = np.array(
+            [extents.number(e) for value in (*args, *kwargs.values(), out) if _is_shape(value) for e in value], np.int64
+        )
+        self._last: tuple[bytes, int] = (b"", 0)
+
+    def macs(self, sizes: np.ndarray) -> int:
+        own = sizes[self._numbers]
+        key = own.tobytes()
+        if key != self._last[0]:
+            values = iter(own.tolist())
+
+            def shape(value: Any) -> Any:
+                return torch.Size([next(values) for _ in value]) if _is_shape(value) else value
+
+            args = [shape(a) for a in self._args]
+            kwargs = {k: shape(v) for k, v in self._kwargs.items()}
+            self._last = key, self._formula(*args, **kwargs, out_shape=shape(self._out)) // 2
+        return self._last[1]
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(v, Extent) for v in value)
+
+
+def _sums(layers: list[str], numbers: Any) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for layer, number in zip(layers, numbers, strict=True):
+        found[layer] = found.get(layer, 0) + int(number)
+    return found

@@ -1,0 +1,1 @@
+"""Recipe, criteria and planner: choices become a plan; nothing here touches a model."""

@@ -1,0 +1,78 @@
+"""A plan: for each group the channels that stay, and what follows for each layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from tui_prune.channels.graph import Graph
+from tui_prune.measuring.cost import Cost
+from tui_prune.planning.recipe import Recipe
+
+
+class Pair(NamedTuple):
+    """A number before and after the cut."""
+
+    before: int
+    after: int
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What a plan means for one layer."""
+
+    name: str
+    kind: str
+    group: int | None
+    producer: bool
+    before: int
+    """Output channels before the cut."""
+    after: int
+    in_before: int
+    in_after: int
+    params: Pair
+    macs: Pair
+    bytes: Pair
+    ratio: float
+    """The ratio that applies to it."""
+    own_ratio: bool
+    """Whether the recipe names it, or a layer tied to it, with a ratio."""
+    locked: str | None
+    """Why nothing of it can be cut."""
+    note: str
+    """Why it has this width, where that needs saying."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which channels stay, by a recipe; the model is not touched by it."""
+
+    recipe: Recipe
+    graph: Graph
+    keep: np.ndarray = field(repr=False)
+    """Bool, one per channel of the graph."""
+    layers: tuple[LayerPlan, ...]
+    before: Cost
+    after: Cost
+    notes: tuple[str, ...]
+    """What couldn't be done as asked."""
+
+    @cached_property
+    def _by_name(self) -> dict[str, LayerPlan]:
+        return {layer.name: layer for layer in self.layers}
+
+    def layer(self, name: str) -> LayerPlan:
+        """The plan of one layer. Raises `KeyError` for a name that no layer has."""
+        return self._by_name[name]
+
+    @property
+    def cuts(self) -> bool:
+        """Whether anything is cut at all."""
+        return not bool(self.keep.all())

@@ -1,0 +1,218 @@
+"""From choices to a plan: how many channels of each group stay, and which. Never touches the model."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import floor, gcd, lcm
+
+import numpy as np
+
+from tui_prune.channels.graph import Graph, Group
+from tui_prune.errors import UsageError
+from tui_prune.measuring.cost import CostModel
+from tui_prune.planning.plan import LayerPlan, Pair, Plan
+from tui_prune.planning.recipe import Recipe, choose, matches
+
+Scores = Sequence[np.ndarray | None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """What the recipe says of one group."""
+
+    ratio: float
+    own_ratio: bool
+    align: int
+    held: np.ndarray
+    """Per channel: must stay."""
+    locked: str | None
+    note: str = ""
+
+
+class Planner:
+    """Plans for one graph: what doesn't depend on the recipe is computed once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._costs = CostModel(graph)
+        self._before, self._layers_before = self._costs.measure(np.ones(graph.classes.channels, bool))
+
+    def plan(self, recipe: Recipe, scores: Scores) -> Plan:
+        """The plan of a recipe, with the scores of its criterion (`criteria.score_groups`).
+
+        Raises `UsageError` for a layer name that means nothing and for a lock that can't be lifted.
+        """
+        self._check_names(recipe)
+        choices = [_choose(group, recipe) for group in self.graph.groups]
+        wanted = _wanted_everywhere(self.graph.groups, choices, recipe, scores)
+        keep = np.ones(self.graph.classes.channels, bool)
+        notes: list[str] = []
+        for group, choice, score in zip(self.graph.groups, choices, scores, strict=True):
+            kept, note = _keep_in_group(group, choice, wanted[group.index], recipe, score)
+            keep[group.channels] = kept
+            choices[group.index] = replace(choice, note=note)
+            if note and "can't" in note:
+                notes.append(f"{group.name} {note}")
+        keep.flags.writeable = False
+        after, layers_after = self._costs.measure(keep)
+        layers = tuple(
+            LayerPlan(
+                name=layer.name,
+                kind=layer.kind,
+                group=layer.group,
+                producer=layer.producer,
+                before=layer.width,
+                after=int(keep[layer.outputs].sum()) if len(layer.outputs) else layer.width,
+                in_before=layer.in_width,
+                in_after=int(keep[layer.inputs].sum()) if len(layer.inputs) else layer.in_width,
+                params=Pair(self._layers_before.params.get(layer.name, 0), layers_after.params.get(layer.name, 0)),
+                macs=Pair(self._layers_before.macs.get(layer.name, 0), layers_after.macs.get(layer.name, 0)),
+                bytes=Pair(self._layers_before.bytes.get(layer.name, 0), layers_after.bytes.get(layer.name, 0)),
+                ratio=choices[layer.group].ratio if layer.group is not None else 0.0,
+                own_ratio=choices[layer.group].own_ratio if layer.group is not None else False,
+                locked=choices[layer.group].locked if layer.group is not None else None,
+                note=choices[layer.group].note if layer.group is not None and layer.producer else "",
+            )
+            for layer in self.graph.layers
+        )
+        return Plan(recipe, self.graph, keep, layers, self._before, after, tuple(notes))
+
+    def _check_names(self, recipe: Recipe) -> None:
+        names = [layer.name for layer in self.graph.layers]
+        for key in (*recipe.layers, *recipe.layer_align, *recipe.lock, *recipe.unlock):
+            if not any(matches(key, name) for name in names):
+                close = difflib.get_close_matches(key, names, 3, 0.4)
+                hint = f" Did you mean {' or '.join(close)}?" if close else ""
+                raise UsageError(f"No layer is called {key}.{hint}")
+
+
+def _choose(group: Group, recipe: Recipe) -> _Choice:
+    names = group.layers + tuple(m.layer for m in group.members if m.role == "follower")
+    held = group.locked
+    unlock = next((key for key in recipe.unlock if any(matches(key, name) for name in group.layers)), None)
+    if unlock is not None and group.locked.any():
+        exact = unlock in group.layers
+        if exact and group.locked_inside.all():
+            reason = next(lock for lock in group.locks if lock.reason != "model output").reason
+            raise UsageError(f"{unlock} can't be unlocked: {reason}.")
+        held = group.locked_inside
+    locked = group.locks[0].reason if held.all() and group.locks else None
+    if any(matches(key, name) for key in recipe.lock for name in names):
+        held, locked = np.ones_like(held), "locked by you"
+    elif group.residual and recipe.residual == "keep" and not held.all():
+        held, locked = np.ones_like(held), "residual stream kept"
+    own = choose(recipe.layers, group.layers)
+    align = choose(recipe.layer_align, group.layers)
+    return _Choice(
+        ratio=recipe.ratio if own is None else own[1],
+        own_ratio=own is not None,
+        align=recipe.align if align is None else align[1],
+        held=held,
+        locked=locked,
+    )
+
+
+def _wanted_everywhere(
+    groups: Sequence[Group], choices: Sequence[_Choice], recipe: Recipe, scores: Scores
+) -> list[list[int]]:
+    """For each family of each group, how many channels should stay in each cell, before alignment."""
+    survivors = _rank_globally(groups, choices, recipe, scores) if recipe.scope == "global" and recipe.ratio else None
+    wanted: list[list[int]] = []
+    for group, choice in zip(groups, choices, strict=True):
+        own = []
+        for cells in group.families:
+            size = len(cells[0])
+            if survivors is not None and not choice.own_ratio:
+                alive = sum(int(survivors[group.index][cell].sum()) for cell in cells)
+                keep = floor(alive / len(cells) + 0.5)
+            else:
+                keep = size - floor(size * choice.ratio + 1e-9)
+            least = max(int(choice.held[cell].sum()) for cell in cells)
+            own.append(min(max(keep, least, 1), size))
+        wanted.append(own)
+    return wanted
+
+
+def _rank_globally(
+    groups: Sequence[Group], choices: Sequence[_Choice], recipe: Recipe, scores: Scores
+) -> list[np.ndarray]:
+    """Which channels survive when all that may be cut are ranked together.
+
+    Of T channels at ratio r the int(T r) lowest and the one at the threshold go.
+    """
+    survivors = [np.ones(len(group.channels), bool) for group in groups]
+    free = [
+        np.flatnonzero(~choice.held) if not choice.own_ratio and score is not None else np.zeros(0, np.int64)
+        for choice, score in zip(choices, scores, strict=True)
+    ]
+    owners = np.concatenate([np.full(len(f), i) for i, f in enumerate(free)]) if free else np.zeros(0, np.int64)
+    places = np.concatenate(free) if free else owners
+    if not len(places):
+        return survivors
+    values = np.concatenate([score[f] for score, f in zip(scores, free, strict=True) if score is not None])
+    count = min(floor(len(places) * recipe.ratio + 1e-9) + 1, len(places))
+    for n in np.argsort(values, kind="stable")[:count]:
+        survivors[owners[n]][places[n]] = False
+    return survivors
+
+
+def _keep_in_group(
+    group: Group, choice: _Choice, wanted: list[int], recipe: Recipe, scores: np.ndarray | None
+) -> tuple[np.ndarray, str]:
+    """The mask of a group's kept channels, and why it is as wide as it is."""
+    kept = np.ones(len(group.channels), bool)
+    if choice.held.all() or all(keep == len(cells[0]) for keep, cells in zip(wanted, group.families, strict=True)):
+        return kept, ""
+    if scores is None:
+        return kept, f"can't be ranked by {recipe.criterion}: no batch norm covers its channels"
+    note = ""
+    for cells, keep in zip(group.families, wanted, strict=True):
+        size = len(cells[0])
+        if keep == size:
+            continue
+        step = _alignment_step(group, choice.align)
+        aligned = _align(keep, size, step, recipe.align_rounding)
+        least = max(int(choice.held[cell].sum()) for cell in cells)
+        if aligned is not None and aligned < least:
+            aligned = -(-least // step) * step
+            aligned = aligned if aligned <= size else None
+        if aligned is None:
+            note = _unaligned(group, choice, step, size)
+            aligned = keep
+        elif aligned != keep:
+            total = group.width // size
+            note = f"{keep * total} aligned to {choice.align}: {aligned * total}"
+        for cell in cells:
+            ranked = cell[np.lexsort((-scores[cell], ~choice.held[cell]))]
+            kept[ranked[aligned:]] = False
+    if not note and group.blocked:
+        note = f"equally many in each block ({', '.join(group.blocks)})"
+    return kept, note
+
+
+def _alignment_step(group: Group, align: int) -> int:
+    """How many channels per cell must go at a time, for every producer's width to be a multiple of `align`."""
+    return lcm(*(align // gcd(align, unit * cells) for unit, cells in group.slots_per_channel))
+
+
+def _align(keep: int, size: int, step: int, rounding: str) -> int | None:
+    """The multiple of `step` that a kept count goes to: never above the size, never below one step; None: no room."""
+    if step == 1:
+        return keep
+    if size < step:
+        return None
+    down = keep // step * step
+    up = down if down == keep else down + step
+    if rounding == "nearest":
+        chosen = up if up - keep <= keep - down else down
+    else:
+        chosen = up if rounding == "up" else down
+    return max(min(chosen, size // step * step), step)
+
+
+def _unaligned(group: Group, choice: _Choice, step: int, size: int) -> str:
+    if group.width < choice.align:
+        return f"can't be aligned to {choice.align}: it has {group.width} channels"
+    if len(group.families[0]) > 1:
+        return f"can't be aligned to {choice.align}: {', '.join(group.blocks)} asks for equal blocks of {size}"
+    return f"can't be aligned to {choice.align}: its channels go {group.width // max(len(group.channels), 1)} at a time"

@@ -1,0 +1,87 @@
+"""What pruning gives back: the cut network, the plan, and a report of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from tui_prune.channels.graph import Graph
+from tui_prune.opening.opened import Edit, Origin
+from tui_prune.planning.plan import Pair, Plan
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done to a network, in the fields of `prune --json`."""
+
+    model: str
+    recipe: Mapping[str, Any]
+    params: Pair
+    macs: Pair
+    bytes: Pair
+    layers: tuple[Mapping[str, Any], ...]
+    locks: tuple[Mapping[str, Any], ...]
+    kind: Literal["exact", "structural"]
+    max_error: float
+    seconds: Mapping[str, float]
+    output: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "model": self.model,
+            "recipe": dict(self.recipe),
+            "params": self.params._asdict(),
+            "macs": self.macs._asdict(),
+            "bytes": self.bytes._asdict(),
+            "layers": [dict(layer) for layer in self.layers],
+            "locks": [dict(lock) for lock in self.locks],
+            "equivalence": {"kind": self.kind, "max_error": self.max_error},
+            "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
+            "output": self.output,
+        }
+
+    def written_to(self, path: str) -> Report:
+        """The same with the file that it was saved to."""
+        return replace(self, output=path)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A cut network that was proved equal to the masked original, and all that is needed to save it."""
+
+    model: nn.Module = field(repr=False)
+    """In the mode of the original, on its device; shares no tensor with it."""
+    plan: Plan = field(repr=False)
+    report: Report
+    origin: Origin
+    edits: tuple[Edit, ...] = field(repr=False)
+    """All size attributes that differ from those of the network that `origin` builds."""
+    kept: Mapping[str, Tensor] = field(repr=False)
+    """By axis ("conv1.weight/0"), the positions that stay of the network that `origin` builds."""
+    example_inputs: tuple[Any, ...] = field(repr=False)
+    reference_outputs: tuple[Tensor, ...] = field(repr=False)
+    """What the masked original puts out for the example inputs."""
+    input_spec: str
+    """The example inputs' shape where they are the seeded ones of `opening`, else empty."""
+
+
+def layer_rows(plan: Plan) -> tuple[dict[str, Any], ...]:
+    """Name, kind and output width before and after of each layer with weights of its own."""
+    return tuple(
+        {"name": layer.name, "kind": layer.kind, "before": layer.before, "after": layer.after}
+        for layer in plan.layers
+        if layer.producer
+    )
+
+
+def lock_rows(graph: Graph) -> tuple[dict[str, Any], ...]:
+    """Each lock with the layer that it holds."""
+    return tuple(
+        {"layer": group.name, "reason": lock.reason, "where": lock.where}
+        for group in graph.groups
+        for lock in group.locks
+    )

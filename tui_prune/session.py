@@ -1,0 +1,413 @@
+"""What the user has chosen so far: recipe, plan, undo and redo. Knows no screen; the app, the command line and the
+Python functions all work through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tui_prune.channels.graph import Graph, Group
+from tui_prune.channels.grouping import build_graph
+from tui_prune.channels.trace import record_trace
+from tui_prune.cutting.fit import CutModule, fit, probe
+from tui_prune.cutting.kept import kept_positions
+from tui_prune.cutting.verify import verify
+from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.evaluating.task import Task, load_task
+from tui_prune.opening.kept import compose_kept
+from tui_prune.opening.open_model import open_model
+from tui_prune.opening.opened import Edit, OpenedModel
+from tui_prune.planning.criteria import Evidence, score_groups
+from tui_prune.planning.plan import LayerPlan, Pair, Plan
+from tui_prune.planning.planner import Planner, Scores
+from tui_prune.planning.recipe import Recipe, matches
+from tui_prune.progress import Progress, silent
+from tui_prune.result import Report, Result, layer_rows, lock_rows
+
+LARGEST_RATIO = 0.99
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What the task's `evaluate` says of the original and of the cut network."""
+
+    before: float
+    after: float | None
+    """None where nothing is cut."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDetails:
+    """All there is to look at in one layer. Arrays are in the order of the layer's outputs or its group's channels."""
+
+    layer: LayerPlan
+    weights: Tensor | None
+    """The layer's weight, flat; a view wherever torch can give one."""
+    norm_scales: np.ndarray | None
+    """|scale| of the batch norm over the layer's outputs, one per channel."""
+    scores: np.ndarray | None
+    """One per channel of its group, by the recipe's criterion."""
+    kept: np.ndarray | None
+    """Bool, in the order of `scores`."""
+    group: Group | None
+
+
+class Session:
+    """One opened network and the choices made for it. Not to be shared by threads, except `cut`, `save`, `evaluate`
+    and `details`, which work on the plan that they find when they start."""
+
+    def __init__(
+        self,
+        opened: OpenedModel,
+        *,
+        example_kwargs: Mapping[str, Any] | None = None,
+        task: Task | None = None,
+        recipe: Recipe | None = None,
+        probing: bool = True,
+        progress: Progress = silent,
+    ) -> None:
+        """Trace the network; with `probing`, also try a cut, which shows the sizes that its own code fixes.
+
+        Raises `TuiPruneError` when its forward pass fails, `UsageError` when the recipe doesn't fit it.
+        """
+        self.opened = opened
+        self.task = task
+        self._kwargs = dict(example_kwargs or {})
+        self._graphs: dict[str, Graph] = {}
+        self._planners: dict[Graph, Planner] = {}
+        self._scores: dict[tuple[str, str, int], Scores] = {}
+        self._result: tuple[Plan, Result] | None = None
+        started = time.perf_counter()
+        progress("trace", 0.0)
+        record = record_trace(opened.module, opened.example_inputs, self._kwargs)
+        first = Recipe() if recipe is None else recipe
+        graph = build_graph(record, first.grouped)
+        self._trace_seconds = time.perf_counter() - started
+        if probing:
+            progress("try a cut", 0.5)
+            graph = probe(opened.module, opened.example_inputs, self._kwargs, graph)
+        self._graphs[first.grouped] = graph
+        self._history = [first]
+        self._place = 0
+        self._saved = Recipe()
+        self._plan = self._make_plan(first)
+        progress("trace", 1.0)
+
+    @classmethod
+    def open(
+        cls,
+        spec: str | None = None,
+        *,
+        weights: str | Path | None = None,
+        input_spec: str | None = None,
+        device: str = "cpu",
+        model: nn.Module | None = None,
+        task: str | Path | None = None,
+        recipe: Recipe | None = None,
+        progress: Progress = silent,
+    ) -> Session:
+        """Open what the user names (`opening.open_model`) and trace it. Raises `TuiPruneError`, `UsageError`."""
+        loaded = None if task is None else load_task(task)
+        opened = open_model(spec, weights=weights, input_spec=input_spec, device=device, model=model, progress=progress)
+        return cls(opened, task=loaded, recipe=recipe, progress=progress)
+
+    # What there is.
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._history[self._place]
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    @property
+    def graph(self) -> Graph:
+        return self._plan.graph
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there are choices that no saved checkpoint holds."""
+        return self.recipe != self._saved
+
+    @property
+    def can_undo(self) -> bool:
+        return self._place > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self._place < len(self._history) - 1
+
+    # Choices. Each is one step that can be undone; a choice that can't be planned raises and changes nothing.
+
+    def preview(self, recipe: Recipe) -> Plan:
+        """The plan that a recipe would give; nothing changes. Raises `UsageError`."""
+        return self._make_plan(recipe)
+
+    def apply(self, recipe: Recipe) -> Plan:
+        """Choose a whole recipe. Raises `UsageError`."""
+        if recipe != self.recipe:
+            plan = self._make_plan(recipe)
+            self._history[self._place + 1 :] = [recipe]
+            self._place += 1
+            self._plan = plan
+        return self._plan
+
+    def set_ratio(self, ratio: float, layer: str | None = None) -> Plan:
+        """Set the global ratio, or that of a layer and all that are tied to it."""
+        if layer is None:
+            return self.apply(self.recipe.changed(ratio=ratio))
+        self._layer(layer)
+        return self.apply(self.recipe.changed(layers={**self._without(self.recipe.layers, layer), layer: ratio}))
+
+    def clear_ratio(self, layer: str) -> Plan:
+        """Let the global ratio apply to a layer again."""
+        return self.apply(self.recipe.changed(layers=self._without(self.recipe.layers, layer)))
+
+    def step_ratio(self, by: float, layer: str | None = None) -> Plan:
+        """Raise or lower a ratio, within 0 and 0.99."""
+        now = self.recipe.ratio if layer is None else self._layer(layer).ratio
+        return self.set_ratio(round(min(max(now + by, 0.0), LARGEST_RATIO), 4), layer)
+
+    def set_alignment(self, align: int, layer: str | None = None) -> Plan:
+        """Set the global alignment, or that of a layer and all that are tied to it."""
+        if layer is None:
+            return self.apply(self.recipe.changed(align=align))
+        self._layer(layer)
+        table = {**self._without(self.recipe.layer_align, layer), layer: align}
+        return self.apply(self.recipe.changed(layer_align=table))
+
+    def toggle_lock(self, layer: str) -> Plan:
+        """Lock a layer, take a lock of the user's off, or lift the lock of a model output.
+
+        Raises `UsageError` with the reason when the lock can't be lifted.
+        """
+        names = self._tied(layer)
+        recipe = self.recipe
+        own = [key for key in recipe.lock if any(matches(key, name) for name in names)]
+        if own:
+            return self.apply(recipe.changed(lock=tuple(key for key in recipe.lock if key not in own)))
+        lifted = [key for key in recipe.unlock if any(matches(key, name) for name in names)]
+        if lifted:
+            return self.apply(recipe.changed(unlock=tuple(key for key in recipe.unlock if key not in lifted)))
+        group = self.graph.group_of(layer)
+        if group is None:
+            raise UsageError(f"{layer} puts out no channels that could be cut or locked.")
+        if not group.fully_locked:
+            return self.apply(recipe.changed(lock=(*recipe.lock, group.name)))
+        if not group.liftable:
+            lock = next((lock for lock in group.locks if lock.reason != "model output"), group.locks[0])
+            place = f" ({lock.where})" if lock.where else ""
+            raise UsageError(f"{layer} can't be unlocked: {lock.reason}{place}.")
+        return self.apply(recipe.changed(unlock=(*recipe.unlock, group.name)))
+
+    def set_criterion(self, criterion: str) -> Plan:
+        return self.apply(self.recipe.changed(criterion=criterion))
+
+    def set_scope(self, scope: str) -> Plan:
+        return self.apply(self.recipe.changed(scope=scope))
+
+    def undo(self) -> Plan:
+        """Take the last choice back; nothing where there is none."""
+        return self._go_to(self._place - 1) if self.can_undo else self._plan
+
+    def redo(self) -> Plan:
+        return self._go_to(self._place + 1) if self.can_redo else self._plan
+
+    def _go_to(self, place: int) -> Plan:
+        self._plan = self._make_plan(self._history[place])
+        self._place = place
+        return self._plan
+
+    def _layer(self, name: str) -> LayerPlan:
+        try:
+            return self._plan.layer(name)
+        except KeyError:
+            raise UsageError(f"No layer is called {name}.") from None
+
+    def _tied(self, layer: str) -> tuple[str, ...]:
+        """A layer and all that put out the same channels."""
+        self._layer(layer)
+        group = self.graph.group_of(layer)
+        return (layer,) if group is None else tuple(dict.fromkeys((layer, *group.layers)))
+
+    def _without(self, table: Mapping[str, Any], layer: str) -> dict[str, Any]:
+        names = self._tied(layer)
+        return {key: value for key, value in table.items() if key not in names}
+
+    # Plans.
+
+    def _make_plan(self, recipe: Recipe) -> Plan:
+        graph = self._graph_for(recipe.grouped)
+        return self._planner(graph).plan(recipe, self._scores_for(graph, recipe))
+
+    def _graph_for(self, grouped: str) -> Graph:
+        if grouped not in self._graphs:
+            known = next(iter(self._graphs.values()))
+            self._graphs[grouped] = build_graph(known.record, grouped, known.found_locks)
+        return self._graphs[grouped]
+
+    def _planner(self, graph: Graph) -> Planner:
+        if graph not in self._planners:
+            self._planners[graph] = Planner(graph)
+        return self._planners[graph]
+
+    def _scores_for(self, graph: Graph, recipe: Recipe) -> Scores:
+        key = graph.grouped, recipe.criterion, recipe.seed
+        if key not in self._scores:
+            self._scores[key] = score_groups(graph, recipe.criterion, recipe.seed)
+        return self._scores[key]
+
+    def details(self, layer: str) -> LayerDetails:
+        """What there is to see of a layer. Raises `UsageError` for a name that no layer has."""
+        plan = self._plan
+        layer_plan = self._layer(layer)
+        group = plan.graph.group_of(layer)
+        module = self.opened.module.get_submodule(layer)
+        weight = next(
+            (t for name in ("weight", "in_proj_weight") if isinstance(t := getattr(module, name, None), Tensor)), None
+        )
+        scores = scales = kept = None
+        if group is not None:
+            scores = self._scores_for(plan.graph, plan.recipe)[group.index]
+            kept = plan.keep[group.channels]
+            found = Evidence(plan.graph, group, plan.recipe.seed).batch_norm_scales()
+            own = [scale for name, scale, _ in found if name == layer] or [scale for _, scale, _ in found]
+            scales = own[0].float().cpu().numpy() if own else None
+        flat = None if weight is None else weight.detach().reshape(-1)
+        return LayerDetails(layer_plan, flat, scales, scores, kept, group)
+
+    # Work.
+
+    def cut(self, progress: Progress = silent) -> Result:
+        """Cut by the present plan, prove it and verify it; the opened network stays as it is.
+
+        Where the network's own code can't follow the plan, what it fixes is locked and the plan made anew (then
+        `plan` has changed, and `plan.graph` says why).
+
+        Raises `TuiPruneError` when the cut network isn't equal to the masked original.
+        """
+        plan = self._plan
+        if self._result is not None and self._result[0] is plan:
+            return self._result[1]
+        seconds = {"trace": self._trace_seconds, "plan": 0.0}
+
+        def planning(graph: Graph) -> Plan:
+            started = time.perf_counter()
+            try:
+                if graph is plan.graph:
+                    return plan
+                return self._planner(graph).plan(plan.recipe, self._scores_for(graph, plan.recipe))
+            finally:
+                seconds["plan"] += time.perf_counter() - started
+
+        opened = self.opened
+        progress("cut", 0.0)
+        started = time.perf_counter()
+        made, fitted = fit(opened.module, opened.example_inputs, self._kwargs, plan.graph, planning, progress)
+        seconds["cut"] = time.perf_counter() - started - seconds["plan"]
+        progress("verify", 0.0)
+        started = time.perf_counter()
+        verified = verify(opened.module, opened.example_inputs, self._kwargs, fitted, made)
+        seconds["verify"] = time.perf_counter() - started
+        seconds["plan"] += self._planning_seconds(fitted)
+        result = self._result_of(fitted, made, verified, seconds)
+        if fitted is not plan and self._plan is plan:
+            self._graphs[plan.recipe.grouped] = fitted.graph
+            self._plan = fitted
+        self._result = fitted, result
+        progress("verify", 1.0)
+        return result
+
+    def _planning_seconds(self, plan: Plan) -> float:
+        """What a plan of this recipe costs, without scores."""
+        started = time.perf_counter()
+        self._make_plan(plan.recipe)
+        return time.perf_counter() - started
+
+    def _result_of(self, plan: Plan, made: CutModule, verified: Any, seconds: Mapping[str, float]) -> Result:
+        opened = self.opened
+        for part, original in zip(made.module.modules(), opened.module.modules(), strict=True):
+            part.training = original.training
+        report = Report(
+            model=opened.title,
+            recipe=plan.recipe.to_dict(),
+            params=Pair(plan.before.params, plan.after.params),
+            macs=Pair(plan.before.macs, plan.after.macs),
+            bytes=Pair(plan.before.bytes, plan.after.bytes),
+            layers=layer_rows(plan),
+            locks=lock_rows(plan.graph),
+            kind=verified.kind,
+            max_error=verified.max_error,
+            seconds=seconds,
+        )
+        return Result(
+            model=made.module,
+            plan=plan,
+            report=report,
+            origin=opened.origin,
+            edits=_latest_edits((*opened.edits, *made.edits)),
+            kept=compose_kept(opened.kept, kept_positions(plan.graph, made.tensors)),
+            example_inputs=opened.example_inputs,
+            reference_outputs=verified.outputs,
+            input_spec=opened.input_spec,
+        )
+
+    def save(self, path: str | Path, *, force: bool = False, progress: Progress = silent) -> Path:
+        """Cut, verify and write a pruned checkpoint. Raises `TuiPruneError`; an existing file needs `force`."""
+        from tui_prune.saving.checkpoint import save
+
+        recipe = self.recipe
+        written = save(path, self.cut(progress), force=force, progress=progress)
+        self._saved = recipe
+        return written
+
+    def evaluate(self, progress: Progress = silent) -> Accuracy:
+        """What the task says of the original and of the cut network. Raises `TuiPruneError` without a task."""
+        if self.task is None:
+            raise TuiPruneError("There is no task to evaluate by: open the network with --task FILE.py.")
+        progress("evaluate", 0.0)
+        if self._accuracy_before is None:
+            self._accuracy_before = self.task.score(self.opened.module)
+        if not self._plan.cuts:
+            return Accuracy(self._accuracy_before, None)
+        progress("evaluate", 0.3)
+        after = self.task.score(self.cut(progress).model)
+        progress("evaluate", 1.0)
+        return Accuracy(self._accuracy_before, after)
+
+    _accuracy_before: float | None = None
+
+
+def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """Of several edits of one attribute the last."""
+    return tuple({(edit.module, edit.attribute): edit for edit in edits}.values())
+
+
+@torch.no_grad()
+def take_over(model: nn.Module, result: Result) -> nn.Module:
+    """Make a module what its cut copy is, keeping its parameter objects (an optimizer may hold them).
+
+    Gradients of parameters whose shape changes are dropped.
+    """
+    parts = dict(model.named_modules())
+    for name, part in result.model.named_modules():
+        own = parts[name]
+        for key, parameter in part._parameters.items():
+            mine = own._parameters[key]
+            if parameter is not None and mine is not None:
+                if mine.shape != parameter.shape:
+                    mine.grad = None
+                mine.data = parameter.data
+        for key, buffer in part._buffers.items():
+            own._buffers[key] = buffer
+    for edit in result.edits:
+        setattr(parts[edit.module], edit.attribute, edit.value)
+    return model

@@ -1,0 +1,124 @@
+"""What the command line prints for people: the same objects as `--json` gives, as lines of text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tui_prune import wording
+
+_KINDS_OF_EQUIVALENCE = {
+    "exact": "verified: the cut network gives the masked original's numbers",
+    "structural": "verified in structure only: its numbers can't be compared with a mask",
+}
+
+
+def inspection_lines(inspection: Mapping[str, Any]) -> list[str]:
+    """The object of `inspect --json` as text: totals, layers, ties and locks."""
+    lines = [
+        f"{inspection['model']} · input {inspection['input']} · {wording.count(inspection['params'])} parameters · "
+        f"{wording.count(inspection['macs'])} MACs · {wording.size(inspection['bytes'])}",
+        f"{wording.share(inspection['cuttable_share'], 1)} of the parameters lie on channels that may be cut.",
+        "",
+    ]
+    rows = [
+        (layer["name"], layer["kind"], str(layer["width"]), *_costs(layer), layer["group"] or "", layer["locked"] or "")
+        for layer in inspection["layers"]
+    ]
+    lines += table(("layer", "kind", "width", "params", "MACs", "group", "locked"), rows, right=(2, 3, 4))
+    tied = [line for group in inspection["groups"] for line in _group_lines(group)]
+    if tied:
+        lines += ["", "Groups of more than one layer, or with blocks:", *tied]
+    lines += _lock_lines(inspection["locks"])
+    if inspection["unreached"]:
+        lines += ["", f"Not reached by the forward pass, so they stay: {', '.join(inspection['unreached'])}"]
+    return lines
+
+
+def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[str]:
+    """The object of `prune --json` as text: what changed, in all and layer by layer, what is locked, and the proof.
+
+    `notes` says of some layers why they have their width.
+    """
+    lines = table(
+        (str(report["model"]), "before", "after", ""),
+        [
+            (
+                title,
+                *_before_after(report[name], in_words),
+                wording.share(report[name]["after"], report[name]["before"]),
+            )
+            for title, name, in_words in (
+                ("parameters", "params", wording.count),
+                ("MACs", "macs", wording.count),
+                ("bytes", "bytes", wording.size),
+            )
+        ],
+        right=(1, 2, 3),
+    )
+    rows = [
+        (layer["name"], layer["kind"], str(layer["before"]), str(layer["after"]), notes.get(layer["name"], ""))
+        for layer in report["layers"]
+        if layer["after"] != layer["before"] or notes.get(layer["name"])
+    ]
+    lines.append("")
+    header = ("layer", "kind", "before", "after", "")
+    lines += table(header, rows, right=(2, 3)) if rows else ["No layer's width changed."]
+    lines += _lock_lines(report["locks"])
+    equivalence = report["equivalence"]
+    spent = sum(report["seconds"].values())
+    return [
+        *lines,
+        "",
+        f"{_KINDS_OF_EQUIVALENCE[equivalence['kind']]}{_largest_error(equivalence)}, in {wording.seconds(spent)}.",
+    ]
+
+
+def verification_lines(report: Mapping[str, Any]) -> list[str]:
+    """The object of `verify --json` as text: each check with what it found."""
+    rows = [("ok" if check["ok"] else "FAILED", check["name"], check["detail"]) for check in report["checks"]]
+    verdict = "is what it says it is" if report["ok"] else "must not be used"
+    return [*table(("", "", ""), rows)[1:], "", f"{report['output']} {verdict}."]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Columns two spaces apart, as wide as their widest cell; those numbered in `right` end at the same digit."""
+    rows = [header, *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _costs(layer: Mapping[str, Any]) -> tuple[str, str]:
+    return wording.count(layer["params"]), wording.count(layer["macs"])
+
+
+def _before_after(values: Mapping[str, int], in_words: Any) -> tuple[str, str]:
+    return in_words(values["before"]), in_words(values["after"])
+
+
+def _group_lines(group: Mapping[str, Any]) -> list[str]:
+    tied = len(group["layers"]) > 1
+    if not tied and not group["blocks"]:
+        return []
+    title = f"  {group['name']}: {group['width']} channels"
+    lines = [f"{title}, shared by {', '.join(group['layers'])}" if tied else title]
+    for block in group["blocks"]:
+        cells = ", ".join(str(count) for count in block["cells"])
+        lines.append(f"    in {cells} blocks that must keep equally many: {', '.join(block['why'])}")
+    return lines
+
+
+def _lock_lines(locks: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not locks:
+        return []
+    rows = [(f"  {lock['layer']}", lock["reason"], lock["where"] or "") for lock in locks]
+    return ["", "Locked:", *table(("", "", ""), rows)[1:]]
+
+
+def _largest_error(equivalence: Mapping[str, Any]) -> str:
+    error = equivalence["max_error"]
+    return "" if error is None else f" (largest relative error {error:.0e})"

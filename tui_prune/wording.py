@@ -1,0 +1,39 @@
+"""Numbers as people read them: three digits and a unit, the same in the app and on the command line."""
+
+_THOUSANDS = ("", "k", "M", "G", "T")
+_SIZES = ("B", "kB", "MB", "GB", "TB")
+
+
+def count(number: float) -> str:
+    """A number of parameters or MACs: 812, 14.6k, 223M."""
+    return _scaled(number, _THOUSANDS, "")
+
+
+def size(number: float) -> str:
+    """A number of bytes, in powers of 1000: 812 B, 3.87 MB."""
+    return _scaled(number, _SIZES, " ")
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole: 29 %. Of nothing it is a dash."""
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def change(before: str, after: str) -> str:
+    """Before and after, or only the one value when nothing changes."""
+    return before if before == after else f"{before} → {after}"
+
+
+def seconds(number: float) -> str:
+    """A duration: 0.12 s, 8.4 s, 95 s."""
+    digits = 2 if number < 1 else 1 if number < 10 else 0
+    return f"{number:.{digits}f} s"
+
+
+def _scaled(number: float, units: tuple[str, ...], gap: str) -> str:
+    power = 0
+    while number >= 999.5 and power < len(units) - 1:
+        number /= 1000
+        power += 1
+    decimals = 0 if power == 0 or number >= 99.95 else 1 if number >= 9.995 else 2
+    return f"{number:.{decimals}f}{gap}{units[power]}"
