@@ -9,7 +9,7 @@ from torch import nn
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import as_arguments, record_trace
-from tui_prune.cutting.fit import probe
+from tui_prune.cutting.fit import Subject, probe
 from tui_prune.errors import UsageError
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
@@ -74,7 +74,7 @@ def trace(
     """
     inputs, kwargs = as_arguments(example_inputs), dict(example_kwargs or {})
     graph = build_graph(record_trace(model, inputs, kwargs), grouped)
-    return probe(model, inputs, kwargs, graph) if probing else graph
+    return probe(Subject(model, inputs, kwargs), graph) if probing else graph
 
 
 def plan(graph: Graph, recipe: Recipe | None = None, **fields: Any) -> Plan:

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import record_trace
-from tui_prune.cutting.fit import CutModule, fit, probe
+from tui_prune.cutting.fit import Fitted, Subject, fit, probe
 from tui_prune.cutting.kept import kept_positions
-from tui_prune.cutting.verify import verify
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.task import Task, load_task
 from tui_prune.opening.kept import compose_kept
@@ -79,20 +78,20 @@ class Session:
         """
         self.opened = opened
         self.task = task
-        self._kwargs = dict(example_kwargs or {})
+        self._subject = Subject(opened.module, opened.example_inputs, dict(example_kwargs or {}))
         self._graphs: dict[str, Graph] = {}
         self._planners: dict[Graph, Planner] = {}
         self._scores: dict[tuple[str, str, int], Scores] = {}
         self._result: tuple[Plan, Result] | None = None
         started = time.perf_counter()
         progress("trace", 0.0)
-        record = record_trace(opened.module, opened.example_inputs, self._kwargs)
+        record = record_trace(opened.module, opened.example_inputs, self._subject.kwargs)
         first = Recipe() if recipe is None else recipe
         graph = build_graph(record, first.grouped)
         self._trace_seconds = time.perf_counter() - started
         if probing:
             progress("try a cut", 0.5)
-            graph = probe(opened.module, opened.example_inputs, self._kwargs, graph)
+            graph = probe(self._subject, graph, progress)
         self._graphs[first.grouped] = graph
         self._history = [first]
         self._place = 0
@@ -308,21 +307,18 @@ class Session:
             finally:
                 seconds["plan"] += time.perf_counter() - started
 
-        opened = self.opened
         progress("cut", 0.0)
         started = time.perf_counter()
-        made, fitted = fit(opened.module, opened.example_inputs, self._kwargs, plan.graph, planning, progress)
-        seconds["cut"] = time.perf_counter() - started - seconds["plan"]
-        progress("verify", 0.0)
-        started = time.perf_counter()
-        verified = verify(opened.module, opened.example_inputs, self._kwargs, fitted, made)
-        seconds["verify"] = time.perf_counter() - started
-        seconds["plan"] += self._planning_seconds(fitted)
-        result = self._result_of(fitted, made, verified, seconds)
-        if fitted is not plan and self._plan is plan:
-            self._graphs[plan.recipe.grouped] = fitted.graph
-            self._plan = fitted
-        self._result = fitted, result
+        fitted = fit(self._subject, plan.graph, planning, progress=progress)
+        spent = time.perf_counter() - started - seconds["plan"]
+        seconds["verify"] = fitted.verification.seconds
+        seconds["cut"] = spent - seconds["verify"]
+        seconds["plan"] += self._planning_seconds(fitted.plan)
+        result = self._result_of(fitted, seconds)
+        if fitted.plan is not plan and self._plan is plan:
+            self._graphs[plan.recipe.grouped] = fitted.plan.graph
+            self._plan = fitted.plan
+        self._result = fitted.plan, result
         progress("verify", 1.0)
         return result
 
@@ -332,8 +328,8 @@ class Session:
         self._make_plan(plan.recipe)
         return time.perf_counter() - started
 
-    def _result_of(self, plan: Plan, made: CutModule, verified: Any, seconds: Mapping[str, float]) -> Result:
-        opened = self.opened
+    def _result_of(self, fitted: Fitted, seconds: Mapping[str, float]) -> Result:
+        opened, plan, made, verified = self.opened, fitted.plan, fitted.cut, fitted.verification
         for part, original in zip(made.module.modules(), opened.module.modules(), strict=True):
             part.training = original.training
         report = Report(

@@ -50,6 +50,8 @@ class Group:
     residual: bool
     """Whether its channels are the sum of several layers' outputs."""
     members: tuple[Member, ...]
+    shares: tuple[np.ndarray, ...]
+    """Positions in `channels` that one producer puts out, where that isn't all of them; each keeps at least one."""
     slots_per_channel: tuple[tuple[int, int], ...]
     """For each producer: (outputs that one channel stands for, cells of a family that the producer's outputs fill)."""
 

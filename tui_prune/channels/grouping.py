@@ -202,8 +202,19 @@ def _make_group(
         blocks=tuple(sorted({why for _, why in blocks})),
         residual=summed and len(proper) > 1,
         members=tuple(members),
+        shares=_shares(axes, channels, sorted_classes),
         slots_per_channel=tuple(_slots_per_channel(axis, channels, families, sorted_classes) for axis in axes),
     )
+
+
+def _shares(axes: list[Axis], channels: np.ndarray, sorted_classes: Classes) -> tuple[np.ndarray, ...]:
+    """The positions of the channels of each producer that doesn't put out all, each set once."""
+    found: dict[bytes, np.ndarray] = {}
+    for axis in axes:
+        positions = np.flatnonzero(np.isin(channels, sorted_classes.channel[axis.slots]))
+        if len(positions) < len(channels):
+            found[positions.tobytes()] = positions
+    return tuple(found.values())
 
 
 def _layer_name(axis: Axis) -> str:

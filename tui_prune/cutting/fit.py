@@ -1,4 +1,4 @@
-"""Finding a cut that the model's own code can follow: cut, replay, and lock what doesn't fit until the rest does."""
+"""Finding a cut that the model's own code can follow: cut, verify, and lock what doesn't fit until the rest does."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,176 +9,93 @@ from torch import nn
 
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
-from tui_prune.channels.model_code import failing_line, failing_modules
-from tui_prune.channels.record import Lock, slot_numbers
-from tui_prune.channels.trace import untouched
-from tui_prune.channels.tracer import Tracer
-from tui_prune.cutting.attributes import apply_edits
-from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
-from tui_prune.cutting.surgery import CutTensors, cut_tensors, with_tensors
+from tui_prune.channels.record import Lock
+from tui_prune.cutting.carry_out import CutModule, Misfit, cut, cut_groups
+from tui_prune.cutting.verify import NotEqual, Verification, verify
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening.opened import Edit
 from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import Planner
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 
-FIXED_SIZE = "the model's code fixes this size"
-
-
-@dataclass(frozen=True, eq=False)
-class CutModule:
-    """A cut module, proved by its replay, and what was done to make it."""
-
-    module: nn.Module
-    edits: tuple[Edit, ...]
-    tensors: CutTensors
-
-
-class Misfit(Exception):
-    """A plan that the model's code can't follow: the groups that seem to be the reason, and the lock to put on them."""
-
-    def __init__(self, groups: frozenset[int], lock: Lock) -> None:
-        super().__init__(lock.reason)
-        self.groups, self.lock = groups, lock
-
+CHANGES_RESULT = "a cut here changes the result (found by trying)"
 
 Planning = Callable[[Graph], Plan]
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A plan that fits the model, carried out."""
+
+    plan: Plan
+    cut: CutModule
+    verification: Verification | None
+    """None where only the replay was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model with the input that it is tried on."""
+
+    model: nn.Module
+    inputs: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+    def try_plan(self, plan: Plan, verifying: bool) -> Fitted:
+        """Carry a plan out and prove it. Raises `Misfit` where it doesn't fit the model."""
+        made = cut(self.model, self.inputs, self.kwargs, plan)
+        if not verifying:
+            return Fitted(plan, made, None)
+        try:
+            return Fitted(plan, made, verify(self.model, self.inputs, self.kwargs, plan, made))
+        except NotEqual as error:
+            raise Misfit(frozenset(), Lock(CHANGES_RESULT)) from error
+
+
 def fit(
-    model: nn.Module,
-    inputs: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    graph: Graph,
-    planning: Planning,
-    progress: Progress = silent,
-) -> tuple[CutModule, Plan]:
+    subject: Subject, graph: Graph, planning: Planning, *, verifying: bool = True, progress: Progress = silent
+) -> Fitted:
     """Cut by the plan that `planning` makes of the graph, or of the graph with more locks where the model needs them.
 
     Raises `TuiPruneError` when no plan fits.
     """
-    for attempt in range(len(graph.groups) + 1):
-        progress("cut", min(attempt / 10, 0.9))
+    while True:
         plan = planning(graph)
+        progress("cut", len(graph.found_locks) / (len(graph.groups) + 1))
         try:
-            return cut(model, inputs, kwargs, plan), plan
+            return subject.try_plan(plan, verifying)
         except Misfit as misfit:
-            groups = misfit.groups or _culprits_by_halves(model, inputs, kwargs, plan)
+            groups = misfit.groups or _culprits_by_halves(subject, plan, verifying)
             if not groups:
-                break
+                place = f" ({misfit.lock.where})" if misfit.lock.where else ""
+                reason = misfit.__cause__ or misfit.lock.reason
+                raise TuiPruneError(f"No cut of this model can be proved{place}: {reason}") from misfit
             graph = with_locks(graph, groups, misfit.lock)
-            reason = misfit.lock
-    raise TuiPruneError(f"No cut of this model fits its own code: {reason.reason} ({reason.where or 'no line known'}).")
 
 
-def with_locks(graph: Graph, groups: frozenset[int], lock: Lock) -> Graph:
-    """The graph with one more lock on some of its groups."""
-    slots = np.concatenate([_slots_of(graph, group) for group in sorted(groups)])
-    return build_graph(graph.record, graph.grouped, (*graph.found_locks, (slots, lock)))
-
-
-def _slots_of(graph: Graph, group: int) -> np.ndarray:
-    mine = np.zeros(graph.classes.channels, bool)
-    mine[graph.groups[group].channels] = True
-    return np.flatnonzero(mine[graph.classes.channel])
-
-
-def probe(
-    model: nn.Module,
-    inputs: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    graph: Graph,
-    progress: Progress = silent,
-) -> Graph:
+def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
     """Add the locks that only a trial can show: everything is cut by half, and what doesn't fit is locked."""
     scores = score_groups(graph, "random")
-    recipe = Recipe(ratio=0.5, criterion="random")
+    recipe = Recipe(ratio=0.5, criterion="random", grouped=graph.grouped)
 
     def planning(graph: Graph) -> Plan:
         return Planner(graph).plan(recipe, scores)
 
-    return fit(model, inputs, kwargs, graph, planning, progress)[1].graph
+    return fit(subject, graph, planning, verifying=False, progress=progress).plan.graph
 
 
-def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> CutModule:
-    """Carry a plan out on a copy of the module and prove it by a replay. Raises `Misfit`."""
-    graph = plan.graph
-    tensors = cut_tensors(model, graph, plan.keep)
-    module = with_tensors(model, tensors.tensors, graph.record)
-    groups = {
-        name.rpartition(".")[0].partition(".parametrizations.")[0]: len(kept)
-        for (name, _, per_group), kept in tensors.kept.items()
-        if per_group
-    }
-    edits = apply_edits(module, groups)
-    tracer = Tracer(module)
-    try:
-        with untouched(module):
-            tracer.mark_inputs((tuple(inputs), dict(kwargs)))
-            with tracer:
-                outputs = module(*inputs, **kwargs)
-    except Exception as error:
-        raise _misfit_of_error(error, tracer, module, plan, tensors) from error
-    replay = Replay(graph, tensors, tracer.finish(outputs))
-    try:
-        replay.prove()
-    except ReplayMismatch as mismatch:
-        groups_involved = _cut_groups(plan, mismatch.slots)
-        raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
-    apply_order(module, replay.reordered)
-    return CutModule(module, edits, tensors)
+def with_locks(graph: Graph, groups: frozenset[int], lock: Lock) -> Graph:
+    """The graph with one more lock on some of its groups."""
+    mine = np.zeros(graph.classes.channels, bool)
+    for group in groups:
+        mine[graph.groups[group].channels] = True
+    slots = np.flatnonzero(mine[graph.classes.channel])
+    return build_graph(graph.record, graph.grouped, (*graph.found_locks, (slots, lock)))
 
 
-def _misfit_of_error(error: Exception, tracer: Tracer, module: nn.Module, plan: Plan, tensors: CutTensors) -> Misfit:
-    """Who is to blame for a forward pass that fails: what met in the failing call, else what its line has reshaped,
-    else what the failing module works on."""
-    where = failing_line(error)
-    lock = Lock(FIXED_SIZE, where)
-    record = plan.graph.record
-    suspects = frozenset[int]()
-    if where is not None:
-        suspects = _cut_groups(plan, slot_numbers(record.sites.get(where, [])))
-    if not suspects and tracer.failed is not None and tracer.failed.slots:
-        suspects = _cut_groups(plan, _original_slots(slot_numbers(tracer.failed.slots), tracer, tensors))
-    if not suspects:
-        names = {id(part): name for name, part in module.named_modules()}
-        for part in failing_modules(error):
-            prefix = names.get(id(part))
-            slots = [axis.slots for axis in record.axes if prefix is not None and axis.tensor.startswith(f"{prefix}.")]
-            suspects = _cut_groups(plan, np.concatenate(slots)) if slots else suspects
-            if suspects:
-                break
-    return Misfit(suspects, lock)
-
-
-def _original_slots(slots: np.ndarray, tracer: Tracer, tensors: CutTensors) -> np.ndarray:
-    found = []
-    for axis in tracer.record.axes:
-        mine = slots[(slots >= axis.first) & (slots < axis.first + axis.size)] - axis.first
-        kept = tensors.kept.get((axis.tensor, axis.dim, axis.groups > 1))
-        if kept is not None and kept.size == axis.size:
-            found.append(kept.reshape(-1)[mine])
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
-
-
-def _cut_groups(plan: Plan, slots: np.ndarray) -> frozenset[int]:
-    """The groups that these slots belong to and that the plan cuts."""
-    touched = np.zeros(plan.graph.classes.channels, bool)
-    touched[plan.graph.classes.channel[slots]] = True
-    return frozenset(
-        group.index
-        for group in plan.graph.groups
-        if touched[group.channels].any() and not plan.keep[group.channels].all()
-    )
-
-
-def _culprits_by_halves(
-    model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan
-) -> frozenset[int]:
-    """The groups that fail when they are cut alone, or whose last half of two that fail together."""
-    cut_groups = sorted(_cut_groups(plan, np.arange(len(plan.graph.classes.channel))))
+def _culprits_by_halves(subject: Subject, plan: Plan, verifying: bool) -> frozenset[int]:
+    """A group that can't be cut, alone or beside those that fit: found by trying half of them at a time."""
 
     def fits(groups: Sequence[int]) -> bool:
         keep = np.ones_like(plan.keep)
@@ -187,18 +104,17 @@ def _culprits_by_halves(
             keep[channels] = plan.keep[channels]
         partial = Plan(plan.recipe, plan.graph, keep, plan.layers, plan.before, plan.after, ())
         try:
-            cut(model, inputs, kwargs, partial)
+            subject.try_plan(partial, verifying)
         except Misfit:
             return False
         return True
 
-    def search(groups: Sequence[int], along: Sequence[int]) -> list[int]:
-        if fits([*groups, *along]):
-            return []
+    def search(groups: Sequence[int], beside: Sequence[int]) -> frozenset[int]:
+        if not groups or fits([*groups, *beside]):
+            return frozenset()
         if len(groups) == 1:
-            return list(groups)
+            return frozenset(groups)
         half = len(groups) // 2
-        first = search(groups[:half], along)
-        return first or search(groups[half:], [*along, *groups[:half]])
+        return search(groups[:half], beside) or search(groups[half:], [*beside, *groups[:half]])
 
-    return frozenset(search(cut_groups, ())) if cut_groups else frozenset()
+    return search(sorted(cut_groups(plan, np.arange(len(plan.graph.classes.channel)))), ())

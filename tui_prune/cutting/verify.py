@@ -1,5 +1,6 @@
 """Verify: the cut module's numbers beside the masked original's, on the same input."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from tui_prune.channels.record import TraceRecord
 from tui_prune.channels.registry import MASKED, Call
 from tui_prune.channels.trace import run, untouched
 from tui_prune.channels.tracer import Tracer
-from tui_prune.cutting.fit import CutModule, cut
+from tui_prune.cutting.carry_out import CutModule, cut
 from tui_prune.cutting.surgery import named_tensors, with_tensors
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.plan import Plan
@@ -24,6 +25,10 @@ TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 2e-2, tor
 """Largest relative error (largest difference over largest value of an output) that counts as equal."""
 TELLING = 1e-3
 """A mask that moves the output by less (relative) leaves nothing to compare."""
+
+
+class NotEqual(TuiPruneError):
+    """The cut network isn't equal to the masked original."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +45,7 @@ class Verification:
     """The operators without a reference."""
     outputs: tuple[Tensor, ...]
     """What the masked original puts out, cut to the channels that stay."""
+    seconds: float
 
 
 class MaskedTracer(Tracer):
@@ -83,9 +89,11 @@ def verify(
     Where the mask hardly moves the output (a head that starts at zero, tiny layer scales), an equal output shows
     nothing; then both are compared once more with random numbers in place of the parameters that hide the rest.
 
-    Raises `TuiPruneError` when they differ by more than the tolerance of the outputs' type.
+    Raises `NotEqual` when they differ by more than the tolerance of the outputs' type.
     """
+    started = time.perf_counter()
     found = _compare(model, inputs, kwargs, plan, cut_module)
+    found = replace(found, seconds=time.perf_counter() - started)
     if found.moved >= TELLING or not plan.cuts:
         return found
     stirred = with_tensors(model, _stirred(model, plan.graph.record), plan.graph.record)
@@ -97,6 +105,7 @@ def verify(
         max_error=max(found.max_error, second.max_error),
         moved=second.moved,
         operators=("no output depends on what is cut",) if silent else second.operators,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -122,18 +131,17 @@ def _compare(
     with untouched(cut_module.module):
         outputs = _values(run(cut_module.module, inputs, kwargs))
     if [a.shape for a in outputs] != [b.shape for b, _ in reference]:
-        raise TuiPruneError("The cut network puts out tensors of other shapes than the masked original; nothing saved.")
+        raise NotEqual("The cut network puts out tensors of other shapes than the masked original.")
     pairs = list(zip(outputs, plain, reference, strict=True))
     error = max((relative_error(a, b) for a, _, (b, _) in pairs), default=0.0)
     moved = max((relative_error(b, kept(p)) for _, p, (b, kept) in pairs), default=0.0)
     tolerance = max((TOLERANCES.get(t.dtype, 1e-4) for t in outputs), default=1e-4)
     if error > tolerance and not operators:
-        raise TuiPruneError(
-            f"The cut network differs from the masked original by {error:.1e} (at most {tolerance:.0e} is rounding); "
-            "nothing is saved. Please report this model."
+        raise NotEqual(
+            f"The cut network differs from the masked original by {error:.1e} (at most {tolerance:.0e} is rounding)."
         )
     kind: Literal["exact", "structural"] = "structural" if error > tolerance else "exact"
-    return Verification(kind, error, moved, tuple(sorted(operators)), tuple(b for b, _ in reference))
+    return Verification(kind, error, moved, tuple(sorted(operators)), tuple(b for b, _ in reference), 0.0)
 
 
 def _masked_outputs(

@@ -126,7 +126,8 @@ def _wanted_everywhere(
                 alive = sum(int(survivors[group.index][cell].sum()) for cell in cells)
                 keep = floor(alive / len(cells) + 0.5)
             else:
-                keep = size - floor(size * choice.ratio + 1e-9)
+                free = min(int((~choice.held[cell]).sum()) for cell in cells)
+                keep = size - floor(free * choice.ratio + 1e-9)
             least = max(int(choice.held[cell].sum()) for cell in cells)
             own.append(min(max(keep, least, 1), size))
         wanted.append(own)
@@ -166,13 +167,17 @@ def _keep_in_group(
     if scores is None:
         return kept, f"can't be ranked by {recipe.criterion}: no batch norm covers its channels"
     note = ""
+    held = choice.held.copy()
+    for share in group.shares:
+        held[share[np.argmax(scores[share])]] = True
     for cells, keep in zip(group.families, wanted, strict=True):
         size = len(cells[0])
         if keep == size:
             continue
         step = _alignment_step(group, choice.align)
         aligned = _align(keep, size, step, recipe.align_rounding)
-        least = max(int(choice.held[cell].sum()) for cell in cells)
+        least = max(int(held[cell].sum()) for cell in cells)
+        keep = max(keep, least)
         if aligned is not None and aligned < least:
             aligned = -(-least // step) * step
             aligned = aligned if aligned <= size else None
@@ -183,7 +188,7 @@ def _keep_in_group(
             total = group.width // size
             note = f"{keep * total} aligned to {choice.align}: {aligned * total}"
         for cell in cells:
-            ranked = cell[np.lexsort((-scores[cell], ~choice.held[cell]))]
+            ranked = cell[np.lexsort((-scores[cell], ~held[cell]))]
             kept[ranked[aligned:]] = False
     if not note and group.blocked:
         note = f"equally many in each block ({', '.join(group.blocks)})"

@@ -33,6 +33,8 @@ def convolution(tracer: "Tracer", call: Call) -> None:
         if dims not in ((0,), (1,)) and tracer.leaf(weight) is None:
             tracer.lock_label(label, dims, "belongs to the size of a kernel")
     if groups > 1:
+        if second is not None and tracer.leaf(weight) is None:
+            _lock_measured(tracer, second, x)
         second = _per_group_slots(tracer, weight, first, second, groups)
     inputs, outputs = (first, second) if transposed else (second, first)
     width, in_width = weight.shape[0], weight.shape[1] * groups
@@ -65,6 +67,13 @@ def _layer(tracer: "Tracer", weight: Tensor, x: Tensor) -> str:
             axis = tracer.axis_of(label.reshape(label.shape[0], -1)[:, 0]) if label.dim() else None
             name = axis.tensor if axis is not None else name
     return tracer.layer_of(name) if name is not None else "(computed weight)"
+
+
+def _lock_measured(tracer: "Tracer", columns: Tensor, x: Tensor) -> None:
+    """A weight normalised over its columns can't lose others in each group: no reference says what it should be."""
+    measured = [ids for lists in tracer.record.statistics.values() for ids in lists]
+    if any(bool(torch.isin(columns, ids).any()) for ids in measured):
+        tracer.lock_all([x], "the weights of a grouped convolution are normalised over these channels")
 
 
 def _per_group_slots(

@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
 
 _WITH_BIAS = {"addmm": ("mat1", "mat2"), "baddbmm": ("batch1", "batch2"), "addmv": ("mat", "vec")}
-_PLAIN = {"mm": ("self", "mat2"), "bmm": ("self", "mat2"), "mv": ("self", "vec"), "dot": ("self", "tensor"),
-          "matmul": ("self", "other")}  # fmt: skip
+_PLAIN = {
+    "mm": ("self", "mat2"),
+    "bmm": ("self", "mat2"),
+    "mv": ("self", "vec"),
+    "dot": ("self", "tensor"),
+    "vdot": ("self", "other"),
+    "matmul": ("self", "other"),
+}
 
 
 @rule(*_PLAIN, *_WITH_BIAS)

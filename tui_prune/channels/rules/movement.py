@@ -39,8 +39,10 @@ def _even_parts(tracer: "Tracer", label: Tensor, dims: Dims) -> None:
             tracer.block(ids.movedim(outer, 0).reshape(ids.shape[outer], -1), "is reshaped into equal parts")
 
 
-@rule("permute", "transpose", "t", "expand", "unsqueeze", "squeeze", "clone", "contiguous", "alias", "detach", "view_as",
-      "expand_as", "movedim", "numpy_T", "adjoint", "lift", "_conj", "resolve_conj", "resolve_neg")  # fmt: skip
+@rule(
+    *("permute", "transpose", "t", "expand", "unsqueeze", "squeeze", "movedim", "numpy_T", "adjoint"),
+    *("clone", "contiguous", "alias", "detach", "lift"),
+)
 def rearrange(tracer: "Tracer", call: Call) -> None:
     """Views that move whole dimensions. `clone` and `contiguous` change no label."""
     source, out = call.args[0], call.first_out
@@ -91,9 +93,11 @@ def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: in
         tracer.lock_label(label, dims, "is sliced at a fixed place")
 
 
-@rule("roll", "flip", "repeat", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle",
-      "unfold", "repeat_interleave", "index", "index_select", "gather", "take_along_dim", "tril", "triu",
-      "rot90")  # fmt: skip
+@rule(
+    *("roll", "flip", "rot90", "repeat", "repeat_interleave", "unfold", "tril", "triu"),
+    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
+    *("index", "index_select", "gather", "take_along_dim"),
+)
 def materialise(tracer: "Tracer", call: Call) -> None:
     """The operator makes a new tensor of moved elements; so it does of the labels."""
     source = call.args[0]

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 _SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "lerp", "lerp_", "addcmul", "addcmul_"})
 
 
-@rule("add", "where", "masked_fill", "hardtanh", "dropout", "native_dropout", "feature_dropout", "_to_copy",
-      "bernoulli", "hardswish", "rrelu_with_noise", "clamp", "_prelu_kernel", "prelu", "polar", "celu", "selu",
-      "_fused_dropout", "quantize_per_tensor", "dequantize")  # fmt: skip
+@rule(
+    *("add", "where", "masked_fill", "hardtanh", "hardswish", "clamp", "prelu", "_prelu_kernel", "celu", "selu"),
+    *("dropout", "native_dropout", "feature_dropout", "_fused_dropout", "bernoulli", "rrelu_with_noise", "_to_copy"),
+)
 def pointwise(tracer: "Tracer", call: Call) -> None:
     """The rule of every operator that carries torch's pointwise tag as well."""
     operands = [*tensors_in(call.args), *tensors_in(call.kwargs)]
@@ -40,7 +41,7 @@ def pointwise(tracer: "Tracer", call: Call) -> None:
 def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> Labels:
     """Tie the operands' labels element by element; the labels of the result.
 
-    An operand that has a real size where another has labels, and none itself, locks the other. Size 1 ties nothing.
+    An operand that has a real size where another has labels, and none itself, locks the other. What is broadcast (size 1, stride 0) ties nothing.
     """
     found: list[tuple[Dims, Tensor, Tensor]] = []
     for operand in operands:
@@ -55,7 +56,7 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
         for dims, label, source in found:
             if operand is source or any(set(dims) & set(mine) for mine in own):
                 continue
-            if any(d >= shift and operand.shape[d - shift] > 1 for d in dims):
+            if any(d >= shift and operand.shape[d - shift] > 1 and operand.stride(d - shift) != 0 for d in dims):
                 tracer.lock_label(label, dims, tracer.unlabelled_reason(operand))
     return by_dims([label for _, label, _ in found])
 

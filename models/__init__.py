@@ -1,0 +1,47 @@
+"""Networks to try things on: one readable file each, the same kind of file a user would bring.
+
+Importing this package imports no torch; `factory` imports the one file that it needs.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Network(NamedTuple):
+    """Where a bundled network is found, and what it wants to see."""
+
+    file: str
+    """File in this package."""
+    factory: str
+    """Function in that file that returns the network with random weights."""
+    input_spec: str
+    """Shape of an example input."""
+
+
+NETWORKS: dict[str, Network] = {
+    "nin": Network("nin.py", "nin", "1,3,32,32"),
+    "nin_grouped_same_width": Network("nin.py", "nin_grouped_same_width", "1,3,32,32"),
+    "nin_grouped_wide": Network("nin.py", "nin_grouped_wide", "1,3,32,32"),
+    "nin_pruned_half": Network("nin.py", "nin_pruned_half", "1,3,32,32"),
+    "nin_pruned_half_aligned_8": Network("nin.py", "nin_pruned_half_aligned_8", "1,3,32,32"),
+    "nin_plain_conv": Network("nin.py", "nin_plain_conv", "1,3,32,32"),
+    "nin_separable": Network("nin.py", "nin_separable", "1,3,32,32"),
+    "nin_separable_expanded": Network("nin.py", "nin_separable_expanded", "1,3,32,32"),
+    "plain_conv": Network("plain_conv.py", "plain_conv", "1,3,32,32"),
+    "preact_resnet18": Network("preact_resnet18.py", "preact_resnet18", "1,3,32,32"),
+    "se_resnet18": Network("senet.py", "se_resnet18", "1,3,224,224"),
+    "se_resnet50": Network("senet.py", "se_resnet50", "1,3,224,224"),
+    "xception": Network("xception.py", "xception", "1,3,299,299"),
+    "darknet53": Network("darknet53.py", "darknet53", "1,3,256,256"),
+}
+
+
+def factory(name: str) -> "Callable[..., nn.Module]":
+    """The function that builds the bundled network `name`. Raises `KeyError` when there is none of that name."""
+    network = NETWORKS[name]
+    module = importlib.import_module(f"{__name__}.{network.file.removesuffix('.py')}")
+    return getattr(module, network.factory)

@@ -1,0 +1,109 @@
+"""Carrying a plan out on a copy of the model, and proving it by a replay."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from tui_prune.channels.model_code import failing_line, failing_modules
+from tui_prune.channels.record import Lock, slot_numbers
+from tui_prune.channels.trace import untouched
+from tui_prune.channels.tracer import Tracer
+from tui_prune.cutting.attributes import apply_edits
+from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
+from tui_prune.cutting.surgery import CutTensors, cut_tensors, with_tensors
+from tui_prune.opening.opened import Edit
+from tui_prune.planning.plan import Plan
+
+FIXED_SIZE = "the model's code fixes this size"
+
+
+@dataclass(frozen=True, eq=False)
+class CutModule:
+    """A cut module, proved by its replay, and what was done to make it."""
+
+    module: nn.Module
+    edits: tuple[Edit, ...]
+    tensors: CutTensors
+
+
+class Misfit(Exception):
+    """A plan that the model's code can't follow: the groups that seem to be the reason, and the lock to put on them."""
+
+    def __init__(self, groups: frozenset[int], lock: Lock) -> None:
+        super().__init__(lock.reason)
+        self.groups, self.lock = groups, lock
+
+
+def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> CutModule:
+    """Carry a plan out on a copy of the module and prove it by a replay. Raises `Misfit`."""
+    graph = plan.graph
+    tensors = cut_tensors(model, graph, plan.keep)
+    module = with_tensors(model, tensors.tensors, graph.record)
+    groups = {
+        name.rpartition(".")[0].partition(".parametrizations.")[0]: len(kept)
+        for (name, _, per_group), kept in tensors.kept.items()
+        if per_group
+    }
+    edits = apply_edits(module, groups)
+    tracer = Tracer(module)
+    try:
+        with untouched(module):
+            tracer.mark_inputs((tuple(inputs), dict(kwargs)))
+            with tracer:
+                outputs = module(*inputs, **kwargs)
+    except Exception as error:
+        raise _misfit_of_error(error, tracer, module, plan, tensors) from error
+    replay = Replay(graph, tensors, tracer.finish(outputs))
+    try:
+        replay.prove()
+    except ReplayMismatch as mismatch:
+        groups_involved = cut_groups(plan, mismatch.slots)
+        raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
+    apply_order(module, replay.reordered)
+    return CutModule(module, edits, tensors)
+
+
+def _misfit_of_error(error: Exception, tracer: Tracer, module: nn.Module, plan: Plan, tensors: CutTensors) -> Misfit:
+    """Who is to blame for a forward pass that fails: what met in the failing call, else what its line has reshaped,
+    else what the failing module works on."""
+    where = failing_line(error)
+    lock = Lock(FIXED_SIZE, where)
+    record = plan.graph.record
+    suspects = frozenset[int]()
+    if where is not None:
+        suspects = cut_groups(plan, slot_numbers(record.sites.get(where, [])))
+    if not suspects and tracer.failed is not None and tracer.failed.slots:
+        suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed.slots), tracer, tensors))
+    if not suspects:
+        names = {id(part): name for name, part in module.named_modules()}
+        for part in failing_modules(error):
+            prefix = names.get(id(part))
+            slots = [axis.slots for axis in record.axes if prefix is not None and axis.tensor.startswith(f"{prefix}.")]
+            suspects = cut_groups(plan, np.concatenate(slots)) if slots else suspects
+            if suspects:
+                break
+    return Misfit(suspects, lock)
+
+
+def _original_slots(slots: np.ndarray, tracer: Tracer, tensors: CutTensors) -> np.ndarray:
+    found = []
+    for axis in tracer.record.axes:
+        mine = slots[(slots >= axis.first) & (slots < axis.first + axis.size)] - axis.first
+        kept = tensors.kept.get((axis.tensor, axis.dim, axis.groups > 1))
+        if kept is not None and kept.size == axis.size:
+            found.append(kept.reshape(-1)[mine])
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def cut_groups(plan: Plan, slots: np.ndarray) -> frozenset[int]:
+    """The groups that these slots belong to and that the plan cuts."""
+    touched = np.zeros(plan.graph.classes.channels, bool)
+    touched[plan.graph.classes.channel[slots]] = True
+    return frozenset(
+        group.index
+        for group in plan.graph.groups
+        if touched[group.channels].any() and not plan.keep[group.channels].all()
+    )
