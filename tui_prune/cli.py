@@ -220,9 +220,9 @@ def prune(
     with _progress() as progress:
         session.save(output, force=force, progress=progress)
     result = session.cut()
-    _print_notes(result.plan.notes)
     report = result.report.written_to(str(output)).to_dict()
     if as_json:
+        _print_notes(result.plan.notes)
         _print_json(report)
     else:
         notes = {layer.name: layer.note for layer in result.plan.layers}
@@ -249,8 +249,9 @@ def verify(
         _print_json(report)
     else:
         _print_lines(tables.verification_lines(report))
-    if not report["ok"]:
-        raise typer.Exit(1)
+    for check in report["checks"]:
+        if not check["ok"]:
+            raise TuiPruneError(check["detail"])
 
 
 @app.command()
@@ -420,4 +421,5 @@ def _print_json(value: Mapping[str, Any]) -> None:
 
 
 def _print_lines(lines: Sequence[str]) -> None:
-    typer.echo("\n".join(lines))
+    for line in lines:
+        typer.echo(line)

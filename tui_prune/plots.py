@@ -162,11 +162,12 @@ def _tick_count(width: int) -> int:
 
 
 def _ticks(low: float, high: float, count: int) -> list[tuple[float, str]]:
-    return [(float(place), _figure(place)) for place in np.linspace(low, high, count)]
+    return [(float(place), _figure(place, high - low)) for place in np.linspace(low, high, count)]
 
 
-def _figure(value: float) -> str:
-    return "0" if abs(value) < 1e-12 else f"{value:.3g}"
+def _figure(value: float, span: float) -> str:
+    """Three digits of a place on an axis; what is next to nothing on it is 0."""
+    return "0" if abs(value) < 1e-4 * span else f"{value:.3g}"
 
 
 def _apart(ticks: list[tuple[float, str]], limits: tuple[float, float], width: int) -> list[tuple[float, str]]:
@@ -223,5 +224,5 @@ def _bars(
     top = top if top > bottom else bottom + 1.0
     ground = bottom + (top - bottom) / (2 * (height - 2) - 1)
     figure.ruler(1, 0).lim(ground, top)
-    figure.ruler(1, 0).ticks([ground, top], [f"{_figure(end):>{_LABEL - 1}} " for end in (bottom, top)])
+    figure.ruler(1, 0).ticks([ground, top], [f"{_figure(end, top - bottom):>{_LABEL - 1}} " for end in (bottom, top)])
     return figure.build().string(colorless=all(one.color is None for one in series)).rstrip("\n")

@@ -111,8 +111,9 @@ class Tracer(TorchDispatchMode):
         return self._labels.get(tensor) or {} if isinstance(tensor, Tensor) else {}
 
     def put(self, tensor: Any, labels: Labels | list[Tensor]) -> None:
-        """Set what a tensor carries, in place of what it carried."""
+        """Set what a tensor carries, in place of what it carried. A tensor without elements carries nothing."""
         if isinstance(tensor, Tensor):
+            labels = {} if not tensor.numel() else labels
             self._labels[tensor] = by_dims(labels) if isinstance(labels, list) else labels
 
     def leaf(self, tensor: Any) -> str | None:

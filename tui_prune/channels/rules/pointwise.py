@@ -41,7 +41,8 @@ def pointwise(tracer: "Tracer", call: Call) -> None:
 def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> Labels:
     """Tie the operands' labels element by element; the labels of the result.
 
-    An operand that has a real size where another has labels, and none itself, locks the other. What is broadcast (size 1, stride 0) ties nothing.
+    An operand that has a real size where another has labels, and none itself, locks the other. What is broadcast
+    (size 1, stride 0) ties nothing.
     """
     found: list[tuple[Dims, Tensor, Tensor]] = []
     for operand in operands:

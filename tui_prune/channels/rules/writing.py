@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, by_dims, rebroadcast
+from tui_prune.channels.labels import Labels, by_dims, collapse, compact, rebroadcast
 from tui_prune.channels.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -28,6 +28,35 @@ def fill(tracer: "Tracer", call: Call) -> None:
     """The target carries nothing any more."""
     tracer.put(call.first_out, {})
     write_through(tracer, call.first_out, {})
+
+
+@rule("index_put", "index_put_", "_index_put_impl", "_index_put_impl_")
+def write_rows(tracer: "Tracer", call: Call) -> None:
+    """Whole rows are written: along the other dimensions target and source are tied.
+
+    Rows that are not written hold what the target was made with, the same for a channel that goes and one that stays.
+    """
+    target, indices, values = call.first_out, call.arg("indices"), call.arg("values")
+    tracer.lock_all([i for i in indices if i is not None], "these values are used as positions")
+    indexed = {d for d, index in enumerate(indices) if index is not None}
+    present, written = tracer.labels(call.arg("self")), tracer.labels(values)
+    same_rank = values.dim() == target.dim()
+    for dims, label in [*present.items(), *written.items()]:
+        if set(dims) & indexed or not same_rank:
+            tracer.lock_label(label, dims, _PARTLY)
+    if not same_rank:
+        tracer.put(target, {})
+        return
+    labels = {dims: label for dims, label in present.items() if not set(dims) & indexed}
+    for dims, label in written.items():
+        if set(dims) & indexed:
+            continue
+        if dims in labels:
+            tracer.tie(compact(labels[dims], dims), compact(label, dims), "written side by side")
+        else:
+            labels[dims] = collapse(label, dims).expand(target.shape)
+    tracer.put(target, labels)
+    write_through(tracer, target, labels)
 
 
 def write_through(tracer: "Tracer", view: Tensor, labels: Labels) -> None:

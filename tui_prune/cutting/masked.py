@@ -1,0 +1,79 @@
+"""The masked original: the model as it is, run with everything that is cut masked on the way."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import flop_registry
+
+from tui_prune.channels.labels import Dims, compact
+from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.registry import MASKED, Call
+from tui_prune.channels.tracer import Tracer
+
+
+class MaskedTracer(Tracer):
+    """Runs the original with everything that is cut masked: what reads a cut channel reads zero, and statistics over
+    channels are those over the kept ones."""
+
+    def __init__(self, model: nn.Module, kept_slots: Tensor) -> None:
+        super().__init__(model)
+        self._kept_slots = kept_slots
+        self.without_reference: set[str] = set()
+
+    def cut(self, tensor: Any) -> dict[Dims, Tensor]:
+        """The kept masks of a tensor's labels, of those of which something is cut."""
+        found = {}
+        for dims, label in self.labels(tensor).items():
+            ids = compact(label, dims)
+            mask = self._kept_slots[ids.clamp(min=0)] | (ids < 0)
+            if not bool(mask.all()):
+                found[dims] = mask.to(tensor.device)
+        return found
+
+    def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
+        if not labelled:
+            return func(*args, **kwargs)
+        name = func._schema.name
+        rule = MASKED.get(name) or MASKED.get(name.rstrip("_"))
+        if rule is None or not any(self.cut(tensor) for tensor in tensors_in((args, kwargs))):
+            return func(*args, **kwargs)
+        out = rule(Call(func, args, kwargs, None), self.cut)
+        if out is NotImplemented:
+            self.without_reference.add(name.rpartition("::")[2])
+            return func(*args, **kwargs)
+        return out
+
+    def kept_of(self, tensor: Tensor) -> Tensor:
+        """What stays of a tensor: without the positions of its cut channels."""
+        for dims, mask in self.cut(tensor).items():
+            if len(dims) == 1:
+                tensor = tensor.index_select(dims[0], mask.nonzero().flatten())
+        return tensor
+
+
+class Digests(MaskedTracer):
+    """Also notes, for each product of each layer, the means of its channels: in an order that no shuffle changes."""
+
+    def __init__(self, model: nn.Module, kept_slots: Tensor, *, masking: bool) -> None:
+        super().__init__(model, kept_slots)
+        self._masking = masking
+        self.digests: list[Tensor] = []
+
+    def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
+        """Run the operator, masked or not."""
+        return super().compute(func, args, kwargs, labelled and self._masking)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        if func.overloadpacket in flop_registry:
+            tensor = out[0] if isinstance(out, (tuple, list)) else out
+            kept = self.kept_of(tensor).double()
+            channel = next((dims[0] for dims in self.labels(tensor) if len(dims) == 1), None)
+            if channel is None or not kept.numel():
+                means = torch.stack([kept.mean(), kept.abs().mean()]) if kept.numel() else kept.reshape(-1)
+            else:
+                rows = kept.movedim(channel, 0).flatten(1)
+                means = torch.cat([rows.mean(1).sort().values, rows.abs().mean(1).sort().values])
+            self.digests.append(means.cpu())
+        return out
