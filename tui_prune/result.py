@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -14,8 +14,18 @@ from tui_prune.planning.plan import Pair, Plan
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was done to a network, in the fields of `prune --json`."""
+class Equivalence:
+    """How the cut network compares with the masked original."""
+
+    kind: Literal["exact", "structural"]
+    """`exact`: equal in numbers. `structural`: proved by its trace alone."""
+    max_error: float
+    """Largest difference over the largest value, on the example input."""
+
+
+@dataclass(frozen=True)
+class Report(Mapping[str, Any]):
+    """What was done to a network, in the fields of `prune --json`; also a mapping of their plain values."""
 
     model: str
     recipe: Mapping[str, Any]
@@ -23,11 +33,14 @@ class Report:
     macs: Pair
     bytes: Pair
     layers: tuple[Mapping[str, Any], ...]
+    """Name, kind and output width before and after of each layer with weights of its own."""
     locks: tuple[Mapping[str, Any], ...]
-    kind: Literal["exact", "structural"]
-    max_error: float
+    """Layer, reason and line of code of each lock."""
+    equivalence: Equivalence
     seconds: Mapping[str, float]
+    """Spent on trace, plan, cut (with its replay) and verify."""
     output: str | None = None
+    """The file that it was saved to."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -39,7 +52,7 @@ class Report:
             "bytes": self.bytes._asdict(),
             "layers": [dict(layer) for layer in self.layers],
             "locks": [dict(lock) for lock in self.locks],
-            "equivalence": {"kind": self.kind, "max_error": self.max_error},
+            "equivalence": asdict(self.equivalence),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "output": self.output,
         }
@@ -47,6 +60,15 @@ class Report:
     def written_to(self, path: str) -> Report:
         """The same with the file that it was saved to."""
         return replace(self, output=path)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.to_dict()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +102,4 @@ def layer_rows(plan: Plan) -> tuple[dict[str, Any], ...]:
 
 def lock_rows(graph: Graph) -> tuple[dict[str, Any], ...]:
     """Each lock with the layer that it holds."""
-    return tuple(
-        {"layer": group.name, "reason": lock.reason, "where": lock.where}
-        for group in graph.groups
-        for lock in group.locks
-    )
+    return tuple(asdict(lock) for lock in graph.locks)

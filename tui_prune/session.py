@@ -28,7 +28,7 @@ from tui_prune.planning.plan import LayerPlan, Pair, Plan
 from tui_prune.planning.planner import Planner, Scores
 from tui_prune.planning.recipe import Recipe, matches
 from tui_prune.progress import Progress, silent
-from tui_prune.result import Report, Result, layer_rows, lock_rows
+from tui_prune.result import Equivalence, Report, Result, layer_rows, lock_rows
 
 LARGEST_RATIO = 0.99
 
@@ -340,8 +340,7 @@ class Session:
             bytes=Pair(plan.before.bytes, plan.after.bytes),
             layers=layer_rows(plan),
             locks=lock_rows(plan.graph),
-            kind=verified.kind,
-            max_error=verified.max_error,
+            equivalence=Equivalence(verified.kind, verified.max_error),
             seconds=seconds,
         )
         return Result(

@@ -25,6 +25,25 @@ class Member:
     why: str
 
 
+@dataclass(frozen=True)
+class LayerLock:
+    """A lock and the layer that a user would look for it at."""
+
+    layer: str
+    reason: str
+    where: str | None
+
+
+@dataclass(frozen=True)
+class LayerBlocks:
+    """That equally many channels of a layer must stay in each cell."""
+
+    layer: str
+    why: tuple[str, ...]
+    cells: tuple[int, ...]
+    """How many cells each family of cells has."""
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """The channels that one producer, or several tied ones, put out: what a user gives a ratio to."""
@@ -155,6 +174,20 @@ class Graph:
             total += size
             cuttable += size - fixed
         return cuttable / total if total else 0.0
+
+    @property
+    def locks(self) -> tuple[LayerLock, ...]:
+        """Every lock with the layer whose group it holds."""
+        return tuple(LayerLock(group.name, lock.reason, lock.where) for group in self.groups for lock in group.locks)
+
+    @property
+    def blocks(self) -> tuple[LayerBlocks, ...]:
+        """The groups whose channels fall into blocks, and why."""
+        return tuple(
+            LayerBlocks(group.name, group.blocks, tuple(len(cells) for cells in group.families))
+            for group in self.groups
+            if group.blocked
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `inspect --json`."""
