@@ -17,6 +17,7 @@ from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import record_trace
 from tui_prune.cutting.fit import Fitted, Subject, fit, probe
+from tui_prune.cutting.flow import find_flows, levels_near
 from tui_prune.cutting.kept import kept_positions
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.task import Task, load_task
@@ -85,13 +86,15 @@ class Session:
         self._result: tuple[Plan, Result] | None = None
         started = time.perf_counter()
         progress("trace", 0.0)
-        record = record_trace(opened.module, opened.example_inputs, self._subject.kwargs)
+        record = record_trace(opened.module, *self._subject.arguments)
         first = Recipe() if recipe is None else recipe
         graph = build_graph(record, first.grouped)
         self._trace_seconds = time.perf_counter() - started
+        progress("try a cut", 0.5)
         if probing:
-            progress("try a cut", 0.5)
             graph = probe(self._subject, graph, progress)
+        else:
+            graph = find_flows(graph, *self._subject.arguments, levels_near(first))
         self._graphs[first.grouped] = graph
         self._history = [first]
         self._place = 0
@@ -250,7 +253,7 @@ class Session:
     def _graph_for(self, grouped: str) -> Graph:
         if grouped not in self._graphs:
             known = next(iter(self._graphs.values()))
-            self._graphs[grouped] = build_graph(known.record, grouped, known.found_locks)
+            self._graphs[grouped] = build_graph(known.record, grouped, known.found_locks, known.found_flows)
         return self._graphs[grouped]
 
     def _planner(self, graph: Graph) -> Planner:

@@ -26,6 +26,20 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Flow:
+    """One width at which the model's own code deals a group's channels out, and how many each cell then gets.
+
+    For groups whose cells can't all keep equally many (halves of 58 channels that are shuffled and halved again): what
+    the code does at another width is found by running it (`cutting.flow`).
+    """
+
+    width: int
+    """Channels that each producer keeps."""
+    counts: tuple[int, ...]
+    """Channels that stay in each cell of the group's only family."""
+
+
+@dataclass(frozen=True)
 class LayerLock:
     """A lock and the layer that a user would look for it at."""
 
@@ -71,6 +85,8 @@ class Group:
     members: tuple[Member, ...]
     shares: tuple[np.ndarray, ...]
     """Positions in `channels` that one producer puts out, where that isn't all of them; each keeps at least one."""
+    flows: tuple[Flow, ...]
+    """The widths that the group can have, where its cells aren't even; empty for all other groups."""
     slots_per_channel: tuple[tuple[int, int], ...]
     """For each producer: (outputs that one channel stands for, cells of a family that the producer's outputs fill)."""
 
@@ -135,6 +151,8 @@ class Graph:
     grouped: str
     found_locks: tuple[tuple[np.ndarray, Lock], ...] = ()
     """Locks found by trying a cut: slots, and the reason."""
+    found_flows: tuple[tuple[int, tuple[Flow, ...]], ...] = ()
+    """Flows found by trying: first slot of the group's first producer, and the group's flows."""
 
     @property
     def model(self) -> nn.Module:

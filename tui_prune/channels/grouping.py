@@ -14,7 +14,7 @@ from tui_prune.channels.classes import (
     locked_channels,
     taken_whole,
 )
-from tui_prune.channels.graph import Graph, Group, Layer, Member
+from tui_prune.channels.graph import Flow, Graph, Group, Layer, Member
 from tui_prune.channels.record import MODEL_OUTPUT, Axis, GroupedConvolution, LayerUse, Lock, TraceRecord, slot_numbers
 
 UNEVEN = "its blocks are of unequal size"
@@ -22,22 +22,26 @@ SINGLE = "has a single channel"
 ALONE = "each of its blocks has a single channel, which must stay"
 
 FoundLocks = tuple[tuple[np.ndarray, Lock], ...]
+FoundFlows = tuple[tuple[int, tuple[Flow, ...]], ...]
 Rows = tuple[np.ndarray, str]
 
 
-def build_graph(record: TraceRecord, grouped: str = "auto", found_locks: FoundLocks = ()) -> Graph:
-    """The graph of a record; `found_locks` are the slots that a trial cut has shown can't be cut.
+def build_graph(
+    record: TraceRecord, grouped: str = "auto", found_locks: FoundLocks = (), found_flows: FoundFlows = ()
+) -> Graph:
+    """The graph of a record; `found_locks` are the slots that a trial cut has shown can't be cut, `found_flows` the
+    widths that it has shown uneven groups can have.
 
     `grouped` says how grouped convolutions are taken. With "auto", one whose channels can't be cut in one way is taken
     in the other where that frees channels.
     """
-    graph = _build(record, grouped, taken_whole(record, grouped), found_locks)
+    graph = _build(record, grouped, taken_whole(record, grouped), found_locks, found_flows)
     if grouped != "auto":
         return graph
     stuck = frozenset(i for i, one in enumerate(record.grouped) if has_choice(one) and _is_stuck(graph, one))
     for turned in (stuck & graph.classes.whole, stuck - graph.classes.whole):
         if turned:
-            other = _build(record, grouped, graph.classes.whole ^ turned, found_locks)
+            other = _build(record, grouped, graph.classes.whole ^ turned, found_locks, found_flows)
             if _free_slots(other) > _free_slots(graph):
                 graph = other
     return graph
@@ -60,7 +64,9 @@ def _free_slots(graph: Graph) -> int:
     return sum(group.width * _cuttable(group) // len(group.channels) for group in graph.groups)
 
 
-def _build(record: TraceRecord, grouped: str, whole: frozenset[int], found_locks: FoundLocks) -> Graph:
+def _build(
+    record: TraceRecord, grouped: str, whole: frozenset[int], found_locks: FoundLocks, found_flows: FoundFlows
+) -> Graph:
     sorted_classes = classes(record, whole)
     blocks = _blocks(record, sorted_classes)
     group_of_channel, members = _form_groups(record, sorted_classes, blocks)
@@ -85,10 +91,18 @@ def _build(record: TraceRecord, grouped: str, whole: frozenset[int], found_locks
         numbers[group] = len(groups)
         groups.append(
             _make_group(
-                len(groups), members[group], axes, sorted_classes, block_rows[group], locks, group in sums,
-                tied_layers.get(group, ()), record,
+                len(groups),
+                members[group],
+                axes,
+                sorted_classes,
+                block_rows[group],
+                locks,
+                group in sums,
+                tied_layers.get(group, ()),
+                record,
+                dict(found_flows).get(axes[0].first, ()),
             )
-        )  # fmt: skip
+        )
     layers = tuple(_make_layer(use, uses[name], group_of_channel, numbers) for name, use in record.layers.items())
     return Graph(record, sorted_classes, tuple(groups), layers, grouped, found_locks)
 
@@ -172,16 +186,22 @@ def _make_group(
     summed: bool,
     members: Sequence[Member],
     record: TraceRecord,
+    flows: tuple[Flow, ...],
 ) -> Group:
-    families = _families(channels, blocks)
+    families = (signature_cells(record, sorted_classes, channels),) if flows else _families(channels, blocks)
     locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
     reasons = list(locks.of(channels)) if locked.any() else []
     for cells in families:
-        if len({len(cell) for cell in cells}) > 1:
+        if len({len(cell) for cell in cells}) > 1 and not flows:
             for cell in cells:
                 locked[cell] = inside[cell] = True
             reasons.append(Lock(f"{UNEVEN} ({', '.join(sorted({why for _, why in blocks}))})"))
-    if len(channels) > 1 and not locked.all() and all(len(cell) == 1 for cells in families for cell in cells):
+    if (
+        len(channels) > 1
+        and not flows
+        and not locked.all()
+        and all(len(cell) == 1 for cells in families for cell in cells)
+    ):
         locked[:] = inside[:] = True
         reasons.append(Lock(f"{ALONE} ({', '.join(sorted({why for _, why in blocks}))})"))
     if len(channels) == 1:
@@ -203,6 +223,7 @@ def _make_group(
         residual=summed and len(proper) > 1,
         members=tuple(members),
         shares=_shares(axes, channels, sorted_classes),
+        flows=flows,
         slots_per_channel=tuple(_slots_per_channel(axis, channels, families, sorted_classes) for axis in axes),
     )
 
@@ -257,6 +278,26 @@ def _families(channels: np.ndarray, blocks: list[Rows]) -> tuple[tuple[np.ndarra
     for number, positions in zip(family, cells.values(), strict=True):
         families[int(number)].append(np.array(positions))
     return tuple(tuple(cells) for cells in families.values())
+
+
+def signature_cells(record: TraceRecord, sorted_classes: Classes, channels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Positions of the channels that run through the same axes as often: the cells of an uneven group."""
+    signatures = axis_signatures(record.axes, sorted_classes.channel)
+    cells: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for position, channel in enumerate(channels.tolist()):
+        cells[signatures[channel]].append(position)
+    return tuple(np.array(positions) for _, positions in sorted(cells.items()))
+
+
+def axis_signatures(axes: Sequence[Axis], class_of_slot: np.ndarray) -> dict[int, tuple[int, ...]]:
+    """For each class of slots, the numbers of the axes that it lies on, each as often as it does."""
+    numbers = np.concatenate([np.full(axis.size, n) for n, axis in enumerate(axes)])
+    slots = np.concatenate([axis.slots for axis in axes])
+    order = np.lexsort((numbers, class_of_slot[slots]))
+    owners, numbers = class_of_slot[slots][order], numbers[order]
+    found, starts = np.unique(owners, return_index=True)
+    parts = np.split(numbers, starts[1:])
+    return {int(owner): tuple(part.tolist()) for owner, part in zip(found, parts, strict=True)}
 
 
 def _channels_of(use: LayerUse, sorted_classes: Classes) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.record import Lock
 from tui_prune.cutting.carry_out import CutModule, Misfit, cut, cut_groups
+from tui_prune.cutting.flow import find_flows
 from tui_prune.cutting.verify import NotEqual, Verification, verify
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.criteria import score_groups
@@ -41,6 +42,11 @@ class Subject:
     model: nn.Module
     inputs: Sequence[Any]
     kwargs: Mapping[str, Any]
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What `forward` is called with."""
+        return tuple(self.inputs), dict(self.kwargs)
 
     def try_plan(self, plan: Plan, verifying: bool) -> Fitted:
         """Carry a plan out and prove it. Raises `Misfit` where it doesn't fit the model."""
@@ -75,7 +81,9 @@ def fit(
 
 
 def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
-    """Add the locks that only a trial can show: everything is cut by half, and what doesn't fit is locked."""
+    """Add what only a trial can show: the widths of uneven groups, and, once everything is cut by half, the locks of
+    what doesn't fit."""
+    graph = find_flows(graph, *subject.arguments)
     scores = score_groups(graph, "random")
     recipe = Recipe(ratio=0.5, criterion="random", grouped=graph.grouped)
 
@@ -91,7 +99,7 @@ def with_locks(graph: Graph, groups: frozenset[int], lock: Lock) -> Graph:
     for group in groups:
         mine[graph.groups[group].channels] = True
     slots = np.flatnonzero(mine[graph.classes.channel])
-    return build_graph(graph.record, graph.grouped, (*graph.found_locks, (slots, lock)))
+    return build_graph(graph.record, graph.grouped, (*graph.found_locks, (slots, lock)), graph.found_flows)
 
 
 def _culprits_by_halves(subject: Subject, plan: Plan, verifying: bool) -> frozenset[int]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from tui_prune.channels.classes import atoms
 from tui_prune.channels.graph import Graph
+from tui_prune.channels.grouping import axis_signatures
 from tui_prune.channels.record import Axis, GroupedConvolution, TraceRecord
 from tui_prune.cutting.surgery import CutTensors
 
@@ -29,7 +30,14 @@ class Replay:
     """Compares the trace of a cut module with the original's, and reorders what arrives in another order."""
 
     def __init__(self, graph: Graph, cut: CutTensors, record: TraceRecord) -> None:
+        self._graph = graph
         self._original = graph.classes.atom
+        self._uneven = np.zeros(int(self._original.max(initial=-1)) + 1, bool)
+        """For each atom of the original, whether it belongs to an uneven group."""
+        for group in graph.groups:
+            if group.flows:
+                self._uneven[self._original[np.isin(graph.classes.channel, group.channels)]] = True
+        self._signatures: tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]] | None = None
         self._cut = cut
         self._record = record
         self._atom = atoms(record)
@@ -70,6 +78,7 @@ class Replay:
         have = self._original[self._slots(axis)]
         known = self._meaning[places]
         if (known == UNKNOWN).all():
+            have = self._deal_out(axis, places, have)
             self._meaning[places] = have
             if (self._meaning[places] != have).any():
                 raise ReplayMismatch(f"{axis.tensor} ties channels that were apart", self._slots(axis))
@@ -81,6 +90,28 @@ class Replay:
             self._meaning[places] = have
             return
         self._reorder(axis, known, have)
+
+    def _deal_out(self, axis: Axis, places: np.ndarray, have: np.ndarray) -> np.ndarray:
+        """Of an uneven group, put each kept channel where the code makes it run through the same axes as before."""
+        if not self._uneven[have].any():
+            return have
+        if self._signatures is None:
+            numbers = {(a.tensor, a.dim, a.groups > 1): n for n, a in enumerate(self._graph.record.axes)}
+            own = [numbers[self._cut_key(a)] for a in self._record.axes]
+            cut = axis_signatures(self._record.axes, self._atom)
+            self._signatures = (
+                axis_signatures(self._graph.record.axes, self._original),
+                {atom: tuple(sorted(own[n] for n in signature)) for atom, signature in cut.items()},
+            )
+        before, after = self._signatures
+        number = {signature: n for n, signature in enumerate(dict.fromkeys(before.values()))}
+        want = [number.get(after[atom], UNKNOWN) for atom in places.tolist()]
+        order = matching(want, [number[before[atom]] for atom in have.tolist()])
+        if order is None:
+            raise ReplayMismatch(f"{axis.tensor} is dealt out in another way than planned", self._slots(axis))
+        if (order != np.arange(len(order))).any():
+            self._set_order(axis, order)
+        return have[order]
 
     def _take_follower(self, axis: Axis) -> None:
         if not self._is_mapped(axis):

@@ -120,6 +120,11 @@ def _wanted_everywhere(
     wanted: list[list[int]] = []
     for group, choice in zip(groups, choices, strict=True):
         own = []
+        if group.flows:
+            size = len(group.channels)
+            alive = int(survivors[group.index].sum()) if survivors is not None and not choice.own_ratio else None
+            wanted.append([size - floor(size * choice.ratio + 1e-9) if alive is None else alive])
+            continue
         for cells in group.families:
             size = len(cells[0])
             if survivors is not None and not choice.own_ratio:
@@ -162,10 +167,13 @@ def _keep_in_group(
 ) -> tuple[np.ndarray, str]:
     """The mask of a group's kept channels, and why it is as wide as it is."""
     kept = np.ones(len(group.channels), bool)
-    if choice.held.all() or all(keep == len(cells[0]) for keep, cells in zip(wanted, group.families, strict=True)):
+    whole = [len(group.channels)] if group.flows else [len(cells[0]) for cells in group.families]
+    if choice.held.all() or wanted == whole:
         return kept, ""
     if scores is None:
         return kept, f"can't be ranked by {recipe.criterion}: no batch norm covers its channels"
+    if group.flows:
+        return _keep_by_flow(group, choice, sum(wanted), recipe, scores)
     note = ""
     held = choice.held.copy()
     for share in group.shares:
@@ -193,6 +201,27 @@ def _keep_in_group(
     if not note and group.blocked:
         note = f"equally many in each block ({', '.join(group.blocks)})"
     return kept, note
+
+
+def _keep_by_flow(
+    group: Group, choice: _Choice, wanted: int, recipe: Recipe, scores: np.ndarray
+) -> tuple[np.ndarray, str]:
+    """Of an uneven group: the width next to the wanted one that its code can deal out, and who stays in each cell."""
+    (cells,) = group.families
+    kept = np.ones(len(group.channels), bool)
+    least = [int(choice.held[cell].sum()) for cell in cells]
+    possible = [flow for flow in group.flows if all(n >= held for n, held in zip(flow.counts, least, strict=True))]
+    aligned = [flow for flow in possible if flow.width % choice.align == 0]
+    if not possible:
+        return kept, ""
+    width = group.width * wanted / len(group.channels)
+    chosen = min(aligned or possible, key=lambda flow: (abs(flow.width - width), -flow.width))
+    for cell, count in zip(cells, chosen.counts, strict=True):
+        ranked = cell[np.lexsort((-scores[cell], ~choice.held[cell]))]
+        kept[ranked[count:]] = False
+    if choice.align > 1 and not aligned:
+        return kept, f"can't be aligned to {choice.align}: no such width of it can be shuffled"
+    return kept, f"as its code deals channels out ({', '.join(group.blocks)})"
 
 
 def _alignment_step(group: Group, align: int) -> int:

@@ -1,0 +1,483 @@
+"""Each kind of operator in a tiny network: cut by half and equal to the masked original, or locked with the reason.
+
+Image networks see two 3x8x8 images. Widths are those after a cut of 50 %; a layer that isn't named keeps its width.
+"""
+
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.utils.prune
+from tests import small_nets as nets
+from tests.exactness import Kept, Reference, other_values, prune_exactly, randomise_norms, trains, widths
+from tests.small_nets import IMAGES, ROWS, conv
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import register_parametrization
+
+import tui_prune
+
+FIXED_SIZE = "the model's code fixes this size"
+FIXED_VALUES = "meets values of a fixed size that no layer puts out"
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_seed() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    build: Callable[[], nn.Module]
+    after: dict[str, int]
+    inputs: tuple[int, ...] | Callable[[], Any] = IMAGES
+    reference: Reference | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def example(self) -> Any:
+        return self.inputs() if callable(self.inputs) else torch.randn(self.inputs)
+
+
+def check(case: Case) -> tui_prune.Result:
+    """Cut by half, equal to the masked original, and as wide as said."""
+    model = randomise_norms(case.build()).eval()
+    result = prune_exactly(model, case.example(), reference=case.reference, **case.settings)
+    assert {name: after for name, (before, after) in widths(result).items() if after != before} == case.after
+    assert result.report.equivalence.kind == "exact"
+    return result
+
+
+def cases(*listed: Case) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", listed, ids=lambda case: case.name)
+
+
+def stack(*layers: nn.Module) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(*layers)
+
+
+# References for what zeros in the weights can't show.
+
+
+def count_kept(part: str, axis: str) -> Reference:
+    """A part of the masked original computes its statistics over the kept positions of an axis."""
+
+    def change(masked: Any, kept: Kept) -> None:
+        masked.get_submodule(part).counted = kept[axis]
+
+    return change
+
+
+def silence(*layers: str, factor: float = 1.0) -> Reference:
+    """Cut outputs of these layers are zero: something other than a layer reads them."""
+
+    def change(masked: Any, kept: Kept) -> None:
+        for name in layers:
+            layer, rows = masked.get_submodule(name), kept[f"{name}.weight/0"]
+            for tensor in (layer.weight.data, layer.bias.data):
+                tensor.copy_(torch.zeros_like(tensor).index_copy(0, rows, tensor[rows] * factor))
+
+    return change
+
+
+class Columns(nn.Module):
+    """A parametrization: the other columns of a weight are zero."""
+
+    def __init__(self, columns: Tensor) -> None:
+        super().__init__()
+        self.columns = columns
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return torch.zeros_like(weight).index_copy(1, self.columns, weight.index_select(1, self.columns))
+
+
+def only_columns(layer: str, axis: str) -> Reference:
+    """A computed weight reads the kept columns alone."""
+
+    def change(masked: Any, kept: Kept) -> None:
+        register_parametrization(masked.get_submodule(layer), "weight", Columns(kept[axis]), unsafe=True)
+
+    return change
+
+
+def together(*references: Reference) -> Reference:
+    def change(masked: Any, kept: Kept) -> None:
+        for reference in references:
+            reference(masked, kept)
+
+    return change
+
+
+# Convolutions.
+
+
+@cases(
+    Case("2d", stack(conv(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), conv(16, 8, 3)), {"0": 8}),
+    Case(
+        "1d",
+        stack(nn.Conv1d(3, 16, 3), nn.BatchNorm1d(16), nn.ReLU(), nn.Conv1d(16, 8, 3)),
+        {"0": 8},
+        (2, 3, 20),
+    ),
+    Case(
+        "3d",
+        stack(nn.Conv3d(3, 16, 3), nn.BatchNorm3d(16), nn.ReLU(), nn.Conv3d(16, 8, 1)),
+        {"0": 8},
+        (2, 3, 6, 6, 6),
+    ),
+    Case("without a batch dimension", stack(conv(3, 16, 3), nn.ReLU(), conv(16, 8, 3)), {"0": 8}, (3, 8, 8)),
+    Case(
+        "stride, dilation, padding",
+        stack(
+            conv(3, 16, 3, stride=2, padding="valid"),
+            conv(16, 12, 3, padding="same", dilation=2),
+            conv(12, 12, 3, padding=1, padding_mode="circular"),
+            conv(12, 8, 3, padding=2, padding_mode="reflect"),
+        ),
+        {"0": 8, "1": 6, "2": 6},
+    ),
+    Case("odd widths", stack(conv(3, 13), nn.BatchNorm2d(13), nn.ReLU(), conv(13, 7), conv(7, 5)), {"0": 7, "1": 4}),
+    Case("one channel in and out", stack(conv(1, 16), nn.ReLU(), conv(16, 1)), {"0": 8}, (2, 1, 8, 8)),
+    Case("one channel on the way", stack(conv(3, 1), nn.BatchNorm2d(1), nn.ReLU(), conv(1, 8), conv(8, 1)), {"3": 4}),
+    Case("grouped", stack(conv(3, 16, 3), conv(16, 24, 3, groups=4), nn.ReLU(), conv(24, 8)), {"0": 8, "1": 12}),
+    Case("grouped at the end", stack(conv(3, 16), nn.ReLU(), conv(16, 8, groups=4)), {"0": 8}),
+    Case("depthwise", stack(conv(3, 16), conv(16, 16, 3, groups=16), nn.ReLU(), conv(16, 8)), {"0": 8, "1": 8}),
+    Case("depthwise multiplier", stack(conv(3, 16), conv(16, 48, 3, groups=16), conv(48, 8)), {"0": 8, "1": 24}),
+    Case("depthwise, many to one", stack(conv(3, 32), conv(32, 16, 3, groups=16), conv(16, 8)), {"0": 16, "1": 8}),
+    Case("depthwise on the input", stack(conv(3, 12, 3, groups=3), nn.ReLU(), conv(12, 8)), {"0": 6}),
+    Case("depthwise at the end", stack(conv(3, 12), conv(12, 16), nn.ReLU(), conv(16, 16, groups=16)), {"0": 6}),
+)
+def test_convolution(case: Case) -> None:
+    check(case)
+
+
+@cases(
+    Case(
+        "plain",
+        stack(conv(3, 16), nn.ConvTranspose2d(16, 12, 2, stride=2), nn.BatchNorm2d(12), nn.ReLU(), conv(12, 8)),
+        {"0": 8, "1": 6},
+    ),
+    Case("1d", stack(nn.ConvTranspose1d(3, 16, 2), nn.ReLU(), nn.ConvTranspose1d(16, 8, 3)), {"0": 8}, (2, 3, 9)),
+    Case(
+        "grouped",
+        stack(conv(3, 16), nn.ConvTranspose2d(16, 12, 2, stride=2, groups=4), nn.BatchNorm2d(12), conv(12, 8)),
+        {"0": 8, "1": 6},
+    ),
+    Case("grouped at the end", stack(conv(3, 16), nn.ReLU(), nn.ConvTranspose2d(16, 8, 2, groups=4)), {"0": 8}),
+    Case(
+        "depthwise",
+        stack(conv(3, 16), nn.ConvTranspose2d(16, 16, 2, stride=2, groups=16), nn.BatchNorm2d(16), conv(16, 8)),
+        {"0": 8, "1": 8},
+    ),
+    Case(
+        "depthwise multiplier",
+        stack(conv(3, 16), nn.ConvTranspose2d(16, 32, 2, groups=16), nn.ReLU(), conv(32, 8)),
+        {"0": 8, "1": 16},
+    ),
+    Case(
+        "depthwise, many to one",
+        stack(conv(3, 32), nn.ConvTranspose2d(32, 16, 2, groups=16), nn.ReLU(), conv(16, 8)),
+        {"0": 16, "1": 8},
+    ),
+)
+def test_transposed_convolution(case: Case) -> None:
+    check(case)
+
+
+PAIRS = [(2, 3), (3, 2), (4, 6), (8, 12), (4, 3), (2, 4), (4, 2), (4, 4)]
+
+
+@pytest.mark.parametrize("shuffled", [False, True], ids=["straight", "shuffled"])
+@pytest.mark.parametrize("mode", ["auto", "even", "whole"])
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
+def test_two_grouped_convolutions(pair: tuple[int, int], mode: str, shuffled: bool) -> None:
+    for seed in range(3):
+        torch.manual_seed(seed)
+        layers = [(48, 48, pair[0]), (48, 48, pair[1])]
+        result = check_chain(layers, (1, pair[0] if shuffled else 1), mode)
+        if mode == "even":
+            assert {after for _, after in list(widths(result).values())[:3]} == {24}
+        if mode == "auto":
+            assert result.plan.cuts
+
+
+MULTIPLIERS = {
+    "32-64 g32": [(32, 64, 32)],
+    "128-128 g64": [(128, 128, 64)],
+    "512-256 g256": [(512, 256, 256)],
+    "chained up": [(32, 64, 32), (64, 64, 64), (64, 128, 64)],
+    "chained down": [(512, 256, 256), (256, 256, 64)],
+    "then grouped": [(32, 64, 32), (64, 128, 16)],
+}
+
+
+@pytest.mark.parametrize("shuffled", [False, True], ids=["straight", "shuffled"])
+@pytest.mark.parametrize("mode", ["auto", "even", "whole"])
+@pytest.mark.parametrize("layers", MULTIPLIERS.values(), ids=list(MULTIPLIERS))
+def test_grouped_convolutions_with_multipliers(layers: list[Any], mode: str, shuffled: bool) -> None:
+    shuffles = (1, *(groups if shuffled else 1 for _, _, groups in layers[:-1]))
+    for seed in range(2):
+        torch.manual_seed(seed)
+        result = check_chain(layers, shuffles, mode)
+        if not shuffled and mode != "even":
+            assert all(2 * after == before for before, after in list(widths(result).values())[:-1])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_grouped_chain(seed: int) -> None:
+    generator = random.Random(seed)
+    torch.manual_seed(seed)
+    before = generator.choice([24, 48, 60, 96])
+    layers: list[tuple[int, int, int]] = []
+    shuffles: list[int] = []
+    for _ in range(generator.randint(1, 4)):
+        after = generator.choice([before, before, 2 * before])
+        groups = generator.choice([g for g in range(1, before + 1) if before % g == after % g == 0])
+        shuffles.append(generator.choice([1, layers[-1][2] if layers else groups]))
+        layers.append((before, after, groups))
+        before = after
+    mode, ratio = generator.choice(["auto", "even", "whole"]), generator.choice([0.25, 0.5, 0.7, 0.9])
+    check_chain(layers, shuffles, mode, ratio=ratio)
+
+
+def check_chain(layers: list[Any], shuffles: Any, mode: str, ratio: float = 0.5) -> tui_prune.Result:
+    """Exact; `even` leaves the number of groups, `whole` leaves their size; what stays whole says why."""
+    model = randomise_norms(nets.GroupedChain(layers, shuffles)).eval()
+    result = prune_exactly(model, torch.randn(1, 3, 4, 4), grouped=mode, ratio=ratio)
+    for layer, (before, after, groups) in zip(result.model.convs, layers, strict=True):
+        sizes = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+        if mode == "even" and max(before, after) > groups:
+            assert layer.groups == groups
+        if mode == "whole" and groups > 1:
+            assert sizes == (before // groups, after // groups)
+    for layer in result.plan.layers:
+        assert layer.after < layer.before or layer.locked or layer.before < 2 / ratio
+    return result
+
+
+@pytest.mark.parametrize("groups", [2, 4, 8])
+def test_channel_shuffle(groups: int) -> None:
+    check(Case("written out", lambda: nets.ShuffleOnly(groups), {"a": 8}))
+    check(Case("as a module", stack(conv(3, 16), nn.BatchNorm2d(16), nn.ChannelShuffle(groups), conv(16, 8)), {"0": 8}))
+
+
+# Norms.
+
+
+@cases(
+    Case("batch norm", stack(conv(3, 16), nn.BatchNorm2d(16), nn.ReLU(), conv(16, 8)), {"0": 8}),
+    Case("batch norm without scales", stack(conv(3, 16), nn.BatchNorm2d(16, affine=False), conv(16, 8)), {"0": 8}),
+    Case(
+        "batch norm without running statistics",
+        stack(conv(3, 16), nn.BatchNorm2d(16, track_running_stats=False), conv(16, 8)),
+        {"0": 8},
+    ),
+    Case("instance norm", stack(conv(3, 16), nn.InstanceNorm2d(16), nn.ReLU(), conv(16, 8)), {"0": 8}),
+    Case(
+        "instance norm with scales",
+        stack(conv(3, 16), nn.InstanceNorm2d(16, affine=True), nn.ReLU(), conv(16, 8)),
+        {"0": 8},
+    ),
+    Case(
+        "instance norm with running statistics",
+        stack(conv(3, 16), nn.InstanceNorm2d(16, track_running_stats=True), nn.ReLU(), conv(16, 8)),
+        {"0": 8},
+    ),
+    Case("layer norm", stack(nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 4)), {"0": 8}, ROWS),
+    Case("layer norm over images", stack(conv(3, 16), nets.Norm2d(16), nn.GELU(), conv(16, 8)), {"0": 8}),
+    Case("root mean square norm", stack(nn.Linear(6, 16), nn.RMSNorm(16), nn.Linear(16, 4)), {"0": 8}, ROWS),
+    Case("group norm", stack(conv(3, 16), nn.GroupNorm(4, 16), nn.ReLU(), conv(16, 8)), {"0": 8}),
+    Case("group norm of one group", stack(conv(3, 16), nn.GroupNorm(1, 16), nn.ReLU(), conv(16, 8)), {"0": 8}),
+)
+def test_norm(case: Case) -> None:
+    if "Norm2d" in str(case.build()):
+        nets.Norm2d.__name__ = "LayerNorm2d"
+    check(case)
+
+
+# Pointwise operators and what moves elements.
+
+
+@cases(
+    Case("activation with a parameter", stack(conv(3, 16), nn.PReLU(16), conv(16, 8)), {"0": 8}),
+    Case("dropout", stack(conv(3, 16), nn.Dropout2d(), nn.ReLU(), conv(16, 8)), {"0": 8}),
+    Case("gated linear unit", stack(conv(3, 32), nn.GLU(1), conv(16, 8)), {"0": 16}),
+    Case("learned scale", nets.LearnedScale, {"a": 8}),
+    Case("scale in a buffer", nets.BufferScale, {"a": 8}),
+    Case("scale next to zero", nets.LayerScale, {"a": 8, "b": 8}),
+    Case("scalar constants", lambda: nets.Between(lambda y: y * torch.tensor(2.0) + 1), {"a": 8}),
+    Case("max pooling", stack(conv(3, 16), nn.MaxPool2d(3, 2, 1, ceil_mode=True), conv(16, 8)), {"0": 8}),
+    Case("average pooling", stack(conv(3, 16), nn.AvgPool2d(3), nn.AdaptiveMaxPool2d(2), conv(16, 8)), {"0": 8}),
+    Case("upsampling", stack(conv(3, 16), nn.Upsample(scale_factor=2, mode="bilinear"), conv(16, 8)), {"0": 8}),
+    Case("reflection", stack(conv(3, 16), nn.ReflectionPad2d(1), nn.ZeroPad2d(1), conv(16, 8)), {"0": 8}),
+    Case("mean over positions", lambda: nets.Between(lambda y: y.mean((2, 3), keepdim=True)), {"a": 8}),
+    Case(
+        "variance over positions",
+        lambda: nets.Between(lambda y: y / (y.flatten(2).var(2)[..., None, None] + 1)),
+        {"a": 8},
+    ),
+    Case("sum over positions", lambda: nets.Between(lambda y: y - y.sum(3, keepdim=True) / 8), {"a": 8}),
+    Case("softmax over positions", lambda: nets.Between(lambda y: y.flatten(2).softmax(2).view_as(y)), {"a": 8}),
+    Case("roll and flip", lambda: nets.Between(lambda y: y.roll(3, 1).flip(1)), {"a": 8}),
+    Case("pixel shuffle", stack(conv(3, 32), nn.PixelShuffle(2), conv(8, 8)), {"0": 16}),
+    Case("pixel unshuffle", stack(conv(3, 8), nn.PixelUnshuffle(2), conv(32, 8)), {"0": 4}),
+    Case("repeat", lambda: nets.Between(lambda y: y.repeat(1, 2, 1, 1), last=32), {"a": 8}),
+    Case("repeat one by one", lambda: nets.Between(lambda y: y.repeat_interleave(2, 1), last=32), {"a": 8}),
+    Case(
+        "every second pixel beside the others",
+        lambda: nets.Between(lambda y: torch.cat([y[..., ::2], y[..., 1::2]], 1), last=32),
+        {"a": 8},
+    ),
+    Case("flatten to linear", nets.ToLinear, {"a": 8, "b": 10}),
+    Case("patches to linear", nets.Patches, {"a": 8}),
+    Case(
+        "linear chain",
+        stack(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4)),
+        {"0": 16, "2": 16},
+        (2, 6),
+    ),
+    Case("embedding", stack(nn.Embedding(20, 16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4)), {"0": 8, "1": 16},
+         lambda: torch.tensor([[1, 2, 3], [0, 19, 7]])),
+    Case("tokens", nets.Tokens, {"a": 8, "b": 6}, ROWS),
+)  # fmt: skip
+def test_within_channels_and_moved(case: Case) -> None:
+    if case.name == "scale next to zero":
+        model = case.build().eval()
+        result = prune_exactly(model, torch.randn(IMAGES))
+        assert {name: after for name, (_, after) in widths(result).items()} == {"a": 8, "b": 8, "out": 8}
+        return
+    check(case)
+
+
+# Where branches meet and part.
+
+
+@cases(
+    Case("residual", nets.Residual, {"a": 8, "b": 8}),
+    Case("the same residual block three times", nets.RepeatedResidual, {"a": 8, "b": 8}),
+    Case("dense block", nets.DenseBlock, {"a": 8, "b": 4, "c": 4}),
+    Case("joined with itself", nets.Twice, {"a": 8}),
+    Case("joined with the input", nets.JoinedWithInput, {"a": 8}),
+    Case("product", lambda: nets.TwoBranches(torch.mul), {"a": 8, "b": 8}),
+    Case("maximum", lambda: nets.TwoBranches(torch.maximum), {"a": 8, "b": 8}),
+    Case("one or the other", lambda: nets.TwoBranches(lambda a, b: torch.where(a > 0, a, b)), {"a": 8, "b": 8}),
+    Case("added in place", lambda: nets.TwoBranches(lambda a, b: a.add_(b).relu_()), {"a": 8, "b": 8}),
+    Case(
+        "stacked and averaged", lambda: nets.TwoBranches(lambda a, b: torch.stack([a, b], 2).mean(2)), {"a": 8, "b": 8}
+    ),
+    Case(
+        "channel by channel in turn",
+        lambda: nets.TwoBranches(lambda a, b: torch.stack([a, b], 2).flatten(1, 2), last=32),
+        {"a": 8, "b": 8},
+    ),
+    Case("side by side", lambda: nets.TwoBranches(lambda a, b: torch.cat([a, b], 1), last=32), {"a": 8, "b": 8}),
+    Case("broadcast", lambda: nets.TwoBranches(lambda a, b: a + b.mean((2, 3), keepdim=True)), {"a": 8, "b": 8}),
+    Case("chunk and multiply", nets.Halves, {"a": 16}),
+    Case("chunk and go round", nets.OneHalfGoesThrough, {"a": 16, "b": 8}),
+    Case("halves by size", nets.HalvesBySize, {"a": 16}),
+    Case("halves written into a new tensor", nets.HalvesWritten, {"a": 8}),
+    Case("halves changed in place", nets.HalvesInPlace, {"a": 8}),
+    Case("squeeze and excitation", nets.SqueezeExcitation, {"a": 8, "squeeze": 2, "excite": 8}),
+    Case("a layer used twice", nets.SharedLayer, {"a": 8, "b": 8}),
+    Case("a layer that is never used", nets.NeverUsed, {"a": 8}),
+)
+def test_branches(case: Case) -> None:
+    check(case)
+
+
+@cases(
+    Case("one after the other", nets.TiedLayers, {"a": 8, "b": 8, "c": 8}),
+    Case("side by side", nets.TiedSiblings, {"a": 8, "b": 8}),
+    Case("an embedding and the output", nets.TiedEmbedding, {"a": 8, "b": 8}, lambda: torch.tensor([[1, 2, 3]])),
+)
+def test_weights_that_two_modules_share(case: Case) -> None:
+    model = case.build().eval()
+    result = prune_exactly(model, case.example())
+    after = {name: len(part.weight) if name in "abc" else 0 for name, part in result.model.named_modules() if name}
+    if case.name == "an embedding and the output":
+        assert (result.model.a.embedding_dim, result.model.b.out_features, result.model.out.in_features) == (8, 8, 8)
+        assert result.model.out.weight is result.model.a.weight
+    else:
+        assert {name: width for name, width in after.items() if width} == case.after
+        assert len({id(p) for p in result.model.parameters()}) == len({id(p) for p in model.parameters()})
+    assert result.plan.after.params == sum(p.numel() for p in result.model.parameters())
+
+
+# Statistics over channels, weights that are computed.
+
+
+@cases(
+    Case("gate by mean and maximum", nets.GateByMean, {"a": 8}, reference=count_kept("", "a.weight/0")),
+    Case("softmax", nets.SoftmaxOverChannels, {"a": 8}, reference=count_kept("", "a.weight/0")),
+    Case("unit length", nets.UnitLength, {"a": 8}, reference=count_kept("", "a.weight/0")),
+    Case("variance", nets.OverVariance, {"a": 8}, reference=count_kept("", "a.weight/0")),
+    Case("a mean that is put out", nets.MeanIsPutOut, {"a": 8}, reference=count_kept("", "a.weight/0")),
+)
+def test_statistics_over_channels(case: Case) -> None:
+    check(case)
+
+
+def old_weight_norm() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        one, two = nn.utils.weight_norm(conv(3, 16)), nn.utils.weight_norm(conv(16, 8))
+    return nn.Sequential(one, nn.ReLU(), two, nn.ReLU(), conv(8, 4))
+
+
+def exponential() -> nn.Module:
+    class Exponential(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return weight.exp()
+
+    layer = conv(16, 16)
+    register_parametrization(layer, "weight", Exponential(), unsafe=True)
+    return nn.Sequential(conv(3, 16), layer, nn.ReLU(), conv(16, 4))
+
+
+def holes() -> nn.Module:
+    layer = conv(16, 16)
+    register_parametrization(layer, "weight", nets.FixedHoles((16, 16, 1, 1)))
+    return nn.Sequential(conv(3, 16), layer, nn.ReLU(), conv(16, 4))
+
+
+@cases(
+    Case(
+        "weight norm",
+        stack(parametrizations.weight_norm(conv(3, 16)), nn.ReLU(), parametrizations.weight_norm(conv(16, 8)), conv(8, 4)),
+        {"0": 8, "2": 4},
+    ),
+    Case("weight norm by hooks", old_weight_norm, {"0": 8, "2": 4}),
+    Case(
+        "weight norm, depthwise",
+        stack(conv(3, 16), parametrizations.weight_norm(conv(16, 16, groups=16)), nn.ReLU(), conv(16, 4)),
+        {"0": 8, "1": 8},
+    ),
+    Case(
+        "spectral norm",
+        stack(parametrizations.spectral_norm(conv(3, 16)), nn.ReLU(), parametrizations.spectral_norm(conv(16, 12, 3)), conv(12, 8)),
+        {"0": 8, "2": 6},
+    ),
+    Case(
+        "weight standardisation",
+        stack(nets.StandardisedConv(3, 16, 1), nn.ReLU(), nets.StandardisedConv(16, 12, 1), nn.BatchNorm2d(12), conv(12, 4)),
+        {"0": 8, "2": 6},
+        reference=count_kept("2", "2.weight/1"),
+    ),
+    Case("fixed holes", holes, {"0": 8, "1": 8}),
+    Case(
+        "exponential", exponential, {"0": 8, "1": 8},
+        reference=only_columns("1", "1.parametrizations.weight.original/1"),
+    ),
+    Case("bare parameter", nets.Mixed, {"a": 8, "": 6}, reference=silence("a")),
+    Case("sum of two kernels", nets.TwoKernels, {"a": 8, "b": 8}),
+)  # fmt: skip
+def test_computed_weights(case: Case) -> None:
+    check(case)

@@ -1,0 +1,140 @@
+"""Uneven groups: at which other widths does the model's own code deal their channels out, and how?
+
+Halves of 58 channels that are shuffled and halved again don't fall into equal cells, so no rule says how many channels
+of each cell stay at another width. The code itself does: run at that width, its trace shows through which axes the
+channel at each place runs. As many originals that run through the same axes are to be had, and in that order.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tui_prune.channels.classes import atoms
+from tui_prune.channels.graph import Flow, Graph, Group
+from tui_prune.channels.grouping import UNEVEN, axis_signatures, build_graph, signature_cells
+from tui_prune.channels.record import Axis
+from tui_prune.channels.trace import untouched
+from tui_prune.channels.tracer import Tracer
+from tui_prune.cutting.attributes import apply_edits
+from tui_prune.cutting.surgery import named_tensors, with_tensors
+from tui_prune.planning.recipe import Recipe
+
+LEVELS = 16
+"""How many widths of an uneven group are tried: steps of a sixteenth."""
+
+
+ALL_LEVELS = tuple(range(1, LEVELS))
+
+
+def levels_near(recipe: Recipe) -> tuple[int, ...]:
+    """The levels that a recipe may ask for."""
+    if recipe.scope == "global":
+        return ALL_LEVELS
+    wanted = {round(LEVELS * (1 - ratio)) for ratio in (recipe.ratio, *recipe.layers.values()) if ratio}
+    reach = 0 if recipe.align == 1 and not recipe.layer_align else 2
+    near = {level + step for level in wanted for step in range(-reach, reach + 1)}
+    return tuple(sorted(near & set(ALL_LEVELS)))
+
+
+def find_flows(
+    graph: Graph, inputs: tuple[Any, ...], kwargs: dict[str, Any], levels: Sequence[int] = ALL_LEVELS
+) -> Graph:
+    """The graph with the widths that its uneven groups can have, instead of their locks."""
+    uneven = [group for group in graph.groups if _is_uneven(group, graph)]
+    if not uneven:
+        return graph
+    found: dict[int, list[Flow]] = {group.index: [] for group in uneven}
+    for level in levels:
+        widths = {group.index: width for group in uneven if (width := _width(graph, group, level)) is not None}
+        for index, flow in _try_widths(graph, widths, inputs, kwargs).items():
+            if flow not in found[index]:
+                found[index].append(flow)
+    flows = tuple(
+        (_first_slot(graph, group), (*found[group.index], _whole(graph, group)))
+        for group in uneven
+        if found[group.index]
+    )
+    return build_graph(graph.record, graph.grouped, graph.found_locks, (*graph.found_flows, *flows))
+
+
+def _is_uneven(group: Group, graph: Graph) -> bool:
+    """Whether unequal blocks are all that locks a group, each of whose channels is one position of the data."""
+    atoms_of_channels = np.unique(graph.classes.atom[np.isin(graph.classes.channel, group.channels)])
+    return (
+        bool(group.locks)
+        and all(lock.reason.startswith(UNEVEN) for lock in group.locks)
+        and len(atoms_of_channels) == len(group.channels)
+    )
+
+
+def _first_slot(graph: Graph, group: Group) -> int:
+    members = set(group.channels.tolist())
+    return next(a.first for a in graph.record.producers if int(graph.classes.channel[a.first]) in members)
+
+
+def _sizes(graph: Graph, group: Group) -> dict[Axis, np.ndarray]:
+    """For each axis that the group lies on, the places on it."""
+    inside = np.zeros(graph.classes.channels, bool)
+    inside[group.channels] = True
+    places = {axis: np.flatnonzero(inside[graph.classes.channel[axis.slots]]) for axis in graph.record.axes}
+    return {axis: own for axis, own in places.items() if len(own)}
+
+
+def _width(graph: Graph, group: Group, level: int) -> int | None:
+    """The width next to a level of which every axis can have its share; None where that is none or all."""
+    counts = [len(places) for places in _sizes(graph, group).values()]
+    step = group.width // int(np.gcd.reduce([group.width, *counts]))
+    width = round(group.width * level / LEVELS / step) * step
+    return width if 0 < width < group.width else None
+
+
+def _whole(graph: Graph, group: Group) -> Flow:
+    cells = signature_cells(graph.record, graph.classes, group.channels)
+    return Flow(group.width, tuple(len(cell) for cell in cells))
+
+
+def _try_widths(
+    graph: Graph, widths: dict[int, int], inputs: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[int, Flow]:
+    """The flows of groups at these widths, tried together; a group whose code can't have its width is left out."""
+    kept: dict[Axis, np.ndarray] = {}
+    for index, width in widths.items():
+        group = graph.groups[index]
+        for axis, places in _sizes(graph, group).items():
+            mask = kept.setdefault(axis, np.ones(axis.size, bool))
+            mask[places[len(places) * width // group.width :]] = False
+    tensors = {}
+    for name, tensor in named_tensors(graph.model, graph.record).items():
+        cut = tensor.detach()
+        for axis in graph.record.axes_of(name):
+            if axis in kept and axis.groups == 1:
+                cut = cut[(slice(None),) * axis.dim + (np.flatnonzero(kept[axis]),)]
+        tensors[name] = cut
+    module = with_tensors(graph.model, tensors, graph.record)
+    depthwise = {axis.tensor.rpartition(".")[0]: int(kept[axis].sum()) for axis in kept if axis.groups == axis.size}
+    apply_edits(module, depthwise)
+    tracer = Tracer(module)
+    try:
+        with untouched(module), tracer:
+            module(*inputs, **kwargs)
+    except Exception:  # This width isn't one that the code can have; that is the answer.
+        return {}
+    record = tracer.record
+    names = {(axis.tensor, axis.dim, axis.groups > 1): n for n, axis in enumerate(graph.record.axes)}
+    if any((axis.tensor, axis.dim, axis.groups > 1) not in names for axis in record.axes):
+        return {}
+    theirs = axis_signatures(record.axes, atoms(record))
+    places = [names[axis.tensor, axis.dim, axis.groups > 1] for axis in record.axes]
+    dealt = Counter(tuple(sorted(places[n] for n in signature)) for signature in theirs.values())
+    ours = axis_signatures(graph.record.axes, graph.classes.channel)
+    found = {}
+    for index, width in widths.items():
+        group = graph.groups[index]
+        cells = signature_cells(graph.record, graph.classes, group.channels)
+        counts = tuple(dealt.get(ours[int(group.channels[cell[0]])], 0) for cell in cells)
+        complete = sum(counts) * group.width == width * len(group.channels)
+        if complete and all(count <= len(cell) for count, cell in zip(counts, cells, strict=True)):
+            found[index] = Flow(width, counts)
+    return found
