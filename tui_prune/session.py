@@ -17,7 +17,7 @@ from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import record_trace
 from tui_prune.cutting.fit import Fitted, Subject, fit, probe
-from tui_prune.cutting.flow import find_flows, levels_near
+from tui_prune.cutting.flow import find_flows, widths_for
 from tui_prune.cutting.kept import kept_positions
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.task import Task, load_task
@@ -94,7 +94,7 @@ class Session:
         if probing:
             graph = probe(self._subject, graph, progress)
         else:
-            graph = find_flows(graph, *self._subject.arguments, levels_near(first))
+            graph = find_flows(graph, *self._subject.arguments, widths_for(first))
         self._graphs[first.grouped] = graph
         self._history = [first]
         self._place = 0

@@ -67,6 +67,8 @@ class Group:
     """The layer that puts these channels out first."""
     layers: tuple[str, ...]
     """All layers that put them out, in the order of execution."""
+    own_layers: tuple[str, ...]
+    """Those of `layers` that don't only pass channels on, as a depthwise convolution does."""
     width: int
     """Output channels of the first layer, uncut."""
     channels: np.ndarray

@@ -213,6 +213,7 @@ def _make_group(
         index=index,
         name=layers[0],
         layers=layers,
+        own_layers=tuple(proper) or layers,
         width=axes[0].size,
         channels=channels,
         families=families,

@@ -6,7 +6,7 @@ channel at each place runs. As many originals that run through the same axes are
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,40 +22,47 @@ from tui_prune.cutting.surgery import named_tensors, with_tensors
 from tui_prune.planning.recipe import Recipe
 
 LEVELS = 16
-"""How many widths of an uneven group are tried: steps of a sixteenth."""
+"""An uneven group is tried at so many shares of its width, and at as many multiples of 8."""
+
+Widths = Callable[[int], Iterable[int]]
 
 
-ALL_LEVELS = tuple(range(1, LEVELS))
+def usual_widths(width: int) -> list[int]:
+    """Widths for somebody who may ask for any: steps of a sixteenth, and multiples of 8."""
+    step = max(8, width // 8 // LEVELS * 8)
+    return [*(round(width * level / LEVELS) for level in range(1, LEVELS)), *range(step, width, step)]
 
 
-def levels_near(recipe: Recipe) -> tuple[int, ...]:
-    """The levels that a recipe may ask for."""
+def widths_for(recipe: Recipe) -> Widths:
+    """The widths that a recipe may ask for."""
     if recipe.scope == "global":
-        return ALL_LEVELS
-    wanted = {round(LEVELS * (1 - ratio)) for ratio in (recipe.ratio, *recipe.layers.values()) if ratio}
-    reach = 0 if recipe.align == 1 and not recipe.layer_align else 2
-    near = {level + step for level in wanted for step in range(-reach, reach + 1)}
-    return tuple(sorted(near & set(ALL_LEVELS)))
+        return usual_widths
+    ratios = {ratio for ratio in (recipe.ratio, *recipe.layers.values()) if ratio}
+    aligns = {recipe.align, *recipe.layer_align.values()}
+
+    def near(width: int) -> list[int]:
+        wanted = [width - int(width * ratio + 1e-9) for ratio in ratios]
+        return [*wanted, *(n // align * align + more for n in wanted for align in aligns for more in (0, align))]
+
+    return near
 
 
-def find_flows(
-    graph: Graph, inputs: tuple[Any, ...], kwargs: dict[str, Any], levels: Sequence[int] = ALL_LEVELS
-) -> Graph:
+def find_flows(graph: Graph, inputs: tuple[Any, ...], kwargs: dict[str, Any], widths: Widths = usual_widths) -> Graph:
     """The graph with the widths that its uneven groups can have, instead of their locks."""
     uneven = [group for group in graph.groups if _is_uneven(group, graph)]
-    if not uneven:
-        return graph
     found: dict[int, list[Flow]] = {group.index: [] for group in uneven}
-    for level in levels:
-        widths = {group.index: width for group in uneven if (width := _width(graph, group, level)) is not None}
-        for index, flow in _try_widths(graph, widths, inputs, kwargs).items():
-            if flow not in found[index]:
-                found[index].append(flow)
+    tried = {group.index: _possible_widths(graph, group, widths(group.width)) for group in uneven}
+    for step in range(max(map(len, tried.values()), default=0)):
+        together = {index: own[step] for index, own in tried.items() if step < len(own)}
+        for index, flow in _try_widths(graph, together, inputs, kwargs).items():
+            found[index].append(flow)
     flows = tuple(
         (_first_slot(graph, group), (*found[group.index], _whole(graph, group)))
         for group in uneven
         if found[group.index]
     )
+    if not flows:
+        return graph
     return build_graph(graph.record, graph.grouped, graph.found_locks, (*graph.found_flows, *flows))
 
 
@@ -82,12 +89,12 @@ def _sizes(graph: Graph, group: Group) -> dict[Axis, np.ndarray]:
     return {axis: own for axis, own in places.items() if len(own)}
 
 
-def _width(graph: Graph, group: Group, level: int) -> int | None:
-    """The width next to a level of which every axis can have its share; None where that is none or all."""
+def _possible_widths(graph: Graph, group: Group, widths: Iterable[int]) -> list[int]:
+    """The widths, each once, of which every axis can have its share; rounded to such a one."""
     counts = [len(places) for places in _sizes(graph, group).values()]
     step = group.width // int(np.gcd.reduce([group.width, *counts]))
-    width = round(group.width * level / LEVELS / step) * step
-    return width if 0 < width < group.width else None
+    rounded = {round(width / step) * step for width in widths}
+    return sorted(width for width in rounded if 0 < width < group.width)
 
 
 def _whole(graph: Graph, group: Group) -> Flow:

@@ -97,12 +97,12 @@ def _choose(group: Group, recipe: Recipe) -> _Choice:
             raise UsageError(f"{unlock} can't be unlocked: {reason}.")
         held = group.locked_inside
     locked = group.locks[0].reason if held.all() and group.locks else None
-    if any(matches(key, name) for key in recipe.lock for name in names):
+    if any(key in names or any(matches(key, name) for name in group.own_layers) for key in recipe.lock):
         held, locked = np.ones_like(held), "locked by you"
     elif group.residual and recipe.residual == "keep" and not held.all():
         held, locked = np.ones_like(held), "residual stream kept"
-    own = choose(recipe.layers, group.layers)
-    align = choose(recipe.layer_align, group.layers)
+    own = choose(recipe.layers, group.layers, group.own_layers)
+    align = choose(recipe.layer_align, group.layers, group.own_layers)
     return _Choice(
         ratio=recipe.ratio if own is None else own[1],
         own_ratio=own is not None,

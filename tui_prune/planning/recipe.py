@@ -119,14 +119,15 @@ def read_recipe_values(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"The recipe {path} is not TOML: {error}.") from error
 
 
-def choose(table: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any] | None:
-    """The entry of a table that speaks of one of `names`: an exact name first, else the last glob or parent module."""
+def choose(table: Mapping[str, Any], names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, Any] | None:
+    """The entry of a table that speaks of a group of layers: an exact one of all `names` first, else the last glob or
+    parent module that means one of its `own` (those that don't only pass channels on, as a depthwise layer does)."""
     entries = list(reversed(table.items()))
     for key, value in entries:
         if key in names:
             return key, value
     for key, value in entries:
-        if any(matches(key, name) for name in names):
+        if any(matches(key, name) for name in own):
             return key, value
     return None
 
