@@ -84,7 +84,7 @@ def plan(graph: Graph, recipe: Recipe | None = None, **fields: Any) -> Plan:
     """
     chosen = _recipe(recipe, fields)
     if chosen.grouped != graph.grouped:
-        graph = build_graph(graph.record, chosen.grouped, graph.found_locks, graph.found_flows)
+        graph = build_graph(graph.record, chosen.grouped, graph.findings)
     return Planner(graph).plan(chosen, score_groups(graph, chosen.criterion, chosen.seed))
 
 

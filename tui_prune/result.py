@@ -85,6 +85,7 @@ class Result:
     kept: Mapping[str, Tensor] = field(repr=False)
     """By axis ("conv1.weight/0"), the positions that stay of the network that `origin` builds."""
     example_inputs: tuple[Any, ...] = field(repr=False)
+    example_kwargs: Mapping[str, Any] = field(repr=False)
     reference_outputs: tuple[Tensor, ...] = field(repr=False)
     """What the masked original puts out for the example inputs."""
     input_spec: str

@@ -82,7 +82,7 @@ class Session:
         self._subject = Subject(opened.module, opened.example_inputs, dict(example_kwargs or {}))
         self._graphs: dict[str, Graph] = {}
         self._planners: dict[Graph, Planner] = {}
-        self._scores: dict[tuple[str, str, int], Scores] = {}
+        self._scores: dict[tuple[Graph, str, int], Scores] = {}
         self._result: tuple[Plan, Result] | None = None
         started = time.perf_counter()
         progress("trace", 0.0)
@@ -253,7 +253,7 @@ class Session:
     def _graph_for(self, grouped: str) -> Graph:
         if grouped not in self._graphs:
             known = next(iter(self._graphs.values()))
-            self._graphs[grouped] = build_graph(known.record, grouped, known.found_locks, known.found_flows)
+            self._graphs[grouped] = build_graph(known.record, grouped, known.findings)
         return self._graphs[grouped]
 
     def _planner(self, graph: Graph) -> Planner:
@@ -262,7 +262,7 @@ class Session:
         return self._planners[graph]
 
     def _scores_for(self, graph: Graph, recipe: Recipe) -> Scores:
-        key = graph.grouped, recipe.criterion, recipe.seed
+        key = graph, recipe.criterion, recipe.seed
         if key not in self._scores:
             self._scores[key] = score_groups(graph, recipe.criterion, recipe.seed)
         return self._scores[key]
@@ -352,8 +352,9 @@ class Session:
             report=report,
             origin=opened.origin,
             edits=_latest_edits((*opened.edits, *made.edits)),
-            kept=compose_kept(opened.kept, kept_positions(plan.graph, made.tensors)),
+            kept=compose_kept(opened.kept, kept_positions(plan.graph, made.tensors), plan.graph.record.shapes),
             example_inputs=opened.example_inputs,
+            example_kwargs=self._subject.kwargs,
             reference_outputs=verified.outputs,
             input_spec=opened.input_spec,
         )

@@ -40,6 +40,7 @@ def test_wrappers_come_off() -> None:
     assert plain_module(torch.compile(nn.DataParallel(net))) is net
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_scripts_are_refused_whole_and_as_a_part() -> None:
     scripted = torch.jit.trace(Net(), torch.zeros(1, 3, 8, 8))
     with pytest.raises(TuiPruneError, match="it is a TorchScript module"):
@@ -48,7 +49,7 @@ def test_scripts_are_refused_whole_and_as_a_part() -> None:
         open_model(model=nn.Sequential(scripted))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")
 def test_quantised_networks_are_refused() -> None:
     quantised = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear})
     with pytest.raises(TuiPruneError, match=r"its part '0' is quantised\. Prune the float network"):

@@ -103,6 +103,7 @@ def test_a_whole_pickled_model_is_refused_by_name(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "model.pt")
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_torchscript_archive_is_called_one(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "script.pt")
     recwarn.clear()

@@ -1,5 +1,6 @@
 """Verifying a pruned checkpoint with nothing but the file."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import tui_prune
 from tui_prune.errors import UsageError
 from tui_prune.opening.checksum import checksum
 from tui_prune.opening.input_spec import make_example_inputs
-from tui_prune.result import Result
+from tui_prune.result import Equivalence, Result
 from tui_prune.saving.checkpoint import VerifyReport, read_checkpoint, verify_checkpoint
+from tui_prune.saving.probe import take_probe
 from tui_prune.session import Session
 
 
@@ -107,6 +109,29 @@ def test_a_network_of_the_users_is_passed_and_may_put_out_anything(tmp_path: Pat
     report = verify_checkpoint(path, Own())
     assert report.ok, report
     assert len(read_checkpoint(path).probe.outputs) == 2
+
+
+def test_where_a_mask_cannot_tell_what_is_right_the_network_is_compared_with_itself(
+    tmp_path: Path, result: Result
+) -> None:
+    structural = dataclasses.replace(
+        result, report=dataclasses.replace(result.report, equivalence=Equivalence("structural", 0.1))
+    )
+    path = tui_prune.save(tmp_path / "out.pt", structural)
+    assert read_checkpoint(path).probe.reference == "cut network"
+    report = verify_checkpoint(path)
+    assert report.ok
+    assert "its own from when it was saved" in report.checks[-1].detail
+
+
+def test_keyword_arguments_of_the_forward_pass_belong_to_the_example() -> None:
+    image, model = torch.randn(1, 3, 8, 8), Own()
+    plain, scaled = (take_probe(model, (image,), keywords, "", [], exact=False) for keywords in ({}, KEYWORDS))
+    assert scaled.keywords["scale"] == 2
+    assert torch.equal(scaled.outputs[0].samples, plain.outputs[0].samples * 2)
+
+
+KEYWORDS = {"scale": torch.tensor(2.0)}
 
 
 def test_large_outputs_are_sampled_and_still_checked(tmp_path: Path) -> None:

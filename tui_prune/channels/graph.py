@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from tui_prune.channels.classes import Classes
+from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.record import Lock, TraceRecord
 
 Role = Literal["producer", "follower", "consumer"]
@@ -23,20 +24,6 @@ class Member:
     kind: str
     role: Role
     why: str
-
-
-@dataclass(frozen=True)
-class Flow:
-    """One width at which the model's own code deals a group's channels out, and how many each cell then gets.
-
-    For groups whose cells can't all keep equally many (halves of 58 channels that are shuffled and halved again): what
-    the code does at another width is found by running it (`cutting.flow`).
-    """
-
-    width: int
-    """Channels that each producer keeps."""
-    counts: tuple[int, ...]
-    """Channels that stay in each cell of the group's only family."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +69,8 @@ class Group:
     locks: tuple[Lock, ...]
     blocks: tuple[str, ...]
     """Why its channels fall into cells: "grouped convolution", "is split into equal parts" ..."""
+    linked: bool
+    """Whether all its cells must keep the same share: attention works at its input's width."""
     residual: bool
     """Whether its channels are the sum of several layers' outputs."""
     members: tuple[Member, ...]
@@ -89,6 +78,8 @@ class Group:
     """Positions in `channels` that one producer puts out, where that isn't all of them; each keeps at least one."""
     flows: tuple[Flow, ...]
     """The widths that the group can have, where its cells aren't even; empty for all other groups."""
+    producer_widths: tuple[int, ...]
+    """Outputs of each producer, uncut."""
     slots_per_channel: tuple[tuple[int, int], ...]
     """For each producer: (outputs that one channel stands for, cells of a family that the producer's outputs fill)."""
 
@@ -151,10 +142,7 @@ class Graph:
     groups: tuple[Group, ...]
     layers: tuple[Layer, ...]
     grouped: str
-    found_locks: tuple[tuple[np.ndarray, Lock], ...] = ()
-    """Locks found by trying a cut: slots, and the reason."""
-    found_flows: tuple[tuple[int, tuple[Flow, ...]], ...] = ()
-    """Flows found by trying: first slot of the group's first producer, and the group's flows."""
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def model(self) -> nn.Module:

@@ -14,34 +14,33 @@ from tui_prune.channels.classes import (
     locked_channels,
     taken_whole,
 )
-from tui_prune.channels.graph import Flow, Graph, Group, Layer, Member
+from tui_prune.channels.findings import Findings, Flow
+from tui_prune.channels.graph import Graph, Group, Layer, Member
 from tui_prune.channels.record import MODEL_OUTPUT, Axis, GroupedConvolution, LayerUse, Lock, TraceRecord, slot_numbers
 
 UNEVEN = "its blocks are of unequal size"
 SINGLE = "has a single channel"
 ALONE = "each of its blocks has a single channel, which must stay"
 
-FoundLocks = tuple[tuple[np.ndarray, Lock], ...]
-FoundFlows = tuple[tuple[int, tuple[Flow, ...]], ...]
+LINKED = "attention at its input's width"
+
 Rows = tuple[np.ndarray, str]
 
 
-def build_graph(
-    record: TraceRecord, grouped: str = "auto", found_locks: FoundLocks = (), found_flows: FoundFlows = ()
-) -> Graph:
-    """The graph of a record; `found_locks` are the slots that a trial cut has shown can't be cut, `found_flows` the
-    widths that it has shown uneven groups can have.
+def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings | None = None) -> Graph:
+    """The graph of a record, with what trials have shown of the model.
 
     `grouped` says how grouped convolutions are taken. With "auto", one whose channels can't be cut in one way is taken
     in the other where that frees channels.
     """
-    graph = _build(record, grouped, taken_whole(record, grouped), found_locks, found_flows)
+    findings = findings or Findings()
+    graph = _build(record, grouped, taken_whole(record, grouped), findings)
     if grouped != "auto":
         return graph
     stuck = frozenset(i for i, one in enumerate(record.grouped) if has_choice(one) and _is_stuck(graph, one))
     for turned in (stuck & graph.classes.whole, stuck - graph.classes.whole):
         if turned:
-            other = _build(record, grouped, graph.classes.whole ^ turned, found_locks, found_flows)
+            other = _build(record, grouped, graph.classes.whole ^ turned, findings)
             if _free_slots(other) > _free_slots(graph):
                 graph = other
     return graph
@@ -64,13 +63,11 @@ def _free_slots(graph: Graph) -> int:
     return sum(group.width * _cuttable(group) // len(group.channels) for group in graph.groups)
 
 
-def _build(
-    record: TraceRecord, grouped: str, whole: frozenset[int], found_locks: FoundLocks, found_flows: FoundFlows
-) -> Graph:
+def _build(record: TraceRecord, grouped: str, whole: frozenset[int], findings: Findings) -> Graph:
     sorted_classes = classes(record, whole)
     blocks = _blocks(record, sorted_classes)
-    group_of_channel, members = _form_groups(record, sorted_classes, blocks)
-    locks = _Locks(record, sorted_classes, found_locks)
+    group_of_channel, members = _form_groups(record, sorted_classes, blocks, findings.links)
+    locks = _Locks(record, sorted_classes, findings)
     uses = {name: _channels_of(use, sorted_classes) for name, use in record.layers.items()}
     tied_layers = _members(record, uses, group_of_channel)
     producers = _producers(record, sorted_classes, group_of_channel)
@@ -79,6 +76,7 @@ def _build(
         for ids, _ in record.sums
         for group in np.unique(group_of_channel[sorted_classes.channel[slot_numbers([ids])]])
     }
+    linked = {int(group_of_channel[sorted_classes.channel[slots[0]]]) for slots in findings.links}
     block_rows: dict[int, list[Rows]] = defaultdict(list)
     for rows, why in blocks:
         for group in np.unique(group_of_channel[rows[rows >= 0]]):
@@ -100,11 +98,12 @@ def _build(
                 group in sums,
                 tied_layers.get(group, ()),
                 record,
-                dict(found_flows).get(axes[0].first, ()),
+                group in linked,
+                dict(findings.flows).get(axes[0].first, ()),
             )
         )
     layers = tuple(_make_layer(use, uses[name], group_of_channel, numbers) for name, use in record.layers.items())
-    return Graph(record, sorted_classes, tuple(groups), layers, grouped, found_locks)
+    return Graph(record, sorted_classes, tuple(groups), layers, grouped, findings)
 
 
 def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
@@ -118,7 +117,7 @@ def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
 
 
 def _form_groups(
-    record: TraceRecord, sorted_classes: Classes, blocks: list[Rows]
+    record: TraceRecord, sorted_classes: Classes, blocks: list[Rows], links: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """The group of each channel (-1: none): channels that a producer or a block holds together."""
     count = sorted_classes.channels
@@ -128,10 +127,10 @@ def _form_groups(
         own = sorted_classes.channel[axis.slots]
         produced[own] = True
         pairs.append((own, np.full(len(own), count + n)))
-    for n, (rows, _) in enumerate(blocks):
-        own = np.unique(rows[rows >= 0])
+    together = [np.unique(rows[rows >= 0]) for rows, _ in blocks] + [sorted_classes.channel[slots] for slots in links]
+    for n, own in enumerate(together):
         pairs.append((own, np.full(len(own), count + len(record.producers) + n)))
-    _, component = components(count + len(record.producers) + len(blocks), pairs)
+    _, component = components(count + len(record.producers) + len(together), pairs)
     group_of_channel = np.where(produced, component[:count], -1)
     members: dict[int, np.ndarray] = {}
     channels = np.flatnonzero(produced)
@@ -154,7 +153,7 @@ def _producers(
 class _Locks:
     """The locks by channel."""
 
-    def __init__(self, record: TraceRecord, sorted_classes: Classes, found_locks: FoundLocks) -> None:
+    def __init__(self, record: TraceRecord, sorted_classes: Classes, findings: Findings) -> None:
         count = sorted_classes.channels
         self.any = np.zeros(count, bool)
         self.inside = np.zeros(count, bool)
@@ -163,7 +162,7 @@ class _Locks:
             (record.locks[lock], channels)
             for lock, channels in locked_channels(record, sorted_classes.channel, count).items()
         ]
-        held += [(lock, np.unique(sorted_classes.channel[slots])) for slots, lock in found_locks]
+        held += [(lock, np.unique(sorted_classes.channel[slots])) for slots, lock in findings.locks]
         for lock, channels in held:
             self.any[channels] = True
             if lock.reason != MODEL_OUTPUT:
@@ -186,6 +185,7 @@ def _make_group(
     summed: bool,
     members: Sequence[Member],
     record: TraceRecord,
+    linked: bool,
     flows: tuple[Flow, ...],
 ) -> Group:
     families = (signature_cells(record, sorted_classes, channels),) if flows else _families(channels, blocks)
@@ -220,11 +220,13 @@ def _make_group(
         locked=locked,
         locked_inside=inside,
         locks=tuple(dict.fromkeys(reasons)),
-        blocks=tuple(sorted({why for _, why in blocks})),
+        blocks=tuple(sorted({why for _, why in blocks} | ({LINKED} if linked else set()))),
+        linked=linked,
         residual=summed and len(proper) > 1,
         members=tuple(members),
         shares=_shares(axes, channels, sorted_classes),
         flows=flows,
+        producer_widths=tuple(axis.size for axis in axes),
         slots_per_channel=tuple(_slots_per_channel(axis, channels, families, sorted_classes) for axis in axes),
     )
 

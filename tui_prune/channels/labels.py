@@ -46,13 +46,3 @@ def rebroadcast(label: Tensor) -> Tensor:
         if bool((first == label).all()):
             label = first.expand(label.shape)
     return label
-
-
-def by_dims(labels: list[Tensor]) -> Labels:
-    """Labels keyed by the dimensions along which they vary; constant ones are dropped."""
-    found: Labels = {}
-    for label in labels:
-        dims = varying(label)
-        if dims:
-            found.setdefault(dims, label)
-    return found

@@ -62,6 +62,13 @@ class GroupedConvolution:
     outputs: Tensor
 
 
+class Scaling(NamedTuple):
+    """A number that labelled values are multiplied with: often one over the root of a head's size."""
+
+    factor: float
+    slots: Tensor
+
+
 class Extent(NamedTuple):
     """One dimension of a tensor: its size, and the slots of its positions, shape (size, any), or None if fixed.
 
@@ -122,6 +129,7 @@ class TraceRecord:
     producers: list[Axis] = field(default_factory=list)
     sums: list[tuple[Tensor, str | None]] = field(default_factory=list)
     sites: dict[str, list[Tensor]] = field(default_factory=dict)
+    scalings: list[Scaling] = field(default_factory=list)
     statistics: dict[str, list[Tensor]] = field(default_factory=dict)
     costs: list[CostedCall] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)

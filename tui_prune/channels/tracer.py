@@ -9,7 +9,7 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tui_prune.channels import rules
-from tui_prune.channels.labels import Dims, Labels, by_dims, compact, spread
+from tui_prune.channels.labels import Dims, Labels, compact, spread, varying
 from tui_prune.channels.model_code import running_line
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import (
@@ -21,6 +21,7 @@ from tui_prune.channels.record import (
     CostedCall,
     Extent,
     Lock,
+    Scaling,
     Tie,
     TraceRecord,
 )
@@ -113,8 +114,31 @@ class Tracer(TorchDispatchMode):
     def put(self, tensor: Any, labels: Labels | list[Tensor]) -> None:
         """Set what a tensor carries, in place of what it carried. A tensor without elements carries nothing."""
         if isinstance(tensor, Tensor):
-            labels = {} if not tensor.numel() else labels
-            self._labels[tensor] = by_dims(labels) if isinstance(labels, list) else labels
+            if not tensor.numel():
+                labels = {}
+            self._labels[tensor] = self.by_dims(labels) if isinstance(labels, list) else labels
+
+    def by_dims(self, labels: list[Tensor]) -> Labels:
+        """Labels by the dimensions along which they vary; of two along the same ones, elements go with both."""
+        found: Labels = {}
+        for label in labels:
+            dims = varying(label)
+            if not dims:
+                continue
+            other = found.get(dims)
+            if other is None or other is label:
+                found[dims] = label
+                continue
+            ids, others = compact(label, dims), compact(other, dims)
+            kinds, other_kinds = torch.unique(ids).numel(), torch.unique(others).numel()
+            if kinds == other_kinds:
+                self.tie(others, ids, "same place")
+                continue
+            # One names whole rows (heads), the other the places in them: rows stay, places may go.
+            coarse, fine = (ids, other) if kinds < other_kinds else (others, label)
+            self.lock(coarse, "is one with each of several channels")
+            found[dims] = fine
+        return found
 
     def leaf(self, tensor: Any) -> str | None:
         """The name of the parameter or buffer that a tensor is, or is a view of."""
@@ -198,6 +222,10 @@ class Tracer(TorchDispatchMode):
     def statistic(self, ids: Tensor, operator: str) -> None:
         """An operator computes a statistic over these slots: what is left of it changes with a cut."""
         self.record.statistics.setdefault(operator, []).append(ids.reshape(-1))
+
+    def scale(self, ids: Tensor, factor: float) -> None:
+        """These slots' values are multiplied with a number that the model's code has computed."""
+        self.record.scalings.append(Scaling(float(factor), ids.reshape(-1)))
 
     def fixes_size(self, ids: Tensor) -> None:
         """The running line of code names sizes; if it turns out to be hard-coded, these slots can't be cut."""

@@ -12,6 +12,7 @@ from tui_prune.channels.record import Lock, slot_numbers
 from tui_prune.channels.trace import untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
+from tui_prune.cutting.repairs import apply_repairs, keep_scalings
 from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
 from tui_prune.cutting.surgery import CutTensors, cut_tensors, with_tensors
 from tui_prune.opening.opened import Edit
@@ -32,9 +33,11 @@ class CutModule:
 class Misfit(Exception):
     """A plan that the model's code can't follow: the groups that seem to be the reason, and the lock to put on them."""
 
-    def __init__(self, groups: frozenset[int], lock: Lock) -> None:
+    def __init__(self, groups: frozenset[int], lock: Lock, modules: Sequence[str] = ()) -> None:
         super().__init__(lock.reason)
         self.groups, self.lock = groups, lock
+        self.modules = tuple(modules)
+        """The modules whose code failed, innermost first."""
 
 
 def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> CutModule:
@@ -47,7 +50,7 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         for (name, _, per_group), kept in tensors.kept.items()
         if per_group
     }
-    edits = apply_edits(module, groups)
+    edits = (*apply_edits(module, groups), *apply_repairs(module, graph, tensors))
     tracer = Tracer(module)
     try:
         with untouched(module):
@@ -63,6 +66,7 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         groups_involved = cut_groups(plan, mismatch.slots)
         raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
     apply_order(module, replay.reordered)
+    keep_scalings(module, graph.record, tracer.record)
     return CutModule(module, edits, tensors)
 
 
@@ -77,15 +81,17 @@ def _misfit_of_error(error: Exception, tracer: Tracer, module: nn.Module, plan: 
         suspects = cut_groups(plan, slot_numbers(record.sites.get(where, [])))
     if not suspects and tracer.failed is not None and tracer.failed.slots:
         suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed.slots), tracer, tensors))
-    if not suspects:
-        names = {id(part): name for name, part in module.named_modules()}
-        for part in failing_modules(error):
-            prefix = names.get(id(part))
-            slots = [axis.slots for axis in record.axes if prefix is not None and axis.tensor.startswith(f"{prefix}.")]
-            suspects = cut_groups(plan, np.concatenate(slots)) if slots else suspects
-            if suspects:
-                break
-    return Misfit(suspects, lock)
+    names = {id(part): name for name, part in module.named_modules()}
+    failing = [names[id(part)] for part in failing_modules(error) if id(part) in names]
+    for name in failing:
+        suspects = suspects or groups_inside(plan, name)
+    return Misfit(suspects, lock, failing)
+
+
+def groups_inside(plan: Plan, module: str) -> frozenset[int]:
+    """The groups that the plan cuts and that a module's own parameters and buffers take part in."""
+    slots = [axis.slots for axis in plan.graph.record.axes if axis.tensor.startswith(f"{module}." if module else "")]
+    return cut_groups(plan, np.concatenate(slots)) if slots else frozenset()
 
 
 def _original_slots(slots: np.ndarray, tracer: Tracer, tensors: CutTensors) -> np.ndarray:

@@ -10,8 +10,9 @@ from torch import nn
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.record import Lock
-from tui_prune.cutting.carry_out import CutModule, Misfit, cut, cut_groups
+from tui_prune.cutting.carry_out import CutModule, Misfit, cut, cut_groups, groups_inside
 from tui_prune.cutting.flow import find_flows
+from tui_prune.cutting.repairs import find_repairs
 from tui_prune.cutting.verify import NotEqual, Verification, verify
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.criteria import score_groups
@@ -66,40 +67,69 @@ def fit(
 
     Raises `TuiPruneError` when no plan fits.
     """
+    linked: set[str | None] = set()
     while True:
         plan = planning(graph)
-        progress("cut", len(graph.found_locks) / (len(graph.groups) + 1))
+        progress("cut", len(graph.findings.locks) / (len(graph.groups) + 1))
         try:
             return subject.try_plan(plan, verifying)
         except Misfit as misfit:
-            groups = misfit.groups or _culprits_by_halves(subject, plan, verifying)
-            if not groups:
-                place = f" ({misfit.lock.where})" if misfit.lock.where else ""
-                reason = misfit.__cause__ or misfit.lock.reason
-                raise TuiPruneError(f"No cut of this model can be proved{place}: {reason}") from misfit
-            graph = with_locks(graph, groups, misfit.lock)
+            repairs = find_repairs(plan, misfit.modules)
+            links = _links(plan, misfit) if misfit.lock.where not in linked else ()
+            if repairs:
+                findings = graph.findings.with_repairs(repairs)
+            elif links:
+                linked.add(misfit.lock.where)
+                findings = graph.findings.with_link(*links)
+            else:
+                groups = misfit.groups or _culprits_by_halves(subject, plan, verifying)
+                if not groups:
+                    place = f" ({misfit.lock.where})" if misfit.lock.where else ""
+                    reason = misfit.__cause__ or misfit.lock.reason
+                    raise TuiPruneError(f"No cut of this model can be proved{place}: {reason}") from misfit
+                findings = graph.findings.with_lock(_slots_of(graph, groups), misfit.lock)
+            graph = build_graph(graph.record, graph.grouped, findings)
+
+
+def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:
+    """The groups that meet in attention-like modules, where several with heads do: they may have to keep one share."""
+    model = plan.graph.model
+    for name in misfit.modules:
+        groups = groups_inside(plan, name)
+        if not any("heads" in plan.graph.groups[group].blocks for group in groups):
+            continue
+        kind = type(model.get_submodule(name))
+        if kind.__module__.startswith("torch.nn.modules.container"):
+            continue
+        found = []
+        for other, part in model.named_modules():
+            inside = groups_inside(plan, other) if type(part) is kind else frozenset()
+            if len(inside) > 1:
+                channels = [plan.graph.groups[group].channels[0] for group in sorted(inside)]
+                found.append(np.array([int(np.argmax(plan.graph.classes.channel == c)) for c in channels]))
+        return tuple(found)
+    return ()
 
 
 def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
     """Add what only a trial can show: the widths of uneven groups, and, once everything is cut by half, the locks of
     what doesn't fit."""
     graph = find_flows(graph, *subject.arguments)
-    scores = score_groups(graph, "random")
-    recipe = Recipe(ratio=0.5, criterion="random", grouped=graph.grouped)
+    # Every layer loses another share, so that two widths which the code takes for one are told apart.
+    shares = {group.name: 0.42 + 0.16 * (i * 0.618 % 1) for i, group in enumerate(graph.groups)}
+    recipe = Recipe(layers=shares, criterion="random", grouped=graph.grouped)
 
     def planning(graph: Graph) -> Plan:
-        return Planner(graph).plan(recipe, scores)
+        return Planner(graph).plan(recipe, score_groups(graph, "random"))
 
     return fit(subject, graph, planning, verifying=False, progress=progress).plan.graph
 
 
-def with_locks(graph: Graph, groups: frozenset[int], lock: Lock) -> Graph:
-    """The graph with one more lock on some of its groups."""
+def _slots_of(graph: Graph, groups: frozenset[int]) -> np.ndarray:
     mine = np.zeros(graph.classes.channels, bool)
     for group in groups:
         mine[graph.groups[group].channels] = True
-    slots = np.flatnonzero(mine[graph.classes.channel])
-    return build_graph(graph.record, graph.grouped, (*graph.found_locks, (slots, lock)), graph.found_flows)
+    return np.flatnonzero(mine[graph.classes.channel])
 
 
 def _culprits_by_halves(subject: Subject, plan: Plan, verifying: bool) -> frozenset[int]:

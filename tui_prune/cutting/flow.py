@@ -7,12 +7,14 @@ channel at each place runs. As many originals that run through the same axes are
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tui_prune.channels.classes import atoms
-from tui_prune.channels.graph import Flow, Graph, Group
+from tui_prune.channels.findings import Flow
+from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import UNEVEN, axis_signatures, build_graph, signature_cells
 from tui_prune.channels.record import Axis
 from tui_prune.channels.trace import untouched
@@ -63,7 +65,7 @@ def find_flows(graph: Graph, inputs: tuple[Any, ...], kwargs: dict[str, Any], wi
     )
     if not flows:
         return graph
-    return build_graph(graph.record, graph.grouped, graph.found_locks, (*graph.found_flows, *flows))
+    return build_graph(graph.record, graph.grouped, replace(graph.findings, flows=(*graph.findings.flows, *flows)))
 
 
 def _is_uneven(group: Group, graph: Graph) -> bool:

@@ -125,6 +125,9 @@ def _wanted_everywhere(
             alive = int(survivors[group.index].sum()) if survivors is not None and not choice.own_ratio else None
             wanted.append([size - floor(size * choice.ratio + 1e-9) if alive is None else alive])
             continue
+        if group.linked:
+            wanted.append(_wanted_linked(group, choice, None if survivors is None else survivors[group.index], recipe))
+            continue
         for cells in group.families:
             size = len(cells[0])
             if survivors is not None and not choice.own_ratio:
@@ -137,6 +140,23 @@ def _wanted_everywhere(
             own.append(min(max(keep, least, 1), size))
         wanted.append(own)
     return wanted
+
+
+def _wanted_linked(group: Group, choice: _Choice, survivors: np.ndarray | None, recipe: Recipe) -> list[int]:
+    """The same share for all cells of a group, aligned: a multiple of the smallest unit that all cell sizes allow."""
+    sizes = [len(cells[0]) for cells in group.families]
+    base = gcd(*sizes)
+    if choice.held.any():
+        return sizes
+    if survivors is not None and not choice.own_ratio:
+        keep = floor(base * float(survivors.mean()) + 0.5)
+    else:
+        keep = base - floor(base * choice.ratio + 1e-9)
+    keep = min(max(keep, 1), base)
+    if keep < base:
+        step = lcm(*(choice.align // gcd(choice.align, width // base) for width in group.producer_widths))
+        keep = _align(keep, base, step, recipe.align_rounding) or keep
+    return [keep * size // base for size in sizes]
 
 
 def _rank_globally(
@@ -182,7 +202,7 @@ def _keep_in_group(
         size = len(cells[0])
         if keep == size:
             continue
-        step = _alignment_step(group, choice.align)
+        step = 1 if group.linked else _alignment_step(group, choice.align)
         aligned = _align(keep, size, step, recipe.align_rounding)
         least = max(int(held[cell].sum()) for cell in cells)
         keep = max(keep, least)

@@ -60,10 +60,8 @@ def masked_attention(call: Call, cut: Kept) -> object:
     """Cut elements of a query count nothing; the scale is the smaller head's own."""
     query = call.args[0]
     kept = {dims: mask for dims, mask in cut(query).items() if query.dim() - 1 in dims}
-    if not kept:
-        return call.func(*call.args, **call.kwargs)
-    size = min(int(mask.reshape(-1, mask.shape[-1]).sum(-1).max()) for mask in kept.values())
     arguments = dict(call.kwargs)
-    if arguments.get("scale") is None:
+    if kept and arguments.get("scale") is None:
+        size = min(int(mask.reshape(-1, mask.shape[-1]).sum(-1).max()) for mask in kept.values())
         arguments["scale"] = size**-0.5
     return call.func(zero_cut(query, cut), *call.args[1:], **arguments)

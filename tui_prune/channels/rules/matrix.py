@@ -55,7 +55,7 @@ def product(tracer: "Tracer", call: Call) -> None:
     tracer.put(out, labels)
     _note_layer(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner), out)
     if call.name.rstrip("_") in _WITH_BIAS and isinstance(call.arg("self"), Tensor):
-        tracer.put(out, combine(tracer, [call.arg("self"), out], out, "bias"))
+        tracer.put(out, combine(tracer, [out, call.arg("self")], out, "bias"))
 
 
 def _contract(tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[Tensor, Labels, int]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, by_dims, collapse, compact, rebroadcast, varying
+from tui_prune.channels.labels import Dims, collapse, compact, rebroadcast, varying
 from tui_prune.channels.nested import map_tensors, tensors_in
 from tui_prune.channels.registry import Call, rule
 
@@ -141,7 +141,7 @@ def unfold_patches(tracer: "Tracer", call: Call) -> None:
         tracer.lock_all([x], "patches are cut out along these positions")
         return
     runs = [compact(label, dims).repeat_interleave(out.shape[1] // x.shape[1]) for dims, label in labels.items()]
-    tracer.put(out, by_dims([run.view(1, -1, 1).expand(out.shape) for run in runs]))
+    tracer.put(out, [run.view(1, -1, 1).expand(out.shape) for run in runs])
 
 
 @rule("as_strided", "as_strided_")

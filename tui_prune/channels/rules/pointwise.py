@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, Labels, by_dims, collapse, compact
+from tui_prune.channels.labels import Dims, Labels, collapse, compact
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.registry import Call, rule
 from tui_prune.channels.rules.writing import write_through
@@ -26,6 +26,7 @@ def pointwise(tracer: "Tracer", call: Call) -> None:
     out = call.first_out
     if len(operands) == 1 and operands[0].shape == out.shape:
         labels = tracer.labels(operands[0])
+        _note_scaling(tracer, call, labels)
     else:
         why = "added" if call.name in _SUMS else f"meets in {call.name.rstrip('_')}"
         labels = combine(tracer, operands, out, why)
@@ -36,6 +37,13 @@ def pointwise(tracer: "Tracer", call: Call) -> None:
             tracer.put(other, labels)
     if call.func._schema.is_mutable and not unchanged:
         write_through(tracer, out, labels)
+
+
+def _note_scaling(tracer: "Tracer", call: Call, labels: Labels) -> None:
+    factor, name = call.arg("other"), call.name.rstrip("_")
+    if name in ("mul", "div") and isinstance(factor, (int, float)) and factor:
+        for dims, label in labels.items():
+            tracer.scale(compact(label, dims), factor if name == "mul" else 1 / factor)
 
 
 def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> Labels:
@@ -59,7 +67,7 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
                 continue
             if any(d >= shift and operand.shape[d - shift] > 1 and operand.stride(d - shift) != 0 for d in dims):
                 tracer.lock_label(label, dims, tracer.unlabelled_reason(operand))
-    return by_dims([label for _, label, _ in found])
+    return {dims: label for dims, label, _ in found}
 
 
 def _meet(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, by_dims, collapse, compact, rebroadcast
+from tui_prune.channels.labels import Labels, collapse, compact, rebroadcast
 from tui_prune.channels.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _PARTLY = "is written into a part of a tensor of fixed size"
 def copy(tracer: "Tracer", call: Call) -> None:
     """The target carries what the source carries."""
     target, source = call.first_out, call.arg("src")
-    labels = by_dims([label.expand(target.shape) for label in tracer.labels(source).values()])
+    labels = tracer.by_dims([label.expand(target.shape) for label in tracer.labels(source).values()])
     tracer.put(target, labels)
     write_through(tracer, target, labels)
 
@@ -82,7 +82,7 @@ def write_through(tracer: "Tracer", view: Tensor, labels: Labels) -> None:
     whole.copy_(next(iter(before.values())) if before else torch.full((), fixed))
     part = whole.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
     part.copy_(next(iter(labels.values())) if labels else torch.full((), fixed))
-    tracer.put(base, by_dims([rebroadcast(whole)]))
+    tracer.put(base, [rebroadcast(whole)])
 
 
 def _dense(tensor: Tensor) -> bool:

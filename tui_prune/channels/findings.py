@@ -1,0 +1,53 @@
+"""What only trials show of a model: added to the graph of a trace when it is built anew."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tui_prune.channels.record import Lock
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One width at which the model's own code deals a group's channels out, and how many each cell then gets.
+
+    For groups whose cells can't all keep equally many (halves of 58 channels that are shuffled and halved again): what
+    the code does at another width is found by running it (`cutting.flow`).
+    """
+
+    width: int
+    """Channels that each producer keeps."""
+    counts: tuple[int, ...]
+    """Channels that stay in each cell of the group's only family."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A size that a module keeps as an attribute, and the axis that it has to shrink with."""
+
+    module: str
+    attribute: str
+    tensor: str
+    dim: int
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """All that trials have shown so far."""
+
+    locks: tuple[tuple[np.ndarray, Lock], ...] = ()
+    """Slots that can't be cut, and why."""
+    flows: tuple[tuple[int, tuple[Flow, ...]], ...] = ()
+    """The widths that uneven groups can have, by the first slot of their first producer."""
+    links: tuple[np.ndarray, ...] = ()
+    """Slots, one of each group, of groups that must keep the same share: attention works at its input's width."""
+    repairs: tuple[Repair, ...] = ()
+
+    def with_lock(self, slots: np.ndarray, lock: Lock) -> "Findings":
+        return replace(self, locks=(*self.locks, (slots, lock)))
+
+    def with_link(self, *slots: np.ndarray) -> "Findings":
+        return replace(self, links=(*self.links, *slots))
+
+    def with_repairs(self, repairs: tuple[Repair, ...]) -> "Findings":
+        return replace(self, repairs=tuple(dict.fromkeys((*self.repairs, *repairs))))

@@ -1,0 +1,108 @@
+"""Sizes that a module's own code keeps as attributes (`self.hidden_dim`, `head_dim`): found, and set with the cut."""
+
+from collections.abc import Iterator, Sequence
+from math import isclose
+
+import numpy as np
+import torch
+from torch import nn
+
+from tui_prune.channels.findings import Repair
+from tui_prune.channels.graph import Graph
+from tui_prune.channels.record import Axis, TraceRecord
+from tui_prune.cutting.surgery import CutTensors
+from tui_prune.opening.edits import EDITABLE
+from tui_prune.opening.opened import Edit
+from tui_prune.planning.plan import Plan
+
+
+def find_repairs(plan: Plan, modules: Sequence[str]) -> tuple[Repair, ...]:
+    """Attributes that hold the size of something that a plan cuts, in the innermost of the failing modules that has
+    any, and in all others of its class; those that are known already are left out."""
+    model = plan.graph.model
+    for name in modules:
+        kind = type(model.get_submodule(name))
+        found = tuple(
+            repair
+            for other, part in model.named_modules()
+            if type(part) is kind
+            for repair in _repairs_of(plan, other, part)
+            if repair not in plan.graph.findings.repairs
+        )
+        if found:
+            return found
+    return ()
+
+
+def _repairs_of(plan: Plan, name: str, module: nn.Module) -> Iterator[Repair]:
+    """An attribute may be the length of one of the module's own axes, or the size of the cells on it (one head)."""
+    prefix = f"{name}." if name else ""
+    axes = [
+        axis
+        for axis in plan.graph.record.axes
+        if axis.tensor.startswith(prefix) and axis.groups == 1 and not _kept(plan, axis).all()
+    ]
+    for attribute in sorted(EDITABLE & vars(module).keys()):
+        value = vars(module)[attribute]
+        if type(value) is not int or value < 2:
+            continue
+        axis = next((a for a in axes if a.size == value), None) or next(
+            (a for a in axes if value in _cell_sizes(plan, a)), None
+        )
+        if axis is not None:
+            yield Repair(name, attribute, axis.tensor, axis.dim)
+
+
+def _kept(plan: Plan, axis: Axis) -> np.ndarray:
+    return plan.keep[plan.graph.classes.channel[axis.slots]]
+
+
+def _cell_sizes(plan: Plan, axis: Axis) -> set[int]:
+    channel = int(plan.graph.classes.channel[axis.first])
+    group = next((group for group in plan.graph.groups if channel in group.channels), None)
+    return set() if group is None else {len(cell) for cell in group.cells}
+
+
+def apply_repairs(module: nn.Module, graph: Graph, tensors: CutTensors) -> tuple[Edit, ...]:
+    """Set the attributes that are known to hold sizes, in the proportion of their axes; gives what was changed."""
+    edits = []
+    sizes = {(axis.tensor, axis.dim): axis.size for axis in graph.record.axes if axis.groups == 1}
+    for repair in graph.findings.repairs:
+        before = sizes[repair.tensor, repair.dim]
+        after = tensors.kept[repair.tensor, repair.dim, False].size
+        part = module.get_submodule(repair.module)
+        value = getattr(part, repair.attribute)
+        if after != before and value * after % before == 0:
+            edits.append(Edit(repair.module, repair.attribute, value * after // before))
+            setattr(part, repair.attribute, value * after // before)
+    return tuple(edits)
+
+
+@torch.no_grad()
+def keep_scalings(module: nn.Module, original: TraceRecord, cut: TraceRecord) -> None:
+    """Where the code scales by what it computes from a size (a query by the root of its head's), the smaller size
+    would change the numbers: the rows of the layer that puts those values out are scaled back."""
+    if len(original.scalings) != len(cut.scalings):
+        return
+    changed = [
+        (before.factor / after.factor, after.slots)
+        for before, after in zip(original.scalings, cut.scalings, strict=True)
+        if not isclose(before.factor, after.factor, rel_tol=1e-6)
+    ]
+    if not changed:
+        return
+    tensors = dict(module.named_parameters(remove_duplicate=False))
+    for factor, ids in changed:
+        slots = np.unique(ids[ids >= 0].numpy())
+        for axis in cut.producers:
+            rows = slots[(slots >= axis.first) & (slots < axis.first + axis.size)] - axis.first
+            if not len(rows) or axis.groups > 1:
+                continue
+            layer = axis.tensor.rpartition(".")[0]
+            biases = [
+                (n, 0) for n, shape in cut.shapes.items() if n.rpartition(".")[0] == layer and shape == (axis.size,)
+            ]
+            for name, dim in ((axis.tensor, axis.dim), *biases):
+                if name in tensors:
+                    tensor, index = tensors[name].data, torch.from_numpy(rows).to(tensors[name].device)
+                    tensor.index_copy_(dim, index, tensor.index_select(dim, index) * factor)

@@ -1,0 +1,39 @@
+"""The networks that come with tui-prune."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tui_prune import models
+
+DEFAULT = "nin"
+ARGUMENTS = frozenset({"num_classes", "widths"})
+_TRAINED_WEIGHTS = {"nin": "nin_digits.safetensors"}
+
+
+def bundled_names() -> tuple[str, ...]:
+    """All names, in the order of the list."""
+    return tuple(models.NETWORKS)
+
+
+def build_bundled(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network with random weights."""
+    return models.factory(name)(**arguments)
+
+
+def bundled_input_spec(name: str) -> str:
+    """The shape of an input that the network is meant for."""
+    return models.NETWORKS[name].input_spec
+
+
+def bundled_source(name: str) -> str:
+    """The Python module that defines the network."""
+    return f"{models.__name__}.{models.NETWORKS[name].file.removesuffix('.py')}"
+
+
+def trained_weights(name: str) -> Path | None:
+    """The file of trained weights that comes with the network, if there is one."""
+    file = _TRAINED_WEIGHTS.get(name)
+    return Path(models.__path__[0]) / file if file else None

@@ -1,0 +1,77 @@
+"""Size attributes of a cut network's modules: which ones there are, and setting them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from tui_prune.errors import TuiPruneError
+from tui_prune.opening.opened import Edit
+
+EDITABLE = frozenset(
+    {
+        "channels",
+        "dim",
+        "dim_head",
+        "embed_dim",
+        "embedding_dim",
+        "groups",
+        "head_dim",
+        "heads",
+        "hidden_channels",
+        "hidden_dim",
+        "hidden_size",
+        "in_channels",
+        "in_features",
+        "inner_dim",
+        "input_size",
+        "kdim",
+        "n_heads",
+        "normalized_shape",
+        "num_channels",
+        "num_embeddings",
+        "num_features",
+        "num_groups",
+        "num_heads",
+        "num_parameters",
+        "out_channels",
+        "out_features",
+        "scale",
+        "vdim",
+        "_qkv_same_embed_dim",
+    }
+)
+"""The only attributes that a checkpoint may set."""
+
+
+def check_edits(module: nn.Module, edits: Iterable[Edit]) -> None:
+    """Raises `TuiPruneError` when an edit is none that `apply_edits` makes; nothing is changed."""
+    parts = dict(module.named_modules(remove_duplicate=False))
+    for edit in edits:
+        where = f"{edit.module}.{edit.attribute}" if edit.module else edit.attribute
+        if edit.module not in parts:
+            raise TuiPruneError(f"{where} can't be set: the network has no module {edit.module!r}.")
+        if edit.attribute not in EDITABLE:
+            raise TuiPruneError(f"{where} can't be set: it is no size of a module.")
+        if edit.attribute not in vars(parts[edit.module]):
+            raise TuiPruneError(f"{where} can't be set: a {type(parts[edit.module]).__name__} has no such attribute.")
+        if not same_kind(edit.value, getattr(parts[edit.module], edit.attribute)):
+            raise TuiPruneError(f"{where} can't be set to {edit.value!r}: it is a value of another kind.")
+
+
+def apply_edits(module: nn.Module, edits: Iterable[Edit]) -> None:
+    """Set the attributes, all or none; of two edits of one attribute the later counts.
+
+    Raises `TuiPruneError` when one is not a size, or not there, or would change its kind.
+    """
+    edits = tuple(edits)
+    check_edits(module, edits)
+    for edit in edits:
+        setattr(module.get_submodule(edit.module), edit.attribute, edit.value)
+
+
+def same_kind(value: Any, present: Any) -> bool:
+    """Whether a size may take the place of `present`: both whole numbers, both switches, both as many numbers."""
+    if isinstance(value, tuple):
+        return isinstance(present, tuple) and len(value) == len(present) and all(type(item) is int for item in value)
+    return type(value) in (int, bool, float) and type(value) is type(present)

@@ -1,0 +1,60 @@
+"""Example inputs from a few characters: "1,3,224,224"."""
+
+import math
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tui_prune.errors import UsageError
+
+EXPLANATION = (
+    'Write the sizes with commas ("1,3,224,224"), a semicolon between two inputs ("1,3,32,32;1,10"), '
+    ':int behind an input of whole numbers ("1,16:int"), and brackets around a list of images ("[3,320,320]").'
+)
+SEED = 0
+_LARGEST = 2**31
+_INPUT = re.compile(r"(?P<list>\[)?(?P<sizes>\d+(?:,\d+)*)(?(list)\])(?P<whole>:int)?")
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """One input."""
+
+    sizes: tuple[int, ...]
+    listed: bool = False
+    """The input is a list that holds one tensor of these sizes, as torchvision's detectors take it."""
+    whole: bool = False
+    """Whole numbers, 0 or 1, instead of normally distributed ones."""
+
+
+def parse_input_spec(spec: str) -> tuple[InputShape, ...]:
+    """The inputs that `spec` stands for. Raises `UsageError` when it can't be read."""
+    return tuple(_parse_input(part, spec) for part in re.sub(r"\s", "", spec).split(";"))
+
+
+def make_example_inputs(spec: str, device: str | torch.device = "cpu") -> tuple[Tensor | list[Tensor], ...]:
+    """Random inputs, the same ones for the same `spec`. Raises `UsageError` when it can't be read."""
+    generator = torch.Generator().manual_seed(SEED)
+    inputs: list[Tensor | list[Tensor]] = []
+    for shape in parse_input_spec(spec):
+        if shape.whole:
+            values = torch.randint(0, 2, shape.sizes, generator=generator)
+        else:
+            values = torch.randn(shape.sizes, generator=generator)
+        values = values.to(device)
+        inputs.append([values] if shape.listed else values)
+    return tuple(inputs)
+
+
+def _parse_input(part: str, spec: str) -> InputShape:
+    match = _INPUT.fullmatch(part)
+    if match is None:
+        raise UsageError(f"{spec!r} is not the shape of an input. {EXPLANATION}")
+    sizes = tuple(int(size) for size in match["sizes"].split(","))
+    if 0 in sizes:
+        raise UsageError(f"{spec!r} has a size of 0: an example input needs at least one element. {EXPLANATION}")
+    if math.prod(sizes) > _LARGEST:
+        raise UsageError(f"{spec!r} is too large for an example input; a batch of 1 is enough.")
+    return InputShape(sizes, listed=match["list"] is not None, whole=match["whole"] is not None)

@@ -1,0 +1,80 @@
+"""What opening gives: a module, how it can be built again, and what it wants to see."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from tui_prune.errors import TuiPruneError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Kind = Literal["torchvision", "bundled", "file", "module"]
+EditValue = int | float | bool | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a module can be built again."""
+
+    kind: Kind
+    """`torchvision` and `bundled`: from a fixed list of names. `file` and `module`: only its owner can build it."""
+    name: str
+    """"resnet50", "nin", "/home/ada/net.py:make", or the qualified name of a class."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Plain keyword arguments of the factory that aren't at their default, such as `num_classes`."""
+
+    @property
+    def title(self) -> str:
+        """The name in a form that fits a title line."""
+        if self.kind == "file":
+            return self.name.replace("\\", "/").rpartition("/")[2]
+        return self.name.rpartition(".")[2] if self.kind == "module" else self.name
+
+    @property
+    def buildable(self) -> bool:
+        """Whether `build` can build it without its owner."""
+        return self.kind in ("torchvision", "bundled")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"kind": self.kind, "name": self.name, "arguments": dict(self.arguments)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Origin":
+        """The origin that `to_dict` gave. Raises `TuiPruneError` when the values are anything else."""
+        kind, name, arguments = (values.get(key) for key in ("kind", "name", "arguments"))
+        if kind not in get_args(Kind) or not isinstance(name, str) or not isinstance(arguments, dict):
+            raise TuiPruneError("It doesn't say in a known way how its network is built.")
+        return cls(kind, name, arguments)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One size attribute of one module of a cut network."""
+
+    module: str
+    attribute: str
+    value: EditValue
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedModel:
+    """A network that was opened, with an input to run it on."""
+
+    title: str
+    origin: Origin
+    module: "nn.Module"
+    """In eval mode on the device that was asked for; a module that the caller passed stays as it is, where it is."""
+    example_inputs: tuple[Any, ...]
+    """Positional arguments of `forward`: tensors, or lists of tensors where images are listed."""
+    input_spec: str
+    """The shape of the inputs in the form "1,3,32,32"; empty where they can't be written so."""
+    weights: str | None
+    """Name of the file that the weights are from. None: no file."""
+    edits: tuple[Edit, ...] = ()
+    """What an earlier cut has changed: those of the pruned checkpoint that was opened."""
+    kept: "Mapping[str, Tensor]" = field(default_factory=dict)
+    """What an earlier cut has kept: positions on the axes ("conv1.weight/0") of the network before that cut."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the user should see."""

@@ -1,0 +1,77 @@
+"""How a module that somebody passes can be built again."""
+
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+from torch import nn
+
+from tui_prune.opening.building import build
+from tui_prune.opening.bundled_networks import bundled_source
+from tui_prune.opening.opened import Origin
+from tui_prune.opening.recognise import sized_for
+from tui_prune.opening.signatures import Signature, candidates, parameter_count, signature_of
+from tui_prune.opening.torchvision_networks import torchvision_source
+
+_KNOWN_CODE = ("torchvision.models.", "tui_prune.models.")
+_SWITCH = "transform_input"
+_NEAREST = 6
+"""How many networks of the same code, the nearest in size, are compared with a module."""
+
+
+def origin_of(module: nn.Module) -> Origin:
+    """By name, where the module is exactly one of torchvision's or bundled networks; else only by its owner."""
+    kind = type(module)
+    if kind.__module__.startswith(_KNOWN_CODE):
+        signature = signature_of(module)
+        for origin in _of_the_same_code(kind, signature):
+            built = build(origin, "meta")
+            if not _same_parts(built, module):
+                continue
+            sized = origin if signature_of(built) == signature else sized_for(origin, module.state_dict())
+            sized = _switched(sized, module)
+            if _same_settings(built if sized is origin else build(sized, "meta"), module):
+                return sized
+    return Origin("module", f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _of_the_same_code(kind: type[nn.Module], signature: Signature) -> list[Origin]:
+    by_likelihood = [candidate.origin for candidate in candidates(parameter_count(signature))]
+    sources = {"torchvision": torchvision_source, "bundled": bundled_source}
+    return [origin for origin in by_likelihood if sources[origin.kind](origin.name) == kind.__module__][:_NEAREST]
+
+
+def _switched(origin: Origin, module: nn.Module) -> Origin:
+    """With the change of colours that torchvision switches on together with some of its published weights."""
+    if origin.kind == "torchvision" and getattr(module, _SWITCH, False) is True:
+        return Origin(origin.kind, origin.name, {**origin.arguments, _SWITCH: True})
+    return origin
+
+
+def _same_parts(built: nn.Module, module: nn.Module) -> bool:
+    return [(name, type(part)) for name, part in built.named_modules()] == [
+        (name, type(part)) for name, part in module.named_modules()
+    ]
+
+
+def _same_settings(built: nn.Module, module: nn.Module) -> bool:
+    """Whether two modules of the same parts have the same settings and shapes, and nobody has hooked into `module`."""
+    if not _same_parts(built, module) or signature_of(built) != signature_of(module):
+        return False
+    if len(list(built.parameters())) != len(list(module.parameters())):
+        return False  # somebody has tied some
+    return all(_same_part(*parts) for parts in zip(built.modules(), module.modules(), strict=True))
+
+
+def _same_part(ours: nn.Module, theirs: nn.Module) -> bool:
+    hooked = theirs._forward_hooks or theirs._forward_pre_hooks or "forward" in vars(theirs)
+    return not hooked and ours.extra_repr() == theirs.extra_repr() and _settings(ours) == _settings(theirs)
+
+
+def _settings(part: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(part).items() if name != "training" and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (int, float, str, FunctionType, BuiltinFunctionType, type))

@@ -1,0 +1,71 @@
+"""The eager module inside whatever somebody passes."""
+
+import torch
+from torch import nn
+
+from tui_prune.errors import TuiPruneError, UsageError
+
+_QUANTISING_PACKAGES = ("torchao.", "bitsandbytes.", "quanto.", "optimum.quanto.")
+
+
+def plain_module(module: nn.Module, *, needs_values: bool = True) -> nn.Module:
+    """`module` without the wrappers of `torch.compile` and of data parallel training.
+
+    Raises `UsageError` when it is no module; `TuiPruneError` when it is one that can't be pruned: a TorchScript, a
+    quantised one, a lazy one, or (if it `needs_values`) one on the meta device.
+    """
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        raise UsageError(f"Pass a network and not its class: {module.__name__}(), not {module.__name__}.")
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"A network must be a torch.nn.Module; this is a {type(module).__name__}.")
+    module = _unwrapped(module)
+    for name, part in module.named_modules():
+        place = f"its part {name!r}" if name else "it"
+        if isinstance(part, torch.jit.ScriptModule):
+            raise TuiPruneError(
+                f"{_what(module)} can't be pruned: {place} is a TorchScript module, whose code is fixed to its shapes. "
+                "Open the Python network that it was made from."
+            )
+        if _is_quantised(part):
+            raise TuiPruneError(
+                f"{_what(module)} can't be pruned: {place} is quantised. Prune the float network, then quantise."
+            )
+    _check_tensors(module, needs_values)
+    return module
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    while True:
+        if isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            module = module._orig_mod
+        elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        else:
+            return module
+
+
+def _is_quantised(part: nn.Module) -> bool:
+    package = type(part).__module__
+    if package.startswith(_QUANTISING_PACKAGES) or (package.startswith("torch.") and ".quantized" in package):
+        return True
+    tensors = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+    return any(
+        tensor.is_quantized or type(tensor.data).__module__.startswith(_QUANTISING_PACKAGES) for tensor in tensors
+    )
+
+
+def _check_tensors(module: nn.Module, needs_values: bool) -> None:
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            raise TuiPruneError(
+                f"{_what(module)} can't be pruned: {name} has no shape yet. Run the network once first."
+            )
+        if needs_values and tensor.is_meta:
+            raise TuiPruneError(
+                f"{_what(module)} can't be pruned: {name} is on the meta device, so it has no values. "
+                "Build the network on the CPU or a GPU, and load its weights."
+            )
+
+
+def _what(module: nn.Module) -> str:
+    return f"This {type(module).__name__}"

@@ -1,0 +1,1 @@
+"""The pruned checkpoint: written whole or not at all, read without pickle."""

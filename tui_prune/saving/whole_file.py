@@ -1,0 +1,140 @@
+"""Writing a file whole or not at all."""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from tui_prune.errors import TuiPruneError
+
+
+class TargetExistsError(TuiPruneError):
+    """There is a file already, and nobody has said that it may be replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} exists already and was left as it is; pass --force (force=True) to replace it.")
+
+
+def check_target(path: Path, *, force: bool) -> Path:
+    """Where a file `path` will be written: the file that it points to, if it is a symbolic link.
+
+    Raises `TargetExistsError` when there is one and `force` isn't set; `TuiPruneError` when the folder is missing or
+    the path is a folder.
+    """
+    target = Path(os.path.realpath(path.expanduser()))
+    if target.is_dir():
+        raise TuiPruneError(f"{path} is a folder; name a file in it.")
+    if not target.parent.is_dir():
+        raise TuiPruneError(f"{path} can't be written: there is no folder {target.parent}. Make it first.")
+    if target.exists() and not force:
+        raise TargetExistsError(path)
+    return target
+
+
+def write_whole(
+    path: Path,
+    write: Callable[["WatchedFile"], None],
+    check: Callable[[Path], None],
+    *,
+    force: bool = False,
+    written: Callable[[int], None] = lambda size: None,
+) -> Path:
+    """Write `path` by way of a temporary file beside it, so that it is there whole or as it was before.
+
+    `write` writes the content, and `written` is told of each piece; `check` is given the temporary file before it
+    takes its place, and raises if it is wrong. Whatever one of them raises, the temporary file is removed. Gives back
+    the file that was written.
+
+    Raises `TargetExistsError` and `TuiPruneError` like `check_target`, and `TuiPruneError` when the disk is full or
+    the folder doesn't take the file.
+    """
+    target = check_target(path, force=force)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with _create(part, target) as file:
+            WatchedFile(file, written).fill(write)
+            file.flush()
+            os.fsync(file.fileno())
+        check(part)
+        _put_in_place(part, target, path, force)
+    except OSError as error:
+        raise TuiPruneError(f"{path} can't be written: {_reason(error, target)}. Nothing was changed.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return target
+
+
+class WatchedFile:
+    """Remembers what went wrong in a write, because writers in C++ put an error of their own in its place."""
+
+    def __init__(self, file: IO[bytes], written: Callable[[int], None]) -> None:
+        self._file = file
+        self._written = written
+        self._failure: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write `data` and tell how much it was."""
+        try:
+            self._written(len(data))
+            return self._file.write(data)
+        except BaseException as error:
+            self._failure = self._failure or error
+            raise
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._file.flush()
+
+    def fill(self, write: Callable[["WatchedFile"], None]) -> None:
+        """Let `write` write. Raises what went wrong first."""
+        try:
+            write(self)
+        except BaseException:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+
+def _create(part: Path, target: Path) -> IO[bytes]:
+    file = open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "wb")  # noqa: SIM115
+    with suppress(OSError):
+        os.chmod(part, stat.S_IMODE(target.stat().st_mode))
+    return file
+
+
+def _put_in_place(part: Path, target: Path, path: Path, force: bool) -> None:
+    if force:
+        os.replace(part, target)
+    else:
+        _link_or_replace(part, target, path)
+    with suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _link_or_replace(part: Path, target: Path, path: Path) -> None:
+    """A link fails where a file has come up in the meantime, and a rename doesn't; but not every disk has links."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise TargetExistsError(path) from None
+    except OSError:
+        check_target(path, force=False)
+        os.replace(part, target)
+
+
+def _reason(error: OSError, target: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {target.parent} is full. Free some space or save to another disk"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"the folder {target.parent} is read-only for you. Save to another folder"
+    return error.strerror or str(error)
