@@ -132,9 +132,9 @@ def open_app(
     device: Device = "cpu",
 ) -> None:
     """Open the app (what tui-prune does when no command is named)."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            "The app needs a terminal for its input and its output; "
+            "The app needs a terminal for its input, its output and its errors; "
             "in a script use tui-prune inspect, prune, verify or plot."
         )
     recipe = Recipe.from_toml(recipe_file) if recipe_file else Recipe()

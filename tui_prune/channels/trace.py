@@ -79,20 +79,26 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
 def untouched(model: nn.Module) -> Iterator[None]:
     """Run a model in eval mode without gradients and leave it, its buffers and the random state as they were.
 
-    Attention's fused fast path is off meanwhile: it hides the operators that labels follow.
+    Meanwhile attention's fused fast path is off, which hides the operators that labels follow, and so is TF32, which
+    rounds more coarsely than a comparison allows.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
     fast_path = torch.backends.mha.get_fastpath_enabled()
+    precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     model_devices = {buffer.device.index for buffer, _, _ in buffers if buffer.device.type == "cuda"}
     try:
         torch.backends.mha.set_fastpath_enabled(False)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
         for module, _ in modes:
             module.training = False
         with torch.no_grad(), torch.random.fork_rng(sorted(i for i in model_devices if i is not None)):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = tf32
         for module, training in modes:
             module.training = training
         with torch.no_grad():
