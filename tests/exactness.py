@@ -1,72 +1,194 @@
-"""The test of all tests: a cut network beside the masked original, masked by hand and not by the engine."""
+"""The test of all tests: a cut network beside the masked original, masked by hand and not by the engine.
+
+All that is taken from the engine is the list of positions that it says it kept. From the original the input columns of
+every other channel are set to zero; norms with statistics over channels are given the kept ones only; then both
+networks see inputs that the engine never saw.
+"""
 
 import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 import tui_prune
 
 TOLERANCE = 1e-4
+TELLING = 1e-3
+"""A mask that moves the output by less than this (relative) shows nothing."""
+
+Kept = Mapping[str, Tensor]
+Reference = Callable[[Any, Kept], None]
 
 
 def randomise_norms(model: nn.Module) -> nn.Module:
     """Random statistics and scales, so that a channel in the wrong place shows."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._NormBase):
             if module.weight is not None:
                 module.weight.data.uniform_(0.5, 1.5, generator=generator)
                 module.bias.data.normal_(0, 0.1, generator=generator)
             if module.running_mean is not None:
                 module.running_mean.normal_(0, 0.1, generator=generator)
                 module.running_var.uniform_(0.5, 1.5, generator=generator)
+        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) and module.weight is not None:
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            if getattr(module, "bias", None) is not None:
+                module.bias.data.normal_(0, 0.1, generator=generator)
     return model
 
 
-def masked_original(model: nn.Module, result: tui_prune.Result) -> nn.Module:
-    """The original with zeros in every weight that reads a cut channel. For layers without computed weights."""
+def prune_exactly(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    reference: Reference | None = None,
+    telling: bool = True,
+    **recipe: Any,
+) -> tui_prune.Result:
+    """Prune (by half, if the recipe doesn't say) and hold the cut network to the masked original on new inputs.
+
+    The original must stay as it was. `reference` changes the masked original where zeros in its weights aren't enough
+    (a softmax over channels). With `telling`, a cut that leaves the output as it was fails: it would prove nothing.
+    """
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    kwargs = dict(kwargs or {})
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    result = tui_prune.prune(model, inputs, example_kwargs=kwargs, **{"ratio": 0.5, **recipe})
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert_exact(model, result, inputs, kwargs, reference=reference, telling=telling)
+    return result
+
+
+@torch.no_grad()
+def assert_exact(
+    model: nn.Module,
+    result: tui_prune.Result,
+    inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    reference: Reference | None = None,
+    telling: bool = True,
+) -> None:
+    """The cut network and the masked original say the same on new inputs; half precision is compared in float32."""
+    plain, masked = copy.deepcopy(model).eval(), masked_original(model, result, reference)
+    cut = copy.deepcopy(result.model).eval()
+    inputs, kwargs = other_values((inputs, dict(kwargs or {})))
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters()):
+        plain, masked, cut = plain.float(), masked.float(), cut.float()
+        inputs, kwargs = tree_map(lambda t: t.float() if _is_floating(t) else t, (inputs, kwargs))
+    expected = masked(*inputs, **kwargs)
+    assert largest_error(cut(*inputs, **kwargs), expected) < TOLERANCE
+    if telling and result.plan.cuts:
+        assert largest_error(plain(*inputs, **kwargs), expected) > TELLING
+
+
+def other_values(inputs: Any) -> Any:
+    """New numbers of the same shapes; whole numbers (positions) stay."""
+    generator = torch.Generator().manual_seed(1)
+
+    def other(value: Any) -> Any:
+        if not _is_floating(value):
+            return value
+        return torch.randn(value.shape, generator=generator).to(value.dtype)
+
+    return tree_map(other, inputs)
+
+
+def masked_original(model: nn.Module, result: tui_prune.Result, reference: Reference | None = None) -> nn.Module:
+    """The original with zeros in every weight that reads a cut channel, and norms over the kept channels only."""
     masked = copy.deepcopy(model).eval()
+    kept = _by_every_name(model, result.kept)
+    done: set[int] = set()
     for name, module in masked.named_modules():
-        if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
-            continue
-        groups, transposed = getattr(module, "groups", 1), getattr(module, "transposed", False)
-        positions = result.kept.get(f"{name}.weight/{0 if transposed else 1}")
-        if positions is None or (transposed and groups > 1):
-            continue
-        mask = torch.zeros_like(module.weight)
-        if groups == 1:
-            mask.index_fill_(0 if transposed else 1, positions, 1)
-        else:
-            rows = result.kept.get(f"{name}.weight/0", torch.arange(module.weight.shape[0]))
-            size = module.weight.shape[0] // groups
-            alive = torch.unique_consecutive(rows // size).tolist()
-            for group, columns in zip(alive, positions, strict=True):
-                mask[group * size : (group + 1) * size].index_fill_(1, columns, 1)
-        module.weight.data *= mask
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+            for own, weight in _weights(name, module):
+                if id(weight) not in done:
+                    done.add(id(weight))
+                    _mask_columns(module, weight, own, kept)
+        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) and f"{name}.weight/0" in kept:
+            _count_only(module, kept[f"{name}.weight/0"])
+    if reference is not None:
+        reference(masked, kept)
     return masked
+
+
+def _by_every_name(model: nn.Module, kept: Kept) -> dict[str, Tensor]:
+    """The kept positions of a parameter that has several names, by each of them."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]:
+        names.setdefault(id(tensor), []).append(name)
+    found = dict(kept)
+    for same in names.values():
+        for axis in [axis for axis in kept if axis.rpartition("/")[0] in same]:
+            found.update({f"{name}/{axis.rpartition('/')[2]}": kept[axis] for name in same})
+    return found
+
+
+def _weights(name: str, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The parameters that a layer's weight is, or is computed from."""
+    for own, parameter in module.named_parameters():
+        if parameter.dim() > 1:
+            yield f"{name}.{own}".removeprefix("."), parameter
+
+
+def _mask_columns(module: nn.Module, weight: Tensor, name: str, kept: Kept) -> None:
+    """Zero what reads a cut channel."""
+    groups, transposed = getattr(module, "groups", 1), getattr(module, "transposed", False)
+    rows, columns = kept.get(f"{name}/0"), kept.get(f"{name}/1")
+    mask = torch.ones_like(weight)
+    if transposed and rows is not None:
+        mask = torch.zeros_like(weight).index_fill_(0, rows, 1)
+    elif not transposed and columns is not None and groups == 1:
+        mask = torch.zeros_like(weight).index_fill_(1, columns, 1)
+    elif not transposed and columns is not None:
+        mask = torch.zeros_like(weight)
+        size = weight.shape[0] // groups
+        present = torch.arange(weight.shape[0]) if rows is None else rows
+        alive = torch.unique_consecutive(present // size).tolist()
+        for group, own in zip(alive, columns, strict=True):
+            mask[group * size : (group + 1) * size].index_fill_(1, own, 1)
+    if name.endswith("weight.original") and rows is not None:
+        # A single number is computed from the whole matrix (spectral norm): rows that go don't count in it.
+        mask = mask * torch.zeros_like(weight).index_fill_(0, rows, 1)
+    weight.data = weight.data * mask
+
+
+def _count_only(module: nn.Module, channels: Tensor) -> None:
+    """Let a norm see the kept channels alone: its statistics are theirs; the others become zero."""
+    small = copy.deepcopy(module)
+    for name in ("weight", "bias"):
+        if getattr(small, name, None) is not None:
+            setattr(small, name, nn.Parameter(getattr(small, name).detach()[channels]))
+    if isinstance(small, nn.GroupNorm):
+        small.num_channels = len(channels)
+    else:
+        small.normalized_shape = (len(channels),)
+    over_images = isinstance(module, nn.GroupNorm) or type(module).__name__ == "LayerNorm2d"
+    dim = 1 if over_images else -1
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.zeros_like(x).index_copy(dim, channels, small(x.index_select(dim, channels)))
+
+    module.forward = forward
 
 
 def largest_error(one: object, other: object) -> float:
     """The largest difference over the largest value, over all floating tensors of two outputs."""
     ours, theirs = list(_tensors(one)), list(_tensors(other))
+    assert ours
     assert [t.shape for t in ours] == [t.shape for t in theirs]
+    assert all(bool(t.isfinite().all()) for t in (*ours, *theirs))
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in zip(ours, theirs, strict=True))
-
-
-def prune_exactly(model: nn.Module, inputs: object, **recipe: object) -> tui_prune.Result:
-    """Prune and hold the cut network to the masked original, in eval mode; the original must stay as it was."""
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    result = tui_prune.prune(model, inputs, **{"ratio": 0.5, **recipe})
-    after = model.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    masked = masked_original(model, result)
-    cut = copy.deepcopy(result.model).eval()
-    with torch.no_grad():
-        assert largest_error(cut(*inputs), masked(*inputs)) < TOLERANCE
-    return result
 
 
 def widths(result: tui_prune.Result) -> dict[str, tuple[int, int]]:
@@ -74,13 +196,30 @@ def widths(result: tui_prune.Result) -> dict[str, tuple[int, int]]:
     return {layer.name: (layer.before, layer.after) for layer in result.plan.layers if layer.producer}
 
 
-def _tensors(value: object):
-    if isinstance(value, torch.Tensor):
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value.double()
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for item in value.values():
             yield from _tensors(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _tensors(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        yield from _tensors(list(vars(value).values()))
+
+
+def trains(model: nn.Module, *inputs: Any, **kwargs: Any) -> None:
+    """A copy of the network runs forward and backward in train mode and every parameter learns something."""
+    model = copy.deepcopy(model).train()
+    outputs = list(_tensors(model(*inputs, **kwargs)))
+    sum(t.square().mean() for t in outputs).backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.shape == parameter.shape
+        assert bool(parameter.grad.isfinite().all())

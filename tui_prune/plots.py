@@ -4,10 +4,13 @@ plotext draws on global state by default; here each drawing has a private figure
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from tui_prune import wording
 
 Color = int | tuple[int, int, int]
 """A colour of the terminal's palette, 0 to 255, or red, green and blue."""
@@ -72,6 +75,7 @@ def histogram(bins: Bins, *, width: int, height: int, color: Color | None = None
         limits=(bins.low, bins.high),
         ticks=_ticks(bins.low, bins.high, _tick_count(width)),
         size=(width, height),
+        figure=lambda number, _: wording.count(number),
     )
 
 
@@ -110,7 +114,7 @@ def scores(
     if 0 < cut < len(values) and not kept[:cut].any():
         marks[float(cut)] = f"cut {cut}"
     ticks = _apart(sorted(marks.items()), limits, width)
-    return _bars(series, limits=limits, ticks=ticks, size=(width, height))
+    return _bars(series, limits=limits, ticks=ticks, size=(width, height), figure=_figure)
 
 
 def _binned_tensor(values: Any, bins: int) -> Bins:
@@ -197,32 +201,37 @@ def _nothing(width: int, height: int, words: str) -> str:
 
 
 def _bars(
-    series: list[_Series], *, limits: tuple[float, float], ticks: list[tuple[float, str]], size: tuple[int, int]
+    series: list[_Series],
+    *,
+    limits: tuple[float, float],
+    ticks: list[tuple[float, str]],
+    size: tuple[int, int],
+    figure: Callable[[float, float], str],
 ) -> str:
     import plotext
 
     plotext.terminal.limit(False, False)  # or the size is clamped to the terminal's
-    figure = type(plotext.figure)(plotext.terminal)  # there is no public constructor of a private figure
+    plot = type(plotext.figure)(plotext.terminal)  # there is no public constructor of a private figure
     width, height = size
-    figure.plot_size(width, height)
-    figure.theme("simple")
-    figure.canvas("default")
-    figure.legend(False)
-    figure.axes(False)
-    figure.axes(True, axis=0, side=0)
+    plot.plot_size(width, height)
+    plot.theme("simple")
+    plot.canvas("default")
+    plot.legend(False)
+    plot.axes(False)
+    plot.axes(True, axis=0, side=0)
     series = [one for one in series if len(one.places)]
     for one in series:
         marker = one.symbol if one.color is None else plotext.marker(one.symbol, one.color)
-        figure.draw(figure.signal(one.places.tolist(), one.heights.tolist(), marker=marker).lines(False).fillx())
+        plot.draw(plot.signal(one.places.tolist(), one.heights.tolist(), marker=marker).lines(False).fillx())
     # plotext puts a limit in the middle of the outermost cell. These put it on the outer edge.
     half = (limits[1] - limits[0]) / (width - _LABEL) / 2
     left, right = limits[0] + half, limits[1] - half
-    figure.ruler(0, 0).lim(left, right)
-    figure.ruler(0, 0).ticks([min(max(place, left), right) for place, _ in ticks], [label for _, label in ticks])
+    plot.ruler(0, 0).lim(left, right)
+    plot.ruler(0, 0).ticks([min(max(place, left), right) for place, _ in ticks], [label for _, label in ticks])
     top = max(float(one.heights.max()) for one in series)
     bottom = min(0.0, *(float(one.heights.min()) for one in series))
     top = top if top > bottom else bottom + 1.0
     ground = bottom + (top - bottom) / (2 * (height - 2) - 1)
-    figure.ruler(1, 0).lim(ground, top)
-    figure.ruler(1, 0).ticks([ground, top], [f"{_figure(end, top - bottom):>{_LABEL - 1}} " for end in (bottom, top)])
-    return figure.build().string(colorless=all(one.color is None for one in series)).rstrip("\n")
+    plot.ruler(1, 0).lim(ground, top)
+    plot.ruler(1, 0).ticks([ground, top], [f"{figure(end, top - bottom):>{_LABEL - 1}} " for end in (bottom, top)])
+    return plot.build().string(colorless=all(one.color is None for one in series)).rstrip("\n")

@@ -15,6 +15,9 @@ from tui_prune.opening.edits import EDITABLE
 from tui_prune.opening.opened import Edit
 from tui_prune.planning.plan import Plan
 
+SIZES = EDITABLE - {"groups", "heads", "n_heads", "num_groups", "num_heads", "scale"}
+"""Attributes that may hold a size. How many heads or groups there are doesn't change: all keep an equal share."""
+
 
 def find_repairs(plan: Plan, modules: Sequence[str]) -> tuple[Repair, ...]:
     """Attributes that hold the size of something that a plan cuts, in the innermost of the failing modules that has
@@ -42,7 +45,7 @@ def _repairs_of(plan: Plan, name: str, module: nn.Module) -> Iterator[Repair]:
         for axis in plan.graph.record.axes
         if axis.tensor.startswith(prefix) and axis.groups == 1 and not _kept(plan, axis).all()
     ]
-    for attribute in sorted(EDITABLE & vars(module).keys()):
+    for attribute in sorted(SIZES & vars(module).keys()):
         value = vars(module)[attribute]
         if type(value) is not int or value < 2:
             continue
