@@ -107,7 +107,7 @@ def masked_original(model: nn.Module, result: tui_prune.Result, reference: Refer
     kept = _by_every_name(model, result.kept)
     done: set[int] = set()
     for name, module in masked.named_modules():
-        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.MultiheadAttention)):
             for own, weight in _weights(name, module):
                 if id(weight) not in done:
                     done.add(id(weight))
@@ -217,8 +217,10 @@ def _tensors(value: object) -> Iterator[Tensor]:
 def trains(model: nn.Module, *inputs: Any, **kwargs: Any) -> None:
     """A copy of the network runs forward and backward in train mode and every parameter learns something."""
     model = copy.deepcopy(model).train()
-    outputs = list(_tensors(model(*inputs, **kwargs)))
-    sum(t.square().mean() for t in outputs).backward()
+    total = torch.zeros((), dtype=torch.float64)
+    for output in _tensors(model(*inputs, **kwargs)):
+        total = total + output.square().mean()
+    total.backward()
     for parameter in model.parameters():
         assert parameter.grad is not None
         assert parameter.grad.shape == parameter.shape

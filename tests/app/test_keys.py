@@ -1,0 +1,124 @@
+"""Keys: each can be remapped, is explained, and leads somewhere from the palette too."""
+
+import pytest
+from textual.binding import Binding
+from textual.command import CommandPalette
+
+from tui_prune.app.app import PruneApp, key_name
+from tui_prune.app.screens.dialog import HelpDialog, QuitDialog
+from tui_prune.app.screens.main import MainScreen
+from tui_prune.app.screens.opening import OpeningScreen
+from tui_prune.app.screens.save import SaveScreen
+from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
+from tui_prune.app.widgets.key_line import MOST
+from tui_prune.app.widgets.layer_tree import LayerTree
+from tui_prune.app.widgets.line_pane import LinePane
+from tui_prune.app.widgets.prompt_line import PromptLine
+from tui_prune.app.widgets.row_list import RowList
+from tui_prune.app.widgets.structure_table import StructureTable
+
+OWNERS = [
+    PruneApp,
+    MainScreen,
+    OpeningScreen,
+    SaveScreen,
+    HelpDialog,
+    QuitDialog,
+    LayerTree,
+    StructureTable,
+    RowList,
+    LinePane,
+    DescriptionPane,
+    PicturesPane,
+    PromptLine,
+]
+DROPPED = {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+j"}
+"""On plain terminals these are enter, tab, backspace and newline."""
+
+
+@pytest.mark.parametrize("owner", OWNERS, ids=lambda owner: owner.__name__)
+def test_every_binding_has_an_id_and_a_sentence(owner):
+    for binding in owner.BINDINGS:
+        assert isinstance(binding, Binding)
+        assert binding.id, binding
+        assert binding.tooltip, binding
+        keys = set(binding.key.split(","))
+        assert not keys & DROPPED
+        assert not any(key.startswith("ctrl+shift") for key in keys)
+
+
+def test_keys_are_written_as_on_the_keyboard():
+    names = {
+        key: key_name(key) for key in ("ctrl+s", "question_mark", "plus", "tab", "space", "G", "pagedown", "escape")
+    }
+    assert list(names.values()) == ["ctrl+s", "?", "+", "tab", "space", "G", "page down", "esc"]
+
+
+async def test_the_last_line_names_few_keys_and_those_that_matter_here(start):
+    async with start() as desk:
+        in_tree = desk.keys
+        assert "tab details" in in_tree
+        assert "g global" in in_tree
+        await desk.press("tab")
+        assert "tab tree" in desk.keys
+        assert "] next tab" in desk.keys
+        for line in (in_tree, desk.keys):
+            assert len(line.split("   ")) <= MOST
+        await desk.press("escape", "g")
+        assert desk.screen.prompt.display
+
+
+@pytest.mark.parametrize("key", ["question_mark", "f1"])
+async def test_help_is_made_from_the_bindings(start, key):
+    async with start(size=(80, 24)) as desk:
+        await desk.press(key)
+        assert isinstance(desk.app.screen, HelpDialog)
+        lines = ["".join(cell.text for cell in line) for line in desk.app.screen.query_one(LinePane).lines]
+        words = "\n".join(lines)
+        for binding in MainScreen.BINDINGS:
+            if binding.id != "half":  # the tree says it in its own words
+                assert binding.tooltip in words
+        assert "Fold" in words
+        await desk.press("j", "G", "escape")
+        assert desk.app.focused is desk.tree
+
+
+async def test_every_action_is_in_the_palette(start):
+    async with start() as desk:
+        titles = [command.title for command in desk.app.get_system_commands(desk.screen)]
+        for binding in MainScreen.BINDINGS:
+            if binding.id != "half":
+                name = f"{binding.description[:1].upper()}{binding.description[1:]}"
+                assert any(title.startswith(name) for title in titles), binding
+        await desk.press("ctrl+p")
+        await desk.until(lambda: isinstance(desk.app.screen, CommandPalette), "the palette")
+        await desk.press(*"Undo")
+        await desk.pilot.pause(0.3)
+        await desk.press("escape")
+        assert isinstance(desk.app.screen, MainScreen)
+
+
+async def test_an_action_of_the_palette_does_what_its_key_does(start):
+    async with start() as desk:
+        await desk.go_to("tnn_bin.3.conv")
+        commands = {command.title: command.callback for command in desk.app.get_system_commands(desk.screen)}
+        await next(callback for title, callback in commands.items() if title.startswith("Lock"))()
+        await desk.pilot.pause()
+        assert desk.row("tnn_bin.3.conv").endswith("locked")
+
+
+@pytest.mark.parametrize(
+    "environment", [{"NO_COLOR": "1"}, {"TERM": "xterm", "COLORTERM": ""}], ids=["none", "sixteen"]
+)
+async def test_without_many_colours_states_are_words_and_weights(start, monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    async with start() as desk:
+        assert desk.app.theme == "tui-prune-plain"
+        assert desk.app.native_ansi_color
+        await desk.press("plus")
+        changed = desk.tree.get_component_rich_style("cell--changed", partial=True)
+        cursor = desk.tree.get_component_rich_style("cell--cursor", partial=True)
+        assert changed.bold
+        assert cursor.reverse
+        assert "→" in desk.row("tnn_bin.0")

@@ -1,0 +1,281 @@
+"""What a user does on the main screen, and what it then says."""
+
+import pytest
+
+
+async def test_nothing_is_cut_when_a_network_is_opened(start):
+    async with start() as desk:
+        assert not desk.session.plan.cuts
+        assert "params 970k" in desk.title
+        assert "→" not in desk.title
+        assert "unsaved" not in desk.title
+        assert desk.status.startswith("cut 0 % · l2 · local")
+        assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 ━━━━━━━━"
+        assert desk.row("tnn_bin.11") == "11 conv 1x1 10 ━━━━━━━━ locked"
+
+
+async def test_the_global_ratio_shows_its_whole_consequence(start):
+    async with start() as desk:
+        await desk.press("g", "5", "0", "enter")
+        assert desk.session.recipe.ratio == 0.5
+        assert "970k → 248k  26 %" in desk.title
+        assert "● unsaved" in desk.title
+        assert desk.status.startswith("cut 50 %")
+        assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 → 80 ━━━━╌╌╌╌ 50 %"
+        assert desk.table_row("tnn_bin.2.conv").startswith("tnn_bin.2.conv conv 1x1 160 → 80 30.9k → 7.76k")
+        assert desk.table_row("tnn_bin.11").endswith("lock")
+
+
+async def test_what_is_typed_shows_before_it_is_accepted_and_escape_takes_it_back(start):
+    async with start() as desk:
+        await desk.press("g", "5", "0")
+        assert "160 → 80" in desk.row("tnn_bin.2.conv")
+        assert desk.effect.startswith("params 248k  26 %")
+        assert desk.session.recipe.ratio == 0
+        await desk.press("escape")
+        assert "→" not in desk.row("tnn_bin.2.conv")
+        assert desk.app.focused is desk.tree
+
+
+@pytest.mark.parametrize("text", ["50", "50%", "50 %", "0.5", ".5", "0,5"])
+async def test_a_half_may_be_typed_in_several_ways(start, text):
+    async with start() as desk:
+        await desk.press("g")
+        await desk.type(text)
+        await desk.press("enter")
+        assert desk.session.recipe.ratio == 0.5
+
+
+@pytest.mark.parametrize(("text", "words"), [("100", "less than 100 %"), ("x", "such as 50"), ("1", "1 %")])
+async def test_a_wrong_answer_is_said_in_the_prompt_and_loses_nothing(start, text, words):
+    async with start() as desk:
+        await desk.press("g")
+        await desk.type(text)
+        await desk.press("enter")
+        assert words in desk.effect
+        assert desk.app.focused is desk.screen.prompt.field
+        await desk.type("25")
+        await desk.press("enter")
+        assert desk.session.recipe.ratio == 0.25
+
+
+async def test_keys_of_the_screen_can_be_typed_into_a_prompt(start):
+    async with start() as desk:
+        await desk.press("slash", "question_mark", "q", "g")
+        assert desk.screen.prompt.field.value == "?qg"
+        assert len(desk.app.screen_stack) == 2
+
+
+async def test_a_layer_gets_a_ratio_of_its_own(start):
+    async with start() as desk:
+        await desk.go_to("tnn_bin.5.conv")
+        await desk.press("r", "2", "5", "enter")
+        assert desk.session.recipe.layers == {"tnn_bin.5.conv": 0.25}
+        assert desk.row("tnn_bin.5.conv") == "5.conv conv 5x5 192 → 144 ━━━━━━╌╌ own 25 %"
+        assert "1 own" in desk.status
+        await desk.press("plus", "plus", "minus")
+        assert desk.session.recipe.layers == {"tnn_bin.5.conv": 0.3}
+        await desk.press("x")
+        assert desk.session.recipe.layers == {}
+
+
+async def test_on_the_top_row_steps_change_the_whole_network(start):
+    async with start() as desk:
+        await desk.press("plus", "plus", "plus", "minus")
+        assert desk.session.recipe.ratio == pytest.approx(0.1)
+        await desk.press("x")
+        assert desk.session.recipe.ratio == 0
+
+
+async def test_a_module_speaks_for_all_its_layers(start, resnet):
+    async with start(opened=resnet) as desk:
+        await desk.go_to("layer3.0")
+        await desk.press("r", "5", "0", "enter")
+        assert desk.session.recipe.layers == {"layer3.0.*": 0.5}
+        assert desk.row("layer3.0").endswith("own 50 %")
+        assert "256 → 128" in desk.row("layer3.0.conv1")
+        assert "256 → 128" not in desk.row("layer3.1.conv1")
+        await desk.press("plus")
+        assert desk.session.recipe.layers == {"layer3.0.*": 0.55}
+        await desk.press("x", "l")
+        assert desk.session.recipe.layers == {}
+        assert desk.row("layer3.0.conv1").endswith("locked")
+        await desk.press("l")
+        assert desk.session.recipe.lock == ()
+
+
+async def test_layers_that_are_tied_are_marked(start, resnet):
+    async with start(opened=resnet) as desk:
+        assert desk.row("layer2.0.conv2").endswith("=")
+        assert not desk.row("layer2.0.conv1").endswith("=")
+
+
+async def test_locking_and_unlocking(start):
+    async with start() as desk:
+        await desk.press("g", "5", "0", "enter")
+        await desk.go_to("tnn_bin.3.conv")
+        await desk.press("l")
+        assert desk.row("tnn_bin.3.conv") == "3.conv conv 1x1 96 ━━━━━━━━ locked"
+        await desk.press("l")
+        assert "96 → 48" in desk.row("tnn_bin.3.conv")
+        await desk.go_to("tnn_bin.11")
+        await desk.press("l")
+        assert "10 → 5" in desk.row("tnn_bin.11")
+
+
+async def test_undo_and_redo(start):
+    async with start() as desk:
+        await desk.press("plus", "plus")
+        await desk.press("u")
+        assert desk.session.recipe.ratio == 0.05
+        await desk.press("u", "u")
+        assert desk.session.recipe.ratio == 0
+        assert "nothing to undo" in desk.status
+        await desk.press("ctrl+r", "U")
+        assert desk.session.recipe.ratio == pytest.approx(0.1)
+
+
+async def test_alignment_of_all_and_of_one(start):
+    async with start() as desk:
+        await desk.press("g", "3", "0", "enter", "a", "1", "6", "enter")
+        assert desk.session.recipe.align == 16
+        assert "align 16" in desk.status
+        await desk.go_to("tnn_bin.0")
+        await desk.press("A")
+        await desk.type("0")
+        assert "at least 1" in desk.effect
+        await desk.type("5")
+        await desk.press("enter")
+        assert desk.session.plan.layer("tnn_bin.0").after % 5 == 0
+
+
+async def test_criterion_is_chosen_with_up_and_down_and_scope_is_switched(start):
+    async with start() as desk:
+        await desk.press("c", "down")
+        assert desk.screen.prompt.field.value == "bn_scale"
+        await desk.press("enter")
+        assert desk.session.recipe.criterion == "bn_scale"
+        await desk.press("o")
+        assert desk.session.recipe.scope == "global"
+        await desk.press("c")
+        await desk.type("best")
+        assert "must be one of" in desk.effect
+
+
+async def test_with_a_global_scope_a_row_shows_no_ratio_that_isnt_its_own(start):
+    async with start() as desk:
+        await desk.press("o", "g", "5", "0", "enter")
+        assert not desk.row("tnn_bin.0").endswith("%")
+
+
+async def test_find_shows_only_what_matches(start):
+    async with start() as desk:
+        await desk.press("slash", "1", "0")
+        assert [row.node.path for row in desk.tree.rows] == ["", "tnn_bin", "tnn_bin.10.conv"]
+        assert desk.effect.startswith("1 layer")
+        assert desk.tree.node.path == "tnn_bin.10.conv"
+        await desk.press("enter")
+        assert len(desk.tree.rows) == 3
+        await desk.press("escape")
+        assert len(desk.tree.rows) == 11
+        await desk.press("slash", "z", "escape")
+        assert len(desk.tree.rows) == 11
+
+
+async def test_the_cursor_shows_a_layer_on_both_sides(start):
+    async with start() as desk:
+        await desk.go_to("tnn_bin.6.conv")
+        assert desk.table.layer == "tnn_bin.6.conv"
+        await desk.press("tab", "j")
+        assert desk.table.layer == "tnn_bin.7.conv"
+        assert desk.tree.node.path == "tnn_bin.7.conv"
+        await desk.press("plus")
+        assert desk.session.recipe.layers == {"tnn_bin.7.conv": 0.05}
+        await desk.press("enter", "G")
+        assert desk.tree.node.path == "tnn_bin.11"
+
+
+async def test_folding(start, resnet):
+    async with start(opened=resnet) as desk:
+        rows = len(desk.tree.rows)
+        await desk.go_to("layer1")
+        await desk.press("h")
+        assert len(desk.tree.rows) < rows
+        await desk.press("h")
+        assert desk.tree.node.path == ""
+        await desk.go_to("layer1")
+        await desk.press("right", "right", "right")
+        assert desk.tree.node.path == "layer1.0.conv1"
+        await desk.press("h", "h", "h", "space", "tab", "j")
+        assert desk.tree.node.path == desk.table.layer
+
+
+async def test_norms_show_when_asked_for(start):
+    async with start() as desk:
+        await desk.press("full_stop")
+        assert desk.row("tnn_bin.2.bn").startswith("bn batch norm 160")
+        await desk.press("full_stop")
+        assert all("bn" not in row.node.path.split(".") for row in desk.tree.rows)
+
+
+async def test_tabs_show_the_drawings_and_the_ties(start, resnet):
+    async with start(opened=resnet) as desk:
+        await desk.go_to("layer2.0.conv2")
+        await desk.press("right_square_bracket")
+        await desk.until(lambda: "channel scores" in desk.pane("histogram"), "the drawings")
+        assert "weights" in desk.pane("histogram")
+        assert "batch norm scales" in desk.pane("histogram")
+        await desk.press("plus")
+        await desk.until(lambda: "6 go (shaded)" in desk.pane("histogram"), "the cut in the drawing")
+        assert "░" in desk.pane("histogram")
+        await desk.press("3")
+        assert "layer2.0.downsample.0" in desk.pane("channels")
+        assert "They go along" in desk.pane("channels")
+        await desk.press("G")
+        assert "model output" in desk.pane("channels")
+        await desk.press("home")
+        assert "can be cut" in desk.pane("channels")
+        await desk.press("2")
+        assert "Move to a layer" in desk.pane("histogram")
+
+
+async def test_in_80_columns_the_halves_take_turns(start):
+    async with start(size=(80, 24)) as desk:
+        details = desk.screen.query_one("#details")
+        assert desk.tree.display
+        assert not details.display
+        await desk.go_to("tnn_bin.5.conv")
+        await desk.press("enter")
+        assert details.display
+        assert not desk.tree.display
+        assert desk.app.focused is desk.table
+        await desk.press("2")
+        await desk.until(lambda: "weights" in desk.pane("histogram"), "the drawings")
+        first = desk.pane("histogram")
+        await desk.press("space")
+        await desk.until(lambda: desk.pane("histogram") != first, "the next drawing")
+        await desk.press("escape")
+        assert desk.tree.display
+        assert not details.display
+        assert desk.app.focused is desk.tree
+
+
+async def test_every_size_can_be_shown(start):
+    async with start() as desk:
+        for tab in "123":
+            await desk.press(tab)
+            for size in ((80, 24), (40, 10), (20, 5), (10, 3), (100, 24), (99, 24), (200, 60), (120, 36)):
+                await desk.pilot.resize_terminal(*size)
+                await desk.pilot.pause()
+        assert desk.app.focused is desk.tree
+
+
+async def test_a_change_repaints_only_what_differs(start):
+    async with start() as desk:
+        painted: list[int] = []
+        render_line = type(desk.tree).render_line
+        desk.tree.render_line = lambda y: painted.append(y) or render_line(desk.tree, y)
+        await desk.go_to("tnn_bin.5.conv")
+        painted.clear()
+        await desk.press("plus")
+        assert set(painted) <= {1, 2, desk.tree.cursor + 1}

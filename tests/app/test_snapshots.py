@@ -1,0 +1,49 @@
+"""Pictures of the main states, for what only an eye would miss. `pytest --snapshot-update` takes them anew."""
+
+import pytest
+import textual
+
+from tui_prune.app.app import PruneApp
+from tui_prune.app.screens.main import MainScreen
+from tui_prune.session import Session
+
+TAKEN_WITH = "8.2.8"
+"""Another Textual may draw the same screen in other words of SVG."""
+
+SMALL, LARGE = (80, 24), (160, 50)
+
+pytestmark = pytest.mark.skipif(textual.__version__ != TAKEN_WITH, reason=f"taken with Textual {TAKEN_WITH}")
+
+
+@pytest.mark.parametrize(
+    ("size", "keys"),
+    [
+        (SMALL, ()),
+        (LARGE, ("g", "5", "0", "enter", "a", "8", "enter", "j", "j", "j", "r", "2", "5", "enter", "j", "l")),
+        (SMALL, ("g", "5", "0", "enter", "c", "down", "enter", "o", "G", "k", "2", "drawn")),
+        (SMALL, ("G", "3")),
+        (SMALL, ("g", "5", "0", "enter", "s")),
+        (SMALL, ("question_mark",)),
+    ],
+    ids=["opened", "cut", "histogram", "channels", "save", "help"],
+)
+def test_it_looks_as_it_did(snap_compare, digits, monkeypatch, size, keys):
+    monkeypatch.chdir("/")  # the dialog names the directory; nothing is written
+    app = PruneApp(lambda progress: Session(digits, probing=False), "nin")
+
+    async def until(pilot, condition):
+        for _ in range(1000):
+            if condition():
+                break
+            await pilot.pause(0.02)
+        await pilot.pause()
+
+    async def run_before(pilot):
+        await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
+        for key in keys:
+            if key == "drawn":
+                await until(pilot, lambda: app.screen.query_one("#histogram").lines)
+            else:
+                await pilot.press(key)
+
+    assert snap_compare(app, terminal_size=size, run_before=run_before)

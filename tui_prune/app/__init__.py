@@ -1,0 +1,1 @@
+"""The terminal app (Textual); it shows the session and decides nothing of its own."""

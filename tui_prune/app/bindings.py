@@ -1,0 +1,61 @@
+"""The keys of the main screen. Each has an id, so that it can be remapped, and a sentence for help and palette.
+
+The first that are shown, in this order, make the last line, after those of the half that has the keys.
+"""
+
+from textual.binding import Binding
+
+MAIN = [
+    Binding("r", "ask_ratio", "ratio", id="ratio.layer", tooltip="Type the ratio of this layer, or of a module's"),
+    Binding(
+        "plus,equals_sign",
+        "step(0.05)",
+        "step",
+        key_display="+ -",
+        id="ratio.more",
+        tooltip="Cut 5 points more here (top row: everywhere)",
+    ),
+    Binding(
+        "minus,underscore",
+        "step(-0.05)",
+        "Cut less",
+        key_display="-",
+        id="ratio.less",
+        tooltip="Cut 5 points less here (top row: everywhere)",
+        show=False,
+    ),
+    Binding("s,ctrl+s", "save", "save", id="save", tooltip="Cut, verify, and write the pruned checkpoint"),
+    Binding("question_mark,f1", "app.help", "help", key_display="?", id="help", tooltip="All keys that work here"),
+    Binding("g", "ask_global", "global", id="ratio.global", tooltip="Type the ratio for the whole network"),
+    Binding("x", "clear", "Clear ratio", id="ratio.clear", tooltip="Take this layer's own ratio away", show=False),
+    Binding("l", "lock", "Lock or unlock", id="lock", tooltip="Keep this layer whole, or let it be cut", show=False),
+    Binding("a", "ask_alignment", "Align", id="align", tooltip="Make all widths multiples of a number", show=False),
+    Binding("A", "ask_own_alignment", "Align layer", id="align.layer", tooltip="Align this layer alone", show=False),
+    Binding("c", "ask_criterion", "Criterion", id="criterion", tooltip="What makes a channel important", show=False),
+    Binding("o", "scope", "Scope", id="scope", tooltip="Rank channels in each layer, or all together", show=False),
+    Binding("u", "undo", "Undo", id="undo", tooltip="Take the last change back", show=False),
+    Binding("ctrl+r,U", "redo", "Redo", id="redo", tooltip="Make the change again that was taken back", show=False),
+    Binding("v", "verify", "Verify", id="verify", tooltip="Cut now, and check the result in numbers", show=False),
+    Binding("e", "evaluate", "Evaluate", id="evaluate", tooltip="Measure the accuracy by your task", show=False),
+    Binding("slash", "find", "Find", id="find", tooltip="Show only the layers with these letters", show=False),
+    Binding(
+        "full_stop", "everything", "All layers", id="everything", tooltip="Show norms and the like too", show=False
+    ),
+    Binding("tab,shift+tab", "other_half", "Other half", id="half", tooltip="To the other half and back", show=False),
+    Binding("escape", "back", "Back", id="back", tooltip="Stop what is running; end the search; go back", show=False),
+    Binding(
+        "right_square_bracket", "tab(1)", "Next tab", key_display="]", id="tab.next", tooltip="The next tab", show=False
+    ),
+    Binding(
+        "left_square_bracket",
+        "tab(-1)",
+        "Previous tab",
+        key_display="[",
+        id="tab.previous",
+        tooltip="The tab before",
+        show=False,
+    ),
+    Binding("1", "open_tab('structure')", "Structure", id="tab.structure", tooltip="All layers", show=False),
+    Binding("2", "open_tab('histogram')", "Histogram", id="tab.histogram", tooltip="Weights and scores", show=False),
+    Binding("3", "open_tab('channels')", "Channels", id="tab.channels", tooltip="What is tied, and why", show=False),
+]

@@ -1,0 +1,118 @@
+"""The two lines that sum up: the title above (what the network was and would become) and the status below."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tui_prune.app.cells import Cell, Line, left
+from tui_prune.app.columns import Part, compose
+from tui_prune.wording import count, share, size
+
+if TYPE_CHECKING:
+    from tui_prune.planning.plan import Plan
+    from tui_prune.planning.recipe import Recipe
+
+BAR = 10
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the user's task says of the network before and after; `after` is None while nobody has measured it."""
+
+    before: float
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Doing:
+    """Long work that is on its way."""
+
+    words: str
+    stage: str
+    done: float
+
+
+def title(name: str, weights: str | None, plan: "Plan | None", score: Score | None, unsaved: bool, width: int) -> Line:
+    """Network and weights file, then each sum before and after, and whether the plan is saved."""
+    file = weights or "random weights"
+    parts = [Part(3, ((Cell(name, "strong"), Cell(f" · {file}", "dim")), (Cell(name, "strong"),)))]
+    if plan is not None:
+        before, after = plan.before, plan.after
+        parts += [
+            _sum(0, "params", count(before.params), count(after.params), share(after.params, before.params)),
+            _sum(1, "MACs", count(before.macs), count(after.macs), share(after.macs, before.macs)),
+            Part(4, (*_sum(4, "", size(before.bytes), size(after.bytes), "").variants[:1], ())),
+        ]
+    if score is not None:
+        parts.append(_score(score))
+    if unsaved:
+        parts.append(Part(0, ((Cell("● unsaved", "changed"),), (Cell("●", "changed"),))))
+    return compose(parts, width)
+
+
+def status(recipe: "Recipe", right_side: Line, width: int) -> Line:
+    """What the recipe says at the left; at the right whatever has just been found out."""
+    words = [f"cut {share(recipe.ratio, 1)}"]
+    if recipe.align > 1:
+        words.append(
+            f"align {recipe.align}" + (f" {recipe.align_rounding}" if recipe.align_rounding != "nearest" else "")
+        )
+    words += [recipe.criterion, recipe.scope]
+    extra = []
+    if recipe.layers:
+        extra.append(f"{len(recipe.layers)} own")
+    if recipe.layer_align:
+        extra.append(f"{len(recipe.layer_align)} aligned")
+    if recipe.lock:
+        extra.append(f"{len(recipe.lock)} locked")
+    if recipe.unlock:
+        extra.append(f"{len(recipe.unlock)} unlocked")
+    if recipe.residual != "cut":
+        extra.append("residuals stay")
+    full = (Cell(" · ".join([*words, *extra])),)
+    short = (Cell(" · ".join(words)),)
+    said = sum(len(cell.text) for cell in right_side)
+    line = compose([Part(1, (full, short)), Part(0, (tuple(right_side),))], max(width, said))
+    gap = width - sum(len(cell.text) for cell in line)
+    if gap > 0 and right_side and len(line) > len(right_side):
+        at = len(line) - len(right_side)
+        line = (*line[:at], Cell(" " * gap), *line[at:])
+    return line
+
+
+def doing(work: Doing, stop: str = "   esc stops it") -> Line:
+    """How far some work is, and how to stop it."""
+    share_done = min(max(work.done, 0), 1)
+    heavy = round(BAR * share_done)
+    stage = "" if work.words.startswith(work.stage[:5]) else work.stage
+    words = f"{work.words} {left(stage, 10)}" if stage else work.words
+    bar = (Cell("━" * heavy, "changed"), Cell("╌" * (BAR - heavy), "dim"))
+    return (Cell(f"{words} "), *bar, Cell(f" {100 * share_done:3.0f} %"), Cell(stop, "dim"))
+
+
+def checked(kind: str, max_error: float) -> Line:
+    """What a cut and its verification have shown of the present plan."""
+    said = "verified" if kind == "exact" else f"verified, {kind}"
+    figure = f"{max_error:.0e}".replace("e-0", "e-")
+    return (Cell("proved", "strong"), Cell(" · ", "dim"), Cell(f"{said} {figure}", "strong"))
+
+
+def _sum(rank: int, name: str, before: str, after: str, part: str) -> Part:
+    start = (Cell(f"{name} " if name else "", "dim"),)
+    if before == after:
+        return Part(rank, ((*start, Cell(before)),))
+    middle = (Cell(f"{before} → ", "dim"), Cell(after, "changed"))
+    return Part(rank, ((*start, *middle, Cell(f"  {part}" if part else "")), (*start, *middle)))
+
+
+def _score(score: Score) -> Part:
+    percent = 0 <= score.before <= 1
+    name, unit = ("accuracy", " %") if percent else ("score", "")
+
+    def figure(value: float) -> str:
+        return f"{100 * value:.1f}" if percent else f"{value:.4g}"
+
+    if score.after is None:
+        said = (Cell(figure(score.before) + unit),)
+    else:
+        said = (Cell(f"{figure(score.before)} → ", "dim"), Cell(f"{figure(score.after)}{unit}", "changed"))
+    return Part(2, ((Cell(f"{name} ", "dim"), *said), (Cell(f"{name[:3]} ", "dim"), *said)))

@@ -1,0 +1,79 @@
+"""Long work off the event loop: how it reports, how it is stopped, and what becomes of a failure."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from textual.message import Message
+from textual.worker import Worker
+
+from tui_prune.app import crashes
+from tui_prune.errors import Cancelled, TuiPruneError
+
+INTERVAL = 0.1
+"""Seconds between two reports of the same stage, so that a thin line isn't filled with them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Some work that takes a progress callback. Its reports carry it, to be told from those of the job before it."""
+
+    words: str
+    """What is being done: "saving"."""
+    work: Callable[["Progress"], Any]
+
+
+class JobProgressed(Message):
+    """A job got further."""
+
+    def __init__(self, job: Job, stage: str, done: float) -> None:
+        super().__init__()
+        self.job, self.stage, self.done = job, stage, done
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, JobProgressed)
+
+
+class JobEnded(Message):
+    """A job has its outcome; or it was stopped, or it failed with a sentence that says why."""
+
+    def __init__(self, job: Job, outcome: Any = None, *, failure: str | None = None, stopped: bool = False) -> None:
+        super().__init__()
+        self.job, self.outcome, self.failure, self.stopped = job, outcome, failure, stopped
+
+
+class Progress:
+    """The callback that a job is given: it posts where the job is, and raises `Cancelled` once the job should stop."""
+
+    def __init__(self, job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> None:
+        self._job, self._worker, self._post = job, worker, post
+        self._last = ("", 0.0)
+
+    def __call__(self, stage: str, done: float) -> None:
+        if self._worker.is_cancelled:
+            raise Cancelled
+        now = time.monotonic()
+        last_stage, last_time = self._last
+        if stage != last_stage or now - last_time >= INTERVAL:
+            self._last = (stage, now)
+            self._post(JobProgressed(self._job, stage, done))
+
+
+def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> None:
+    """Do a job in this thread and post how it ended. Nothing that it raises gets further than this."""
+    try:
+        outcome = job.work(Progress(job, worker, post))
+    except Cancelled:
+        post(JobEnded(job, stopped=True))
+    except TuiPruneError as error:
+        post(JobEnded(job, failure=str(error)))
+    except Exception as error:
+        path = crashes.write(error)
+        post(
+            JobEnded(
+                job, failure=f"{type(error).__name__}: {error}. This is a fault of tui-prune; the report is {path}"
+            )
+        )
+    else:
+        post(JobEnded(job, outcome))

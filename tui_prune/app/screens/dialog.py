@@ -1,0 +1,104 @@
+"""The few questions that take the whole screen."""
+
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from tui_prune.app.cells import Cell, Line, cell_len, left
+from tui_prune.app.widgets.line_pane import LinePane
+
+T = TypeVar("T")
+
+MARKS = (
+    ("=", "tied to other layers: they lose the same channels"),
+    ("own, *", "the layer has a ratio of its own"),
+    ("locked", "its channels stay; the tab Channels says why"),
+    ("━━━╌╌", "the share that is kept"),
+)
+
+
+class Dialog(ModalScreen[T]):
+    """A box of lines over the main screen; esc closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "closes", id="dialog.close", tooltip="Back to where you were"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box"):
+            yield LinePane(id="words")
+
+    def say(self, title: str, lines: list[Line]) -> None:
+        """Show a box of lines, and below them its keys."""
+        box = self.query_one(".box")
+        box.border_title = title
+        shown = [binding for binding in self.BINDINGS if isinstance(binding, Binding) and binding.show]
+        box.border_subtitle = ", ".join(f"{self.app.get_key_display(b)} {b.description}" for b in shown)
+        self.query_one("#words", LinePane).show(lines)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class QuitDialog(Dialog[str]):
+    """Asks what becomes of a plan that isn't saved: "quit", "save", or nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "s,ctrl+s",
+            "answer('save')",
+            "saves it",
+            key_display="s",
+            id="quit.save",
+            tooltip="Save the pruned checkpoint first",
+        ),
+        Binding(
+            "q,ctrl+q",
+            "answer('quit')",
+            "quits",
+            key_display="q",
+            id="quit.quit",
+            tooltip="Quit; the plan is lost",
+            priority=True,
+        ),
+        Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
+    ]
+
+    def on_mount(self) -> None:
+        self.say("The plan isn't saved", [(Cell("What you have chosen is in no file yet."),)])
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(answer)
+
+
+class HelpDialog(Dialog[None]):
+    """All keys that work where one is, made from the bindings."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "escape,q,question_mark,f1",
+            "close",
+            "closes",
+            key_display="esc",
+            id="dialog.close",
+            tooltip="Back to where you were",
+        ),
+    ]
+
+    def __init__(self, groups: list[list[tuple[str, str]]]) -> None:
+        super().__init__()
+        self._groups = groups
+
+    def on_mount(self) -> None:
+        column = max((cell_len(key) for group in self._groups for key, _ in group), default=0) + 2
+        lines: list[Line] = []
+        for group in self._groups:
+            lines += [(Cell(left(key, column), "key"), Cell(words)) for key, words in group]
+            lines.append(())
+        lines += [(Cell("What the marks mean", "strong"),)]
+        lines += [(Cell(left(mark, column), "strong"), Cell(words)) for mark, words in MARKS]
+        self.say("Keys that work here", lines)
+        self.query_one("#words").focus()

@@ -1,0 +1,343 @@
+"""The main screen: the tree at the left, what there is to know of a layer at the right, the sums around them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher
+from textual.worker import get_current_worker
+
+from tui_prune.app import choices, headlines
+from tui_prune.app.bindings import MAIN
+from tui_prune.app.cells import Cell, Line
+from tui_prune.app.describe import describe_layer, describe_module
+from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.outline import Node, outline
+from tui_prune.app.screens.long_work import LongWork
+from tui_prune.app.screens.questions import Questions
+from tui_prune.app.screens.save import SaveScreen
+from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
+from tui_prune.app.widgets.key_line import KeyLine
+from tui_prune.app.widgets.layer_tree import LayerTree
+from tui_prune.app.widgets.one_line import OneLine
+from tui_prune.app.widgets.prompt_line import PromptLine
+from tui_prune.app.widgets.row_list import RowList
+from tui_prune.app.widgets.structure_table import StructureTable
+from tui_prune.app.widgets.tab_line import TabLine
+from tui_prune.errors import UsageError
+
+if TYPE_CHECKING:
+    from tui_prune.planning.plan import Plan
+    from tui_prune.planning.recipe import Recipe
+    from tui_prune.result import Result
+    from tui_prune.session import Session
+
+WIDE = 100
+"""Columns from which both halves have room beside each other; in fewer they take turns."""
+TABS = ("structure", "histogram", "channels")
+ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
+
+
+class MainScreen(Screen[None]):
+    """Shows a session and passes what the user does on to it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide")]
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """As in every screen, but without painting all of it whenever the keys go elsewhere."""
+
+    def __init__(self, session: "Session") -> None:
+        super().__init__()
+        self.session = session
+        self.plan: Plan = session.plan
+        self.node: Node | None = None
+        self.questions = Questions(self)
+        self.work = LongWork(self)
+        self._remark: Line = ()
+        self._everything = False
+        self._plan_number = 0
+
+    def compose(self) -> ComposeResult:
+        self.set_class(self.app.size.width < WIDE, "-narrow")  # now, or the first frame is laid out twice
+        yield OneLine(id="title")
+        with Horizontal(id="halves"):
+            yield LayerTree(id="tree")
+            with Vertical(id="details"):
+                yield TabLine(id="tabs")
+                with ContentSwitcher(initial="structure", id="panes"):
+                    yield StructureTable(id="structure")
+                    yield PicturesPane(id="histogram")
+                    yield DescriptionPane(id="channels")
+        yield OneLine(id="status")
+        yield KeyLine(id="keys")
+        yield PromptLine(id="prompt")
+
+    def on_mount(self) -> None:
+        self.layer_tree = self.query_one("#tree", LayerTree)
+        self.table = self.query_one("#structure", StructureTable)
+        self.tabs = self.query_one("#tabs", TabLine)
+        self.prompt = self.query_one("#prompt", PromptLine)
+        self.tabs.active = TABS[0]
+        notes = self.session.opened.notes
+        self._remark = (Cell(notes[0], "dim"),) if notes else ()
+        self._fill()
+        self.sum_up()
+        self.set_focus(self.layer_tree)
+        if self.session.task is not None:
+            self.action_evaluate()
+
+    # Showing
+
+    def show_plan(self, plan: "Plan") -> None:
+        """Show another plan; whatever is on the screen already is left alone."""
+        self.plan = plan
+        self._plan_number += 1
+        with self.app.batch_update():
+            self.layer_tree.show_plan(plan)
+            self.table.show_plan(plan)
+            self._show_details()
+            self.sum_up()
+
+    def remark(self, words: str, style: str = "plain") -> None:
+        """Say something in the status line, until the plan changes."""
+        self._remark = (Cell(words, style),) if words else ()
+        self.sum_up()
+
+    def change(self, do: "Callable[[], Plan]") -> None:
+        """Change the session and show the plan that follows; a refusal is said and changes nothing."""
+        try:
+            plan = do()
+        except UsageError as error:
+            self.remark(f"! {error}", "error")
+            return
+        self._remark = ()
+        self.show_plan(plan)
+
+    def _fill(self) -> None:
+        """Fill the tree and the table with the layers to show."""
+        session, plan = self.session, self.plan
+        modules = [(name, type(module).__name__) for name, module in session.opened.module.named_modules()]
+        root = outline(session.opened.title, modules, plan.layers, everything=self._everything)
+        self.layer_tree.show(root, plan)
+        self.table.show(plan, root.layers)
+        self._select(self.layer_tree.node)
+
+    def _select(self, node: Node | None) -> None:
+        """Show another layer or module at the right."""
+        self.node = node
+        if node is None:
+            return
+        self.tabs.tell(node.path or node.label)
+        if node.layers:
+            self.table.follow(node.path if node.layer else node.layers[0])
+        self._show_details(from_start=True)
+
+    def _show_details(self, *, from_start: bool = False) -> None:
+        if self.node is None:
+            return
+        node = self.node
+        if self.tabs.active == "channels":
+            pane = self.query_one("#channels", DescriptionPane)
+            pane.tell(lambda width: self._describe(node, width), from_start=from_start)
+        elif self.tabs.active == "histogram":
+            layer = node.path if node.layer else None
+            self.query_one("#histogram", PicturesPane).look_at(layer, self._plan_number, self.session.details)
+
+    def _describe(self, node: Node, width: int) -> tuple[Line, ...]:
+        if node.layer:
+            return describe_layer(
+                self.plan.layer(node.path), self.plan.graph.group_of(node.path), self.plan.recipe.scope, width
+            )
+        return describe_module(self.plan, node, self.session.opened.notes, width)
+
+    def sum_up(self) -> None:
+        """Bring the title and the status line up to date."""
+        opened, plan, dirty = self.session.opened, self.plan, self.session.dirty
+        recipe = plan.recipe
+        score, side = self.work.score(recipe), self.work.side(recipe)
+        if self.work.doing is None:
+            side = self._remark or side or self._notes()
+        self.query_one("#title", OneLine).show(
+            lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
+        )
+        self.query_one("#status", OneLine).show(lambda width: headlines.status(recipe, side, width))
+
+    def _notes(self) -> Line:
+        notes = self.plan.notes
+        if not notes:
+            return ()
+        return (Cell(notes[0] if len(notes) == 1 else f"{len(notes)} notes: see Channels of the top row", "dim"),)
+
+    # What the parts tell
+
+    @on(RowList.Moved, "#tree")
+    def _tree_moved(self) -> None:
+        self._select(self.layer_tree.node)
+
+    @on(RowList.Moved, "#structure")
+    def _table_moved(self) -> None:
+        if self.table.layer:
+            self.layer_tree.reveal(self.table.layer)
+            self.node = self.layer_tree.node
+            self.tabs.tell(self.table.layer)
+
+    @on(RowList.Chosen, "#tree")
+    def _tree_chosen(self) -> None:
+        self._go_to("details")
+
+    @on(RowList.Chosen, "#structure")
+    def _table_chosen(self) -> None:
+        self._go_to("tree")
+
+    @on(TabLine.Clicked)
+    def _tab_clicked(self, event: TabLine.Clicked) -> None:
+        self.action_open_tab(event.tab)
+
+    # Halves and tabs
+
+    @property
+    def in_details(self) -> bool:
+        """Whether the keys go to the right half."""
+        return self.focused is not None and self.focused is not self.layer_tree
+
+    def _go_to(self, half: str) -> None:
+        self.set_class(half == "details", "-details")
+        target = self.query_one(f"#{self.tabs.active}") if half == "details" else self.layer_tree
+        self.set_focus(target)
+
+    def action_other_half(self) -> None:
+        self._go_to("tree" if self.in_details else "details")
+
+    def action_back(self) -> None:
+        if self.work.job is not None:
+            self.work.stop()
+            self.remark("stopped; nothing was changed", "dim")
+        elif self.in_details:
+            self._go_to("tree")
+        elif self.questions.needle:
+            self.questions.search("")
+        else:
+            self.remark("")
+
+    def action_tab(self, by: int) -> None:
+        self.action_open_tab(TABS[(TABS.index(self.tabs.active) + by) % len(TABS)])
+
+    def action_open_tab(self, tab: str) -> None:
+        self.tabs.active = tab
+        self.query_one("#panes", ContentSwitcher).current = tab
+        if self.in_details or not self.query_one("#details").display:
+            self._go_to("details")
+        self._show_details(from_start=True)
+
+    # Changing the plan
+
+    @property
+    def target(self) -> Node | None:
+        """What a key that changes a layer speaks of: a layer, all layers of a module, or None for the network."""
+        return self.node if self.node is not None and self.node.path else None
+
+    def action_step(self, by: float) -> None:
+        self.change(lambda: choices.step_ratio(self.session, self.target, by))
+
+    def action_clear(self) -> None:
+        self.change(lambda: choices.clear_ratio(self.session, self.target))
+
+    def action_lock(self) -> None:
+        target = self.target
+        if target is None:
+            self.remark("! Move to the layer that you want to lock.", "error")
+        else:
+            self.change(lambda: choices.toggle_lock(self.session, target))
+
+    def action_scope(self) -> None:
+        scope = "local" if self.session.recipe.scope == "global" else "global"
+        self.change(lambda: self.session.set_scope(scope))
+
+    def action_undo(self) -> None:
+        if self.session.can_undo:
+            self.change(self.session.undo)
+        else:
+            self.remark("there is nothing to undo", "dim")
+
+    def action_redo(self) -> None:
+        if self.session.can_redo:
+            self.change(self.session.redo)
+        else:
+            self.remark("there is nothing to redo", "dim")
+
+    def action_everything(self) -> None:
+        self._everything = not self._everything
+        self._fill()
+
+    def action_ask_ratio(self) -> None:
+        self.questions.ratio(self.target)
+
+    def action_ask_global(self) -> None:
+        self.questions.ratio(None)
+
+    def action_ask_alignment(self) -> None:
+        self.questions.alignment(None)
+
+    def action_ask_own_alignment(self) -> None:
+        self.questions.alignment(self.target)
+
+    def action_ask_criterion(self) -> None:
+        self.questions.criterion()
+
+    def action_find(self) -> None:
+        self.questions.find()
+
+    @on(PromptLine.Closed)
+    def _prompt_closed(self) -> None:
+        self.show_prompt(False)
+        self._go_to("details" if self.has_class("-details") else "tree")
+
+    def show_prompt(self, asking: bool) -> None:
+        """Put the prompt where the two last lines are, or these where it was; a class would restyle the whole screen."""
+        self.query_one("#status").display = self.query_one("#keys").display = not asking
+        self.prompt.display = asking
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if not self.is_mounted or not hasattr(self, "prompt"):
+            return True
+        return self.prompt.question is None or action not in ACTIONS
+
+    # Long work
+
+    def action_verify(self) -> None:
+        self.work.verify()
+
+    def action_evaluate(self) -> None:
+        if self.session.task is None:
+            self.remark("! There is no task to evaluate by: pass --task FILE.py.", "error")
+        else:
+            self.work.evaluate()
+
+    def action_save(self) -> None:
+        self.app.push_screen(SaveScreen(self.session), self._saved)
+
+    def _saved(self, outcome: "tuple[Recipe, Result] | None") -> None:
+        if outcome is not None:
+            recipe, result = outcome
+            self.work.take(recipe, None, result)
+        self.sum_up()
+
+    @work(thread=True, exclusive=True, group="job", exit_on_error=False)
+    def run_job(self, job: Job) -> None:
+        """Do a job in a thread."""
+        carry_out(job, get_current_worker(), self.post_message)
+
+    @on(JobProgressed)
+    def _job_progressed(self, event: JobProgressed) -> None:
+        self.work.progressed(event)
+
+    @on(JobEnded)
+    def _job_ended(self, event: JobEnded) -> None:
+        self.work.ended(event)

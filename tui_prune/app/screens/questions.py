@@ -1,0 +1,135 @@
+"""The questions that the main screen asks in its last lines, each with the effect of the answer as one types."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tui_prune.app import answers, choices
+from tui_prune.app.cells import Cell
+from tui_prune.app.columns import Part
+from tui_prune.app.widgets.prompt_line import Question
+from tui_prune.planning.recipe import CRITERIA, Recipe
+from tui_prune.wording import count, share
+
+if TYPE_CHECKING:
+    from tui_prune.app.outline import Node
+    from tui_prune.app.screens.main import MainScreen
+    from tui_prune.planning.plan import Plan
+
+
+class Questions:
+    """Asks on behalf of the main screen."""
+
+    def __init__(self, screen: "MainScreen") -> None:
+        self._screen = screen
+        self.needle = ""
+
+    def ratio(self, node: "Node | None") -> None:
+        """Ask how much of a layer, of the layers in a module, or (None) of the network to cut."""
+        session = self._screen.session
+        now = session.recipe.ratio
+        if node is not None:
+            plans = [plan for plan in self._screen.plan.layers if node.layer and plan.name == node.path]
+            now = plans[0].ratio if plans else session.recipe.layers.get(node.pattern, now)
+        self._ask_change(
+            f"cut of {_name(node) or 'the network'}, in %:",
+            "50, 50 % and 0.5 all mean a half",
+            answers.said(now),
+            lambda text: choices.with_ratio(session.recipe, node, answers.share(text)),
+            lambda text: choices.set_ratio(session, node, answers.share(text)),
+            node,
+        )
+
+    def alignment(self, node: "Node | None") -> None:
+        """Ask of what number the widths should be multiples: of a layer, of a module's, or (None) all."""
+        session = self._screen.session
+        now = session.recipe.align
+        self._ask_change(
+            f"width of {_name(node)}, a multiple of:" if node else "all widths a multiple of:",
+            "8 suits most hardware; 1 aligns nothing",
+            str(session.recipe.layer_align.get(node.pattern, now) if node else now),
+            lambda text: choices.with_alignment(session.recipe, node, answers.whole(text)),
+            lambda text: choices.set_alignment(session, node, answers.whole(text)),
+            node,
+        )
+
+    def criterion(self) -> None:
+        """Ask by what the importance of a channel is told."""
+        session = self._screen.session
+        self._ask_change(
+            "criterion:",
+            f"one of {', '.join(CRITERIA)}; up and down go through them",
+            session.recipe.criterion,
+            lambda text: session.recipe.changed(criterion=text.strip()),
+            lambda text: session.set_criterion(text.strip()),
+            None,
+            CRITERIA,
+        )
+
+    def find(self) -> None:
+        """Ask for letters that the names of the layers to show have in them."""
+        before = self.needle
+        self._ask(
+            Question(
+                "find:", "part of a layer's name", before, self._found, lambda text: None, lambda: self.search(before)
+            )
+        )
+
+    def search(self, needle: str) -> int:
+        """Show only layers with these letters; all of them for none."""
+        self.needle = needle.strip()
+        found = self._screen.layer_tree.search(self.needle)
+        self._screen.remark(f"only names with {self.needle!r}; esc shows all" if self.needle else "", "dim")
+        return found
+
+    def _found(self, text: str) -> list[Part]:
+        found = self.search(text)
+        words = Cell(f"{found} layers" if found != 1 else "1 layer", "plain" if found else "error")
+        return [Part(0, ((words,),))]
+
+    def _ask_change(
+        self,
+        label: str,
+        hint: str,
+        value: str,
+        recipe: Callable[[str], Recipe],
+        apply: "Callable[[str], Plan]",
+        node: "Node | None",
+        few: tuple[str, ...] = (),
+    ) -> None:
+        """Ask for something that changes the recipe. The whole screen shows what would come of it."""
+        screen = self._screen
+
+        def preview(text: str) -> list[Part]:
+            plan = screen.session.preview(recipe(text))
+            screen.show_plan(plan)
+            return _effect(plan, node)
+
+        def accept(text: str) -> None:
+            screen.show_plan(apply(text))
+            screen.remark("")
+
+        self._ask(Question(label, hint, value, preview, accept, lambda: screen.show_plan(screen.session.plan), few))
+
+    def _ask(self, question: Question) -> None:
+        self._screen.show_prompt(True)
+        self._screen.prompt.ask(question)
+
+
+def _name(node: "Node | None") -> str:
+    """A node in a question."""
+    return "" if node is None else node.path if node.layer else f"all in {node.path}"
+
+
+def _effect(plan: "Plan", node: "Node | None") -> list[Part]:
+    """What a plan comes to, in a line."""
+    parts = []
+    for layer in plan.layers:
+        if node is not None and node.layer and layer.name == node.path:
+            stay = Cell(f"{layer.after} of {layer.before} channels stay", "changed")
+            parts.append(Part(0, ((stay, Cell(f": {layer.note}" if layer.note else "", "dim")), (stay,))))
+    before, after = plan.before, plan.after
+    params = Cell(f"{count(after.params)}  {share(after.params, before.params)}", "changed")
+    macs = Cell(f"{count(after.macs)}  {share(after.macs, before.macs)}", "changed")
+    parts.append(Part(1, ((Cell("params ", "dim"), params),)))
+    parts.append(Part(2, ((Cell("MACs ", "dim"), macs),)))
+    return parts
