@@ -58,13 +58,18 @@ def _cut_grouped(
     if rows is not None:
         found.kept[name, 0, False] = rows.slots[(row_mask & alive[:, None]).reshape(-1)]
     slots = per_group.slots.reshape(groups, -1)
-    found.kept[name, per_group.dim, True] = np.stack([slots[g][columns[g]] for g in np.flatnonzero(alive)])
+    stays = np.flatnonzero(alive)
+    found.kept[name, per_group.dim, True] = slots[stays][columns[stays]].reshape(len(stays), -1)
     if row_mask.all() and columns.all():
         return weight
+    if columns[stays].all():
+        return weight.index_select(0, _index((row_mask & alive[:, None]).reshape(-1), weight))
+    # Evenly many rows and columns stay in each group, so both can be picked by tables of one row a group.
+    row_table = np.nonzero(row_mask[stays])[1].reshape(len(stays), -1, 1)
+    column_table = np.nonzero(columns[stays])[1].reshape(len(stays), 1, -1)
     parts = weight.reshape(groups, row_mask.shape[1], *weight.shape[1:])
-    return torch.cat(
-        [parts[g][_index(row_mask[g], weight)][:, _index(columns[g], weight)] for g in np.flatnonzero(alive)]
-    )
+    picked = parts[stays[:, None, None], row_table, column_table]
+    return picked.reshape(-1, *picked.shape[2:])
 
 
 def _index(mask: np.ndarray, like: Tensor) -> Tensor:

@@ -75,9 +75,12 @@ class MainScreen(Screen[None]):
                     yield StructureTable(id="structure")
                     yield PicturesPane(id="histogram")
                     yield DescriptionPane(id="channels")
-        yield OneLine(id="status")
-        yield KeyLine(id="keys")
-        yield PromptLine(id="prompt")
+        # In a box of their own: Textual repaints whatever stands before something that comes or goes.
+        with Vertical(id="foot"):
+            with Vertical(id="talk"):
+                yield OneLine(id="status")
+                yield KeyLine(id="keys")
+            yield PromptLine(id="prompt")
 
     def on_mount(self) -> None:
         self.layer_tree = self.query_one("#tree", LayerTree)
@@ -300,8 +303,8 @@ class MainScreen(Screen[None]):
         self._go_to("details" if self.has_class("-details") else "tree")
 
     def show_prompt(self, asking: bool) -> None:
-        """Put the prompt where the two last lines are, or these where it was; a class would restyle the whole screen."""
-        self.query_one("#status").display = self.query_one("#keys").display = not asking
+        """Put the prompt where the two last lines are, or these where it was; a class would restyle everything."""
+        self.query_one("#talk").display = not asking
         self.prompt.display = asking
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

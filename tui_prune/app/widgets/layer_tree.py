@@ -87,8 +87,9 @@ class LayerTree(RowList):
 
     def search(self, needle: str) -> int:
         """Show only what has `needle` in its name; how many layers that are."""
-        self._needle = needle.strip()
-        self._lay_out(keep=self.node.path if self.node else "")
+        if needle.strip() != self._needle:
+            self._needle = needle.strip()
+            self._lay_out(keep=self.node.path if self.node else "")
         if self._needle and self.node and self._needle.casefold() not in self.node.path.casefold():
             first = next((i for i, row in enumerate(self.rows) if self._hit(row.node)), 0)
             self.show_cursor(first)

@@ -41,14 +41,14 @@ class LinePane(QuietFocus, ScrollView, can_focus=True):
         if from_start:
             self.scroll_to(y=0, animate=False, force=True)
         if len(old) != len(self.lines):
-            self.virtual_size = Size(self.room, len(self.lines))
+            self.virtual_size = Size(1, len(self.lines))
         top = self.scroll_offset.y
         for y in range(self.size.height):
             if _at(old, top + y) != _at(self.lines, top + y):
                 self.refresh(Region(0, y, self.room, 1))
 
     def on_resize(self) -> None:
-        self.virtual_size = Size(self.room, len(self.lines))
+        self.virtual_size = Size(1, len(self.lines))
 
     def render_line(self, y: int) -> Strip:
         line = _at(self.lines, y + self.scroll_offset.y)

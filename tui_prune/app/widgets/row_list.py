@@ -79,22 +79,25 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
         return max(1, self.size.height - 1)
 
     def rows_changed(self) -> None:
-        """There are other rows now, or they are laid out otherwise: paint them all."""
-        self.virtual_size = Size(self.room, self.row_count() + 1)
+        """There are other rows now: paint those that differ."""
+        self._measure()
         self.cursor = min(self.cursor, max(0, self.row_count() - 1))
-        self._shown.clear()
-        self.refresh()
         self._reveal()
+        self.repaint()
 
     def repaint(self) -> None:
         """Paint what differs from what is on the screen."""
         top = self.scroll_offset.y
-        for index in range(top, min(self.row_count(), top + self.page)):
+        for index in range(top, top + self.page):
             self._repaint_row(index)
 
     def _repaint_row(self, index: int) -> None:
         y = index - self.scroll_offset.y
-        if not (0 <= y < self.page and index < self.row_count()):
+        if not 0 <= y < self.page:
+            return
+        if index >= self.row_count():
+            if self._shown.pop(index, None) is not None:
+                self.refresh(Region(0, y + 1, self.room, 1))
             return
         old_over, old = self._shown.get(index, (None, None))
         columns: tuple[int, int] | None = (0, self.room)
@@ -121,7 +124,7 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
         self._repaint_row(self.cursor)
 
     def on_resize(self) -> None:
-        self.virtual_size = Size(self.room, self.row_count() + 1)
+        self._measure()
         self._reveal()
 
     def render_line(self, y: int) -> Strip:
@@ -134,6 +137,9 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
         line, over = self._line(index), self._over(index)
         self._shown[index] = (over, line)
         return paint(self, line, width, over)
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(1, self.row_count() + 1)  # a width that changed would repaint everything
 
     def _line(self, index: int) -> Line:
         mark = Cell("▌", "mark") if index == self.cursor else Cell(" ")
