@@ -197,6 +197,32 @@ class HalvesInPlace(Ends):
         return y
 
 
+class ThirdsAndGroups(nn.Module):
+    """The thirds of `a` are added up; a grouped convolution reads the same channels. Its groups cross the thirds."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.a, self.b = conv(3, width), conv(width, width, groups=groups)
+        self.out = conv(width // 3 + width, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        one, two, three = y.chunk(3, 1)
+        return self.out(torch.cat([one + two + three, self.b(y)], 1))
+
+
+class HalfInTwoGroupings(nn.Module):
+    """The first twelve of 24 channels go through convolutions of four and of six groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.out = conv(3, 24), conv(12, 8, groups=4), conv(12, 18, groups=6), conv(26, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.a(x)[:, :12]
+        return self.out(torch.cat([self.b(half), self.c(half)], 1))
+
+
 class SqueezeExcitation(Ends):
     def __init__(self) -> None:
         super().__init__()

@@ -238,7 +238,10 @@ class Session:
         """A layer and all that put out the same channels."""
         self._layer(layer)
         group = self.graph.group_of(layer)
-        return (layer,) if group is None else tuple(dict.fromkeys((layer, *group.layers)))
+        if group is None:
+            return (layer,)
+        followers = (member.layer for member in group.members if member.role == "follower")
+        return tuple(dict.fromkeys((layer, *group.layers, *followers)))
 
     def _without(self, table: Mapping[str, Any], layer: str) -> dict[str, Any]:
         names = self._tied(layer)
@@ -272,10 +275,12 @@ class Session:
         plan = self._plan
         layer_plan = self._layer(layer)
         group = plan.graph.group_of(layer)
-        module = self.opened.module.get_submodule(layer)
-        weight = next(
-            (t for name in ("weight", "in_proj_weight") if isinstance(t := getattr(module, name, None), Tensor)), None
-        )
+        module = dict(self.opened.module.named_modules()).get(layer)
+        if module is None:
+            weight = self.opened.module.get_parameter(layer)
+        else:
+            weights = (getattr(module, name, None) for name in ("weight", "in_proj_weight"))
+            weight = next((weight for weight in weights if isinstance(weight, Tensor)), None)
         scores = scales = kept = None
         if group is not None:
             scores = self._scores_for(plan.graph, plan.recipe)[group.index]

@@ -75,7 +75,7 @@ async def test_a_mistake_of_the_users_is_a_sentence_and_what_to_do():
         await pilot.resize_terminal(60, 20)
         assert "no model 'resnet51'" in words(app)
         await pilot.press("q")
-    assert app.return_code == 1
+    assert app.return_code == 2
 
 
 async def test_a_fault_of_ours_leaves_a_report(tmp_path):
@@ -90,6 +90,8 @@ async def test_a_fault_of_ours_leaves_a_report(tmp_path):
         assert len(reports) == 1
         assert str(reports[0]) in app.screen.failure
         assert "ZeroDivisionError: by nought" in reports[0].read_text()
+        await pilot.press("q")
+    assert app.return_code == 1
 
 
 async def test_a_crash_ends_the_app_and_is_kept_for_the_report(start):

@@ -29,6 +29,7 @@ from tests.exactness import (
     trains,
     widths,
 )
+from tests.random_nets import RandomNetwork
 from tests.small_nets import IMAGES, ROWS, conv
 
 FIXED_SIZE = "the model's code fixes this size"
@@ -65,6 +66,12 @@ def check(case: Case) -> tui_prune.Result:
     result = prune_exactly(model, inputs, kwargs=case.kwargs, reference=case.reference)
     assert {name: after for name, (before, after) in widths(result).items() if after != before} == case.after
     assert result.report.equivalence.kind == "exact"
+    for name, (_, width) in widths(result).items():
+        part = result.model.get_submodule(name)
+        sizes = [
+            getattr(part, size) for size in ("out_channels", "out_features", "embedding_dim") if hasattr(part, size)
+        ]
+        assert sizes in ([], [width]), name
     if case.trained:
         trains(result.model, *(inputs if isinstance(inputs, tuple) else (inputs,)), **case.kwargs)
     return result
@@ -276,6 +283,33 @@ def check_chain(layers: list[Any], shuffles: Any, mode: str, ratio: float = 0.5)
     return result
 
 
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("mode", ["auto", "even", "whole"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nets.ThirdsAndGroups(12, 2),
+        lambda: nets.ThirdsAndGroups(24, 8),
+        lambda: nets.ThirdsAndGroups(36, 4),
+        nets.HalfInTwoGroupings,
+    ],
+    ids=["12 channels, 2 groups", "24 channels, 8 groups", "36 channels, 4 groups", "4 and 6 groups"],
+)
+def test_groups_that_cross_other_parts(build: Callable[[], nn.Module], mode: str, ratio: float) -> None:
+    """Whether anything of them can be cut or not: no wrong network comes out, and no error either."""
+    prune_exactly(build().eval(), torch.randn(1, 3, 4, 4), grouped=mode, ratio=ratio)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_network(seed: int) -> None:
+    torch.manual_seed(seed)
+    model = randomise_norms(RandomNetwork(seed, length=4 + seed % 8)).eval()
+    generator = random.Random(seed)
+    mode, ratio = generator.choice(["auto", "auto", "even", "whole"]), generator.choice([0.3, 0.5, 0.8])
+    result = prune_exactly(model, torch.randn(1, 3, 4, 4), telling=False, grouped=mode, ratio=ratio)
+    assert result.plan.after.params == sum(parameter.numel() for parameter in result.model.parameters())
+
+
 @pytest.mark.parametrize("groups", [2, 4, 8])
 def test_channel_shuffle(groups: int) -> None:
     check(Case("written out", lambda: nets.ShuffleOnly(groups), {"a": 8}))
@@ -438,6 +472,20 @@ def old_weight_norm() -> nn.Module:
     return nn.Sequential(one, nn.ReLU(), two, nn.ReLU(), conv(8, 4))
 
 
+def old_spectral_norm() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        one, two = nn.utils.spectral_norm(conv(3, 16)), nn.utils.spectral_norm(conv(16, 12))
+    return nn.Sequential(one, nn.ReLU(), two, nn.ReLU(), conv(12, 8))
+
+
+def count_kept_in_sigma(masked: Any, kept: Kept) -> None:
+    """Spectral norm divides by a number that is computed from the whole matrix: its rows that go don't count."""
+    for name in ("0", "2"):
+        weight, rows = masked.get_submodule(name).weight_orig.data, kept[f"{name}.weight_orig/0"]
+        weight.copy_(torch.zeros_like(weight).index_copy(0, rows, weight[rows]))
+
+
 def exponential() -> nn.Module:
     class Exponential(nn.Module):
         def forward(self, weight: Tensor) -> Tensor:
@@ -471,6 +519,7 @@ def holes() -> nn.Module:
         stack(spectral_norm(conv(3, 16)), nn.ReLU(), spectral_norm(conv(16, 12, 3)), conv(12, 8)),
         {"0": 8, "2": 6},
     ),
+    Case("spectral norm by hooks", old_spectral_norm, {"0": 8, "2": 6}, reference=count_kept_in_sigma),
     Case(
         "weight standardisation",
         stack(nets.StandardisedConv(3, 16, 1), nn.ReLU(), nets.StandardisedConv(16, 12, 1), nn.ReLU(), conv(12, 4)),
@@ -630,6 +679,23 @@ def test_a_layer_that_is_never_used_is_named_and_stays() -> None:
     result = tui_prune.prune(nets.NeverUsed(), torch.randn(IMAGES), ratio=0.5)
     assert result.plan.graph.unreached == ("never",)
     assert result.model.never.weight.shape == (16, 16, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("norm", "smaller"),
+    [
+        (nn.InstanceNorm2d(16), nn.InstanceNorm2d(8)),
+        (nn.GroupNorm(4, 16, affine=False), nn.GroupNorm(4, 8, affine=False)),
+        (
+            nn.BatchNorm2d(16, affine=False, track_running_stats=False),
+            nn.BatchNorm2d(8, affine=False, track_running_stats=False),
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_norms_without_parameters_know_their_new_sizes(norm: nn.Module, smaller: nn.Module) -> None:
+    result = tui_prune.prune(nn.Sequential(conv(3, 16), norm, conv(16, 8)), torch.randn(IMAGES), ratio=0.5)
+    assert str(result.model[1]) == str(smaller)
 
 
 def test_buffers_follow_their_channels() -> None:

@@ -82,6 +82,7 @@ class PruneApp(App[None]):
         self._open_session = open_session
         self._name = name
         self._opening: Job | None = None
+        self._failed = 0
 
     def get_default_screen(self) -> Screen[Any]:
         return OpeningScreen(self._name)
@@ -111,6 +112,7 @@ class PruneApp(App[None]):
         if event.job is not self._opening or event.stopped:
             return
         if event.failure:
+            self._failed = 2 if event.wrong_use else 1
             if isinstance(self.screen, OpeningScreen):
                 self.screen.fail(event.failure, HINTS)
             return
@@ -129,8 +131,7 @@ class PruneApp(App[None]):
         if self.session is not None and self.session.dirty:
             self.push_screen(QuitDialog(), self._quit_answered)
             return
-        failed = isinstance(self.screen, OpeningScreen) and self.screen.failure
-        self.exit(return_code=1 if failed else 0)
+        self.exit(return_code=self._failed)
 
     async def _quit_answered(self, answer: str | None) -> None:
         if answer == "quit":

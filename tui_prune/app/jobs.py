@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.worker import Worker
 
 from tui_prune.app import crashes
-from tui_prune.errors import Cancelled, TuiPruneError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 
 INTERVAL = 0.1
 """Seconds between two reports of the same stage, so that a thin line isn't filled with them."""
@@ -38,9 +38,18 @@ class JobProgressed(Message):
 class JobEnded(Message):
     """A job has its outcome; or it was stopped, or it failed with a sentence that says why."""
 
-    def __init__(self, job: Job, outcome: Any = None, *, failure: str | None = None, stopped: bool = False) -> None:
+    def __init__(
+        self,
+        job: Job,
+        outcome: Any = None,
+        *,
+        failure: str | None = None,
+        wrong_use: bool = False,
+        stopped: bool = False,
+    ) -> None:
         super().__init__()
-        self.job, self.outcome, self.failure, self.stopped = job, outcome, failure, stopped
+        self.job, self.outcome, self.stopped = job, outcome, stopped
+        self.failure, self.wrong_use = failure, wrong_use
 
 
 class Progress:
@@ -67,7 +76,7 @@ def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> 
     except Cancelled:
         post(JobEnded(job, stopped=True))
     except TuiPruneError as error:
-        post(JobEnded(job, failure=str(error)))
+        post(JobEnded(job, failure=str(error), wrong_use=isinstance(error, UsageError)))
     except Exception as error:
         path = crashes.write(error)
         post(

@@ -16,7 +16,16 @@ from tui_prune.channels.classes import (
 )
 from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.graph import Graph, Group, Layer, Member
-from tui_prune.channels.record import MODEL_OUTPUT, Axis, GroupedConvolution, LayerUse, Lock, TraceRecord, slot_numbers
+from tui_prune.channels.record import (
+    MODEL_OUTPUT,
+    Axis,
+    GroupedConvolution,
+    LayerUse,
+    Lock,
+    TraceRecord,
+    owner_of,
+    slot_numbers,
+)
 
 UNEVEN = "its blocks are of unequal size"
 SINGLE = "has a single channel"
@@ -207,7 +216,7 @@ def _make_group(
     if len(channels) == 1:
         locked[:] = inside[:] = True
         reasons.append(Lock(SINGLE if axes[0].size == 1 else "its channels can only go all together"))
-    layers = tuple(dict.fromkeys(_layer_name(axis) for axis in axes))
+    layers = tuple(dict.fromkeys(owner_of(axis.tensor) for axis in axes))
     proper = [name for name in layers if "depthwise" not in record.layers[name].kind] if layers else []
     return Group(
         index=index,
@@ -239,10 +248,6 @@ def _shares(axes: list[Axis], channels: np.ndarray, sorted_classes: Classes) -> 
         if len(positions) < len(channels):
             found[positions.tobytes()] = positions
     return tuple(found.values())
-
-
-def _layer_name(axis: Axis) -> str:
-    return axis.tensor.rpartition(".")[0].partition(".parametrizations.")[0]
 
 
 def _slots_per_channel(

@@ -2,33 +2,37 @@
 
 import linecache
 import sys
-from types import CodeType, FrameType, TracebackType
+from types import FrameType, TracebackType
 
 import torch
 from torch import nn
 
 _OWN = __file__.rpartition("channels")[0]
 _TORCH = torch.__file__.rpartition("__init__")[0]
-_IS_LIBRARY: dict[CodeType, bool] = {}
 
 
-def _is_library(frame: FrameType) -> bool:
-    """Whether a frame is torch's or ours, and so not the model's own code."""
-    code = frame.f_code
-    known = _IS_LIBRARY.get(code)
-    if known is None:
-        name = code.co_filename
-        known = name.startswith((_TORCH, "<")) or (name.startswith(_OWN) and "/models/" not in name)
-        _IS_LIBRARY[code] = known
-    return known
+def _is_torch(frame: FrameType) -> bool:
+    return _starts(frame, (_TORCH, "<"))
+
+
+def _is_own(frame: FrameType) -> bool:
+    return _starts(frame, (_OWN,)) and "/models/" not in frame.f_code.co_filename
+
+
+def _starts(frame: FrameType, prefixes: tuple[str, ...]) -> bool:
+    return frame.f_code.co_filename.startswith(prefixes)
 
 
 def running_line() -> str | None:
-    """The line of model code that is running: "net.py:41: x = x.view(-1, 512)"; None outside a model's code."""
+    """The line of model code that is running: "net.py:41: x = x.view(-1, 512)"; None where only torch's code runs."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_library(frame):
+    while frame is not None and _is_own(frame):
         frame = frame.f_back
-    return None if frame is None else describe(frame.f_code.co_filename, frame.f_lineno)
+    while frame is not None and _is_torch(frame):
+        frame = frame.f_back
+    if frame is None or _is_own(frame):
+        return None
+    return describe(frame.f_code.co_filename, frame.f_lineno)
 
 
 def failing_line(error: BaseException) -> str | None:
@@ -36,7 +40,7 @@ def failing_line(error: BaseException) -> str | None:
     found = None
     step: TracebackType | None = error.__traceback__
     while step is not None:
-        if not _is_library(step.tb_frame):
+        if not (_is_torch(step.tb_frame) or _is_own(step.tb_frame)):
             found = (step.tb_frame.f_code.co_filename, step.tb_lineno)
         step = step.tb_next
     return None if found is None else describe(*found)

@@ -11,6 +11,12 @@ MODEL_OUTPUT = "model output"
 MODEL_INPUT = "model input"
 
 
+def owner_of(tensor: str) -> str:
+    """The module that a user would name for a parameter or buffer: parametrizations belong to the module that has them;
+    a tensor of the network itself stands for itself."""
+    return tensor.rpartition(".")[0].partition(".parametrizations.")[0] or tensor
+
+
 @dataclass(frozen=True)
 class Axis:
     """One dimension of one parameter or buffer. Its slots are `first` to `first + size - 1`.

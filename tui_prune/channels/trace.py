@@ -83,10 +83,15 @@ def untouched(model: nn.Module) -> Iterator[None]:
     rounds more coarsely than a comparison allows.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    model_devices = {buffer.device.index for buffer, _, _ in buffers if buffer.device.type == "cuda"}
+    model_devices = {buffer.device.index for _, _, buffer, _ in buffers if buffer.device.type == "cuda"}
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         torch.set_float32_matmul_precision("highest")
@@ -102,8 +107,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         with torch.no_grad():
-            for buffer, version, value in buffers:
-                if buffer._version != version:
+            for module, name, buffer, value in buffers:
+                module._buffers[name] = buffer
+                if not torch.equal(buffer, value):
                     buffer.copy_(value)
 
 

@@ -20,10 +20,12 @@ from tui_prune.channels.record import (
     Block,
     CostedCall,
     Extent,
+    LayerUse,
     Lock,
     Scaling,
     Tie,
     TraceRecord,
+    owner_of,
 )
 from tui_prune.channels.registry import RULES, Call, Rule
 
@@ -63,7 +65,7 @@ class Tracer(TorchDispatchMode):
         self._axes_by_first: dict[int, Axis] = {}
         self._grouped_axes: dict[tuple[str, int], Axis] = {}
         self._producer_slots: set[int] = set()
-        self._module_names = {id(module): name for name, module in model.named_modules()}
+        self._modules = dict(model.named_modules())
         self._reached: set[str] = set()
         self._name_tensors(model)
 
@@ -156,10 +158,6 @@ class Tracer(TorchDispatchMode):
         axis = self._axes_by_first.get(int(ids[0]))
         whole = axis is not None and axis.size == len(ids) and int(ids[-1]) - int(ids[0]) == axis.size - 1
         return axis if whole else None
-
-    def layer_of(self, tensor_name: str) -> str:
-        """The module that a user would name for a parameter: parametrizations belong to the module that has them."""
-        return tensor_name.rpartition(".")[0].partition(".parametrizations.")[0]
 
     def reach(self, *tensors: Any) -> None:
         """Note that a rule has used parameters or buffers."""
@@ -275,8 +273,7 @@ class Tracer(TorchDispatchMode):
         call = Call(func, args, kwargs, out)
         if labelled and known.rule is not None:
             self._follow(call, known.rule, tensors)
-        if known.costs or labelled:
-            self._count(call, known, tensors)
+        self._count(call, known, tensors)
         if not labelled and any(tensor in self._inputs for tensor in tensors):
             for tensor in tensors_in((out,)):
                 self._inputs[tensor] = True
@@ -305,12 +302,15 @@ class Tracer(TorchDispatchMode):
         made = call.first_out
         if known.costs:
             self.record.costs.append(CostedCall(call.func, *self._cost(call), self.extents(made), self._layer(tensors)))
-        if isinstance(made, Tensor) and not known.aliases:
-            self.record.activations.append(Activation(self.extents(made), made.element_size(), self._layer(tensors)))
+        if not known.aliases:
+            for tensor in tensors_in((call.out,)):
+                twin = isinstance(made, Tensor) and tensor.shape == made.shape  # the places of maxima, say
+                extents = self.extents(made if twin else tensor)
+                self.record.activations.append(Activation(extents, tensor.element_size(), self._layer(tensors)))
 
     def _layer(self, tensors: list[Tensor]) -> str | None:
         """The layer that a call belongs to: the one whose parameter it uses."""
-        return next((self.layer_of(n) for t in tensors if (n := self.leaf(t)) is not None), None)
+        return next((owner_of(n) for t in tensors if (n := self.leaf(t)) is not None), None)
 
     def _cost(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         def extents(value: Any) -> Any:
@@ -330,10 +330,25 @@ class Tracer(TorchDispatchMode):
             for dims, label in self.labels(tensor).items():
                 self.record.locks.append(Lock(MODEL_OUTPUT))
                 self.record.locked.append((compact(label, dims).reshape(-1), len(self.record.locks) - 1))
-        reached = {self.layer_of(name) for name in self._reached}
-        names = {self.layer_of(name) for name in self.record.shapes if name in self.record.parameters}
+        self._note_other_layers()
+        reached = {owner_of(name) for name in self._reached}
+        names = {owner_of(name) for name in self.record.shapes if name in self.record.parameters}
         self.record.unreached = tuple(sorted(names - reached))
         return self.record
+
+    def _note_other_layers(self) -> None:
+        """Modules with parameters that no rule has named, so that every parameter belongs to a layer."""
+        for name in sorted(self.record.parameters & self.record.shapes.keys(), key=list(self.record.shapes).index):
+            layer = owner_of(name)
+            if layer in self.record.layers:
+                continue
+            shape = self.record.shapes[name]
+            axis = next((axis for axis in self.record.axes_of(name) if axis.groups == 1), None)
+            slots = None if axis is None else torch.arange(axis.first, axis.first + axis.size)
+            width = axis.size if axis is not None else int(torch.Size(shape).numel())
+            module = self._modules.get(layer)
+            kind = "parameter" if module is None else type(module).__name__
+            self.record.layers[layer] = LayerUse(layer, kind, slots, slots, width, width, False)
 
 
 class _Known(NamedTuple):

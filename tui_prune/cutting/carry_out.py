@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from tui_prune.channels.model_code import failing_line, failing_modules
-from tui_prune.channels.record import Lock, slot_numbers
+from tui_prune.channels.record import Lock, owner_of, slot_numbers
 from tui_prune.channels.trace import untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
@@ -45,12 +45,9 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
     graph = plan.graph
     tensors = cut_tensors(model, graph, plan.keep)
     module = with_tensors(model, tensors.tensors, graph.record)
-    groups = {
-        name.rpartition(".")[0].partition(".parametrizations.")[0]: len(kept)
-        for (name, _, per_group), kept in tensors.kept.items()
-        if per_group
-    }
-    edits = (*apply_edits(module, groups), *apply_repairs(module, graph, tensors))
+    groups = {owner_of(name): len(kept) for (name, _, per_group), kept in tensors.kept.items() if per_group}
+    with untouched(module):
+        edits = (*apply_edits(module, groups), *apply_repairs(module, graph, tensors))
     tracer = Tracer(module)
     try:
         with untouched(module):

@@ -90,6 +90,11 @@ class _Comparison:
         tracer = MaskedTracer(self.model, self._kept_slots)
         masked = self._run(self.model, tracer)
         reference = [tracer.kept_of(tensor) for tensor in masked]
+        if any(bool(tensor.isnan().any()) for tensor in (*plain, *reference)):
+            raise TuiPruneError(
+                "The model puts out NaN on the example input, so a cut can't be verified. "
+                "Repair its weights, or give it another input."
+            )
         outputs = self._run(self.cut.module)
         operators = tuple(sorted(tracer.without_reference))
         if [t.shape for t in outputs] != [t.shape for t in reference]:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import flop_registry
 
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.record import Extent
+from tui_prune.channels.record import Extent, owner_of
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class CostModel:
 
     def __init__(self, graph: Graph) -> None:
         self._channel = graph.classes.channel
-        self._extents = _Extents(self._channel)
+        self._extents = _Extents(graph)
         record = graph.record
         sized = [(name, self._axes_of(graph, name)) for name in record.shapes if name in record.parameters]
-        self._parameter_layers = [name.rpartition(".")[0].partition(".parametrizations.")[0] for name, _ in sized]
+        self._parameter_layers = [owner_of(name) for name, _ in sized]
         self._parameters = self._extents.table([extents for _, extents in sized])
         self._itemsizes = np.array([record.itemsizes[name] for name, _ in sized], np.int64)
         self._activations = self._extents.table([a.extents for a in record.activations])
@@ -83,12 +83,18 @@ class CostModel:
 class _Extents:
     """All different dimensions of all tensors, numbered, and their sizes after a cut."""
 
-    def __init__(self, channel: np.ndarray) -> None:
-        self._channel = channel
+    def __init__(self, graph: Graph) -> None:
+        self._channel = graph.classes.channel
+        self._cell = np.full(graph.classes.channels, -1)
+        cells = [group.channels[cell] for group in graph.groups for cell in group.cells]
+        for n, channels in enumerate(cells):
+            self._cell[channels] = n
+        self._cell_sizes = np.array([len(channels) for channels in cells] or [0])
         self._number: dict[Any, int] = {("fixed", 1): 0}
         self._fixed: list[int] = [1]
         self._flat: list[tuple[int, np.ndarray]] = []
         self._wide: list[tuple[int, np.ndarray, bool]] = []
+        """Number, channels, and whether a row's or else a column's kept positions are counted."""
         self._joined: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def number(self, extent: Extent) -> int:
@@ -104,11 +110,20 @@ class _Extents:
         if key not in self._number:
             number = self._number[key] = len(self._fixed)
             self._fixed.append(extent.size)
-            if extent.per_group or channels.shape[1] != 1 or (channels < 0).any():
-                self._wide.append((number, channels, extent.per_group))
+            if extent.per_group:
+                self._wide.append((number, channels.T, True))
+            elif channels.shape[1] != 1 or (channels < 0).any():
+                inner = not self._is_whole_cells(channels[0]) and self._is_whole_cells(channels[:, 0])
+                self._wide.append((number, channels, inner))
             else:
                 self._flat.append((number, channels[:, 0]))
         return self._number[key]
+
+    def _is_whole_cells(self, channels: np.ndarray) -> bool:
+        """Whether channels fill up all cells that they touch, so that the plan alone says how many of them stay."""
+        cells = self._cell[np.unique(channels[channels >= 0])]
+        touched, counts = np.unique(cells, return_counts=True)
+        return bool((touched >= 0).all()) and bool((counts == self._cell_sizes[touched]).all())
 
     def table(self, tensors: list[tuple[Extent, ...]]) -> np.ndarray:
         """Extent numbers of tensors, one row each, filled up with the number of size 1."""
@@ -129,9 +144,9 @@ class _Extents:
                 self._joined = numbers, np.concatenate([channels for _, channels in self._flat]), starts
             numbers, channels, starts = self._joined
             found[numbers] = np.add.reduceat(keep[channels].astype(np.int64), starts)
-        for number, channels, per_group in self._wide:
+        for number, channels, inner in self._wide:
             kept = keep[np.maximum(channels, 0)] | (channels < 0)
-            found[number] = kept.sum(axis=1).max() if per_group else kept.any(axis=1).sum()
+            found[number] = kept.sum(axis=0).max() if inner else kept.any(axis=1).sum()
         return found
 
 

@@ -101,8 +101,8 @@ def _choose(group: Group, recipe: Recipe) -> _Choice:
         held, locked = np.ones_like(held), "locked by you"
     elif group.residual and recipe.residual == "keep" and not held.all():
         held, locked = np.ones_like(held), "residual stream kept"
-    own = choose(recipe.layers, group.layers, group.own_layers)
-    align = choose(recipe.layer_align, group.layers, group.own_layers)
+    own = choose(recipe.layers, names, group.own_layers)
+    align = choose(recipe.layer_align, names, group.own_layers)
     return _Choice(
         ratio=recipe.ratio if own is None else own[1],
         own_ratio=own is not None,
@@ -188,7 +188,7 @@ def _keep_in_group(
     """The mask of a group's kept channels, and why it is as wide as it is."""
     kept = np.ones(len(group.channels), bool)
     whole = [len(group.channels)] if group.flows else [len(cells[0]) for cells in group.families]
-    if choice.held.all() or wanted == whole:
+    if choice.held.all() or (wanted == whole and not choice.ratio):
         return kept, ""
     if scores is None:
         return kept, f"can't be ranked by {recipe.criterion}: no batch norm covers its channels"
@@ -200,9 +200,9 @@ def _keep_in_group(
         held[share[np.argmax(scores[share])]] = True
     for cells, keep in zip(group.families, wanted, strict=True):
         size = len(cells[0])
-        if keep == size:
-            continue
         step = 1 if group.linked else _alignment_step(group, choice.align)
+        if keep == size and size % step == 0:
+            continue
         aligned = _align(keep, size, step, recipe.align_rounding)
         least = max(int(held[cell].sum()) for cell in cells)
         keep = max(keep, least)

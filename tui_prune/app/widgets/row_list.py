@@ -51,6 +51,7 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._shown: dict[int, tuple[str | None, Line]] = {}
+        self._shown_header: Line = ()
 
     # What a subclass gives
 
@@ -88,6 +89,8 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
     def repaint(self) -> None:
         """Paint what differs from what is on the screen."""
         top = self.scroll_offset.y
+        if self.header_cells(self.room) != self._shown_header:
+            self.refresh(Region(0, 0, self.room, 1))
         for index in range(top, top + self.page):
             self._repaint_row(index)
 
@@ -130,7 +133,8 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self.room
         if y == 0:
-            return paint(self, self.header_cells(width), width)
+            self._shown_header = self.header_cells(width)
+            return paint(self, self._shown_header, width)
         index = y - 1 + self.scroll_offset.y
         if index >= self.row_count():
             return Strip.blank(width, self.rich_style)

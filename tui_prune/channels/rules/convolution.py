@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tui_prune.channels.labels import Labels, collapse, spread
-from tui_prune.channels.record import GroupedConvolution, LayerUse
+from tui_prune.channels.record import GroupedConvolution, LayerUse, owner_of
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept, single, zero_cut
 
@@ -56,7 +56,9 @@ def convolution(tracer: "Tracer", call: Call) -> None:
         labels[(1,)] = spread(outputs, (1,), call.first_out.shape)
     tracer.put(call.first_out, labels)
     kind = _kind(weight, transposed, groups, width, in_width)
-    tracer.record.layers.setdefault(layer, LayerUse(layer, kind, outputs, inputs, width, in_width, True))
+    known = tracer.record.layers.get(layer)
+    if known is None or known.kind == "linear":  # a spectral norm has multiplied the weight with vectors before
+        tracer.record.layers[layer] = LayerUse(layer, kind, outputs, inputs, width, in_width, True)
 
 
 def _layer(tracer: "Tracer", weight: Tensor, x: Tensor) -> str:
@@ -66,7 +68,7 @@ def _layer(tracer: "Tracer", weight: Tensor, x: Tensor) -> str:
         for label in tracer.labels(weight).values():
             axis = tracer.axis_of(label.reshape(label.shape[0], -1)[:, 0]) if label.dim() else None
             name = axis.tensor if axis is not None else name
-    return tracer.layer_of(name) if name is not None else "(computed weight)"
+    return owner_of(name) if name is not None else "(computed weight)"
 
 
 def _lock_measured(tracer: "Tracer", columns: Tensor, x: Tensor) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.channels.labels import compact, spread
-from tui_prune.channels.record import LayerUse
+from tui_prune.channels.record import LayerUse, owner_of
 from tui_prune.channels.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -29,6 +29,6 @@ def embedding(tracer: "Tracer", call: Call) -> None:
     tracer.put(out, labels)
     name = tracer.leaf(table)
     if name is not None:
-        layer = tracer.layer_of(name)
+        layer = owner_of(name)
         use = LayerUse(layer, "embedding", columns, None, table.shape[1], table.shape[0], True)
         tracer.record.layers.setdefault(layer, use)

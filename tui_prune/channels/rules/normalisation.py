@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tui_prune.channels.labels import collapse, compact
-from tui_prune.channels.record import LayerUse
+from tui_prune.channels.record import LayerUse, owner_of
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept
 
@@ -100,7 +100,7 @@ def _note(tracer: "Tracer", parameters: list[Tensor], kind: str, width: int) -> 
     if name is None:
         return
     slots = next((compact(label, dims) for p in parameters for dims, label in tracer.labels(p).items()), None)
-    layer = tracer.layer_of(name)
+    layer = owner_of(name)
     tracer.record.layers.setdefault(layer, LayerUse(layer, kind, slots, slots, width, width, False))
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune.channels.graph import Graph, Group
+from tui_prune.channels.record import owner_of
+from tui_prune.channels.trace import untouched
 from tui_prune.errors import TuiPruneError, UsageError
 
 
@@ -29,7 +31,7 @@ class Evidence:
             places = position[channel[axis.slots]]
             if places[0] < 0:
                 continue
-            layer = axis.tensor.rpartition(".")[0].partition(".parametrizations.")[0]
+            layer = owner_of(axis.tensor)
             weight = _effective_weight(self.graph.model, axis.tensor, layer)
             if axis.groups > 1:
                 # A transposed grouped weight, (in, out / groups, ...): outputs lie along groups and dimension 1.
@@ -83,16 +85,15 @@ def score_groups(graph: Graph, name: str, seed: int = 0) -> tuple[np.ndarray | N
     """
     if name not in CRITERIA:
         raise UsageError(f"There is no criterion {name!r}; there are {', '.join(CRITERIA)}.")
-    found = []
-    for group in graph.groups:
-        scores = CRITERIA[name](Evidence(graph, group, seed))
+    with untouched(graph.model):  # a computed weight may update its module's buffers when it is read
+        every = [CRITERIA[name](Evidence(graph, group, seed)) for group in graph.groups]
+    for group, scores in zip(graph.groups, every, strict=True):
         if scores is not None and not np.isfinite(scores).all():
             raise TuiPruneError(
                 f"The {name} scores of {group.name} are not finite: its weights hold NaN or infinity. "
                 "Repair the checkpoint before pruning it."
             )
-        found.append(scores)
-    return tuple(found)
+    return tuple(every)
 
 
 def per_channel(size: int, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
