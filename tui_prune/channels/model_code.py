@@ -35,6 +35,17 @@ def running_line() -> str | None:
     return describe(frame.f_code.co_filename, frame.f_lineno)
 
 
+def running_module() -> nn.Module | None:
+    """The module whose forward runs innermost."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, nn.Module):
+            return owner
+        frame = frame.f_back
+    return None
+
+
 def failing_line(error: BaseException) -> str | None:
     """The innermost line of model code in an exception's traceback."""
     found = None

@@ -140,6 +140,8 @@ class TraceRecord:
     costs: list[CostedCall] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)
     layers: dict[str, LayerUse] = field(default_factory=dict)
+    bare_norms: dict[str, Tensor] = field(default_factory=dict)
+    """The channels' slots of norms without parameters and statistics, by module."""
     unreached: tuple[str, ...] = ()
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     itemsizes: dict[str, int] = field(default_factory=dict)

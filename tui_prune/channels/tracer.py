@@ -10,7 +10,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from tui_prune.channels import rules
 from tui_prune.channels.labels import Dims, Labels, compact, spread, varying
-from tui_prune.channels.model_code import running_line
+from tui_prune.channels.model_code import running_line, running_module
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import (
     MODEL_INPUT,
@@ -220,6 +220,13 @@ class Tracer(TorchDispatchMode):
     def statistic(self, ids: Tensor, operator: str) -> None:
         """An operator computes a statistic over these slots: what is left of it changes with a cut."""
         self.record.statistics.setdefault(operator, []).append(ids.reshape(-1))
+
+    def note_bare_norm(self, labels: Labels) -> None:
+        """A norm without any tensor of its own runs over these channels."""
+        module = running_module()
+        name = next((name for name, part in self._modules.items() if part is module), None)
+        if name is not None and (1,) in labels:
+            self.record.bare_norms[name] = compact(labels[1,], (1,))
 
     def scale(self, ids: Tensor, factor: float) -> None:
         """These slots' values are multiplied with a number that the model's code has computed."""

@@ -12,9 +12,9 @@ from tui_prune.channels.record import Lock, owner_of, slot_numbers
 from tui_prune.channels.trace import untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
-from tui_prune.cutting.repairs import apply_repairs, keep_scalings
+from tui_prune.cutting.repairs import apply_norm_sizes, apply_repairs, keep_scalings
 from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
-from tui_prune.cutting.surgery import CutTensors, cut_tensors, with_tensors
+from tui_prune.cutting.surgery import CutTensors, UnevenCut, cut_tensors, with_tensors
 from tui_prune.opening.opened import Edit
 from tui_prune.planning.plan import Plan
 
@@ -43,11 +43,18 @@ class Misfit(Exception):
 def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> CutModule:
     """Carry a plan out on a copy of the module and prove it by a replay. Raises `Misfit`."""
     graph = plan.graph
-    tensors = cut_tensors(model, graph, plan.keep)
+    try:
+        tensors = cut_tensors(model, graph, plan.keep)
+    except UnevenCut as uneven:
+        raise Misfit(cut_groups(plan, uneven.slots), Lock("a grouped convolution needs equal groups")) from uneven
     module = with_tensors(model, tensors.tensors, graph.record)
     groups = {owner_of(name): len(kept) for (name, _, per_group), kept in tensors.kept.items() if per_group}
     with untouched(module):
-        edits = (*apply_edits(module, groups), *apply_repairs(module, graph, tensors))
+        edits = (
+            *apply_edits(module, groups),
+            *apply_repairs(module, graph, tensors),
+            *apply_norm_sizes(module, graph, plan.keep),
+        )
     tracer = Tracer(module)
     try:
         with untouched(module):
@@ -64,6 +71,8 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
     apply_order(module, replay.reordered)
     keep_scalings(module, graph.record, tracer.record)
+    with untouched(module):  # weights that a hook computes have their new size only now
+        edits = (*edits, *apply_edits(module, groups))
     return CutModule(module, edits, tensors)
 
 

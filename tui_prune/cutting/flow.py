@@ -73,6 +73,7 @@ def _is_uneven(group: Group, graph: Graph) -> bool:
     atoms_of_channels = np.unique(graph.classes.atom[np.isin(graph.classes.channel, group.channels)])
     return (
         bool(group.locks)
+        and "grouped convolution" not in group.blocks
         and all(lock.reason.startswith(UNEVEN) for lock in group.locks)
         and len(atoms_of_channels) == len(group.channels)
     )

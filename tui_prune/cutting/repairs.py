@@ -81,6 +81,19 @@ def apply_repairs(module: nn.Module, graph: Graph, tensors: CutTensors) -> tuple
     return tuple(edits)
 
 
+def apply_norm_sizes(module: nn.Module, graph: Graph, keep: np.ndarray) -> tuple[Edit, ...]:
+    """Set the size of norms that have no tensor to read it off; gives what was changed."""
+    edits = []
+    for name, ids in graph.record.bare_norms.items():
+        part, slots = module.get_submodule(name), np.unique(ids[ids >= 0].numpy())
+        size = int(keep[graph.classes.channel[slots]].sum())
+        for attribute in ("num_features", "num_channels"):
+            if getattr(part, attribute, None) == len(slots) != size:
+                edits.append(Edit(name, attribute, size))
+                setattr(part, attribute, size)
+    return tuple(edits)
+
+
 @torch.no_grad()
 def keep_scalings(module: nn.Module, original: TraceRecord, cut: TraceRecord) -> None:
     """Where the code scales by what it computes from a size (a query by the root of its head's), the smaller size

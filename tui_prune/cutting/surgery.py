@@ -13,6 +13,14 @@ from tui_prune.channels.graph import Graph
 from tui_prune.channels.record import Axis, TraceRecord
 
 
+class UnevenCut(Exception):
+    """A plan leaves unequal groups of a grouped convolution. `slots`: those of its weight."""
+
+    def __init__(self, tensor: str, slots: np.ndarray) -> None:
+        super().__init__(f"{tensor} would be left with unequal groups")
+        self.slots = slots
+
+
 @dataclass(eq=False)
 class CutTensors:
     """The tensors of a cut network by name, and for each axis the slots of the original that stay, in order."""
@@ -59,6 +67,8 @@ def _cut_grouped(
         found.kept[name, 0, False] = rows.slots[(row_mask & alive[:, None]).reshape(-1)]
     slots = per_group.slots.reshape(groups, -1)
     stays = np.flatnonzero(alive)
+    if len(np.unique(columns[stays].sum(1))) != 1 or len(np.unique(row_mask[stays].sum(1))) != 1:
+        raise UnevenCut(name, np.concatenate([axis.slots for axis in masks]))
     found.kept[name, per_group.dim, True] = slots[stays][columns[stays]].reshape(len(stays), -1)
     if row_mask.all() and columns.all():
         return weight

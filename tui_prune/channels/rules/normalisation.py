@@ -26,6 +26,8 @@ def batch_norm(tracer: "Tracer", call: Call) -> None:
     _tie_parameters(tracer, x, parameters, 1, "batch norm")
     tracer.put(call.first_out, labels)
     _note(tracer, parameters, "batch norm", x.shape[1])
+    if not parameters:
+        tracer.note_bare_norm(labels)
 
 
 @rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
@@ -65,6 +67,8 @@ def group_norm(tracer: "Tracer", call: Call) -> None:
     _tie_parameters(tracer, x, parameters, 1, "group norm")
     tracer.put(call.first_out, tracer.labels(x))
     _note(tracer, parameters, "group norm", x.shape[1])
+    if not parameters:
+        tracer.note_bare_norm(tracer.labels(x))
 
 
 @rule("_weight_norm_interface", "_weight_norm")
