@@ -363,6 +363,18 @@ class Mixed(nn.Module):
         return self.out(torch.einsum("bchw,cd->bdhw", self.a(x), self.weight))
 
 
+class OwnParameters(nn.Module):
+    """Linear layers whose weights are parameters of the network itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Parameter(torch.randn(16, 6))
+        self.two = nn.Parameter(torch.randn(8, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(F.relu(F.linear(x, self.one)), self.two)
+
+
 # Statistics over channels. A masked reference counts only the channels that stay: it sets `counted`.
 
 

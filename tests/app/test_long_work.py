@@ -81,3 +81,15 @@ async def test_widths_that_the_code_fixes_are_shown_when_a_cut_has_found_them(st
         await desk.press("g", "5", "0", "enter", "v")
         await desk.until(lambda: "fixes some widths" in desk.status, "the remark")
         assert desk.row("tnn_bin.0").endswith("locked")
+
+
+async def test_work_that_ends_while_one_types_leaves_the_preview_alone(start, slow):
+    async with start(kind=slow) as desk:
+        await desk.press("g", "5", "0", "enter", "v", "g", "2", "5")
+        assert "160 → 120" in desk.row("tnn_bin.2.conv")
+        desk.session.go_on.set()
+        await desk.until(lambda: desk.screen.work.job is None, "the end of the work")
+        assert "160 → 120" in desk.row("tnn_bin.2.conv")
+        await desk.press("escape")
+        assert "160 → 80" in desk.row("tnn_bin.2.conv")
+        assert "verified" in desk.status

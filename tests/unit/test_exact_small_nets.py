@@ -675,6 +675,41 @@ def test_the_auxiliary_head_of_train_mode_still_fits() -> None:
         trains(result.model, torch.randn(IMAGES))
 
 
+@torch.no_grad()
+def test_parameters_of_the_network_itself() -> None:
+    model, inputs = nets.OwnParameters().eval(), torch.randn(2, 6)
+    result = tui_prune.prune(model, inputs, ratio=0.5)
+    rows = result.kept["one/0"]
+    assert len(rows) == 8
+    expected = nn.functional.linear(nn.functional.linear(inputs, model.one[rows]).relu(), model.two[:, rows])
+    assert largest_error(result.model(inputs), expected) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(nn.Linear(6, 4), (2, 6)), (conv(3, 8), IMAGES), (nn.LayerNorm(6), ROWS)], ids=str
+)
+def test_network_that_is_one_layer(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    """All that it puts out is its output, and all that it reads its input."""
+    result = tui_prune.prune(layer, torch.randn(shape), ratio=0.5)
+    assert not result.plan.cuts
+    assert str(result.model) == str(layer)
+
+
+def test_network_without_layers_is_refused_in_words() -> None:
+    with pytest.raises(tui_prune.TuiPruneError, match="ReLU"):
+        tui_prune.prune(nn.ReLU(), torch.randn(IMAGES), ratio=0.5)
+
+
+def test_pruning_where_no_gradients_are_wanted() -> None:
+    """The cut network learns, wherever it was made."""
+    model = nets.Residual()
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            result = tui_prune.prune(model, torch.randn(IMAGES), ratio=0.5)
+        assert widths(result)["a"] == (16, 8)
+        trains(result.model, torch.randn(IMAGES))
+
+
 def test_a_layer_that_is_never_used_is_named_and_stays() -> None:
     result = tui_prune.prune(nets.NeverUsed(), torch.randn(IMAGES), ratio=0.5)
     assert result.plan.graph.unreached == ("never",)

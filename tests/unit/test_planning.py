@@ -447,6 +447,12 @@ def test_a_norm_s_name_locks_the_channels_that_it_follows() -> None:
     assert after(tui_prune.plan(traced(8, (8,)), ratio=0.5, lock=("one.0.1",))) == {"stem": 4, "one.0.0": 8}
 
 
+def test_a_layer_that_shares_its_weight_with_another_has_a_name_of_its_own() -> None:
+    graph = tui_prune.trace(nets.TiedLayers().eval(), torch.randn(IMAGES))
+    assert after(tui_prune.plan(graph, ratio=0.5, lock=("c",)))["b"] == 16
+    assert after(tui_prune.plan(graph, layers={"c": 0.25}))["b"] == 12
+
+
 def test_only_a_model_output_can_be_unlocked() -> None:
     result = tui_prune.prune(Net(8).eval(), IMAGE, ratio=0.5, unlock=("out",))
     assert result.model(IMAGE).shape == (1, 2, 8, 8)

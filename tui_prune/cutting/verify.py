@@ -8,11 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tui_prune.channels.labels import spread
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.trace import run, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.carry_out import CutModule
 from tui_prune.cutting.masked import Digests, MaskedTracer
+from tui_prune.cutting.surgery import named_tensors, with_tensors
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.plan import Plan
 
@@ -105,14 +107,18 @@ class _Comparison:
         return Verification("exact", error, moved, operators, tuple(reference), 0.0)
 
     def of_layers(self, outputs: Verification) -> Verification:
-        """The same for what each layer puts out, in order; as far as both run the same layers on as many values."""
+        """The same for what each layer puts out, in order, as far as both run the same layers on as many values.
+
+        What is cut may be dead already, so in the original it gets random numbers first: they mustn't show.
+        """
+        original = with_tensors(self.model, self._stirred(), self.plan.graph.record)
         everything = torch.ones(Tracer(self.cut.module).record.size * 2, dtype=torch.bool)
         tracers = [
-            Digests(self.model, self._kept_slots, masking=False),
-            Digests(self.model, self._kept_slots, masking=True),
+            Digests(original, self._kept_slots, masking=False),
+            Digests(original, self._kept_slots, masking=True),
             Digests(self.cut.module, everything, masking=False),
         ]
-        for tracer, model in zip(tracers, (self.model, self.model, self.cut.module), strict=True):
+        for tracer, model in zip(tracers, (original, original, self.cut.module), strict=True):
             self._run(model, tracer)
         plain, masked, cut = (tracer.digests for tracer in tracers)
         same = [a.shape == b.shape for a, b in zip(cut, masked, strict=False)]
@@ -130,6 +136,24 @@ class _Comparison:
             moved=moved,
             operators=outputs.operators if moved >= TELLING else ("no value depends on what is cut",),
         )
+
+    def _stirred(self) -> dict[str, Tensor]:
+        """The original's tensors, with random numbers in parameters at the places of everything that is cut."""
+        graph, generator = self.plan.graph, torch.Generator().manual_seed(0)
+        found = {}
+        for name, tensor in named_tensors(self.model, graph.record).items():
+            values = tensor.detach()
+            gone = torch.zeros(values.shape, dtype=torch.bool)
+            for axis in graph.record.axes_of(name):
+                if axis.groups == 1:
+                    mask = torch.from_numpy(~self.plan.keep[graph.classes.channel[axis.slots]])
+                    gone |= spread(mask, (axis.dim,), values.shape)
+            if name in graph.record.parameters and values.is_floating_point() and bool(gone.any()):
+                fan_in = values[0].numel() if values.dim() > 1 else 1
+                noise = torch.randn(values.shape, generator=generator) / fan_in**0.5
+                values = torch.where(gone.to(values.device), noise.to(values), values)
+            found[name] = values
+        return found
 
 
 def relative_error(one: Tensor, other: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tui_prune.app import headlines
 from tui_prune.app.cells import Line
@@ -11,6 +11,7 @@ from tui_prune.app.jobs import Job, JobEnded, JobProgressed
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
+    from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
     from tui_prune.result import Result
@@ -27,7 +28,7 @@ class LongWork:
         self.job: Job | None = None
         self.doing: Doing | None = None
         self._waiting: list[tuple[str, Callable[[Progress], Outcome]]] = []
-        self._recipe: Recipe | None = None
+        self._plan: Plan | None = None
         self._score: tuple[Recipe, Score] | None = None
         self._checked: tuple[Recipe, Line] | None = None
 
@@ -64,12 +65,12 @@ class LongWork:
 
     def _start(self, words: str, do: "Callable[[Progress], Outcome]") -> None:
         if self.job is not None:
-            again = words == self.job.words and self._screen.session.recipe == self._recipe
+            again = words == self.job.words and self._screen.session.plan is self._plan
             if not again and words not in [waiting for waiting, _ in self._waiting]:
                 self._waiting.append((words, do))
             return
-        self._recipe = recipe = self._screen.session.recipe
-        self.job = Job(words, lambda progress: (recipe, *do(progress)))
+        self._plan = plan = self._screen.session.plan
+        self.job = Job(words, lambda progress: (plan, *do(progress)))
         self.doing = Doing(words, "", 0.0)
         self._screen.remark("")
         self._screen.run_job(self.job)
@@ -105,8 +106,9 @@ class LongWork:
         if self._waiting:
             self._start(*self._waiting.pop(0))
 
-    def take(self, recipe: "Recipe", accuracy: "Accuracy | None", result: "Result | None") -> None:
-        """Remember what was found out of a recipe. A cut may have found widths that the network's own code fixes."""
+    def take(self, plan: "Plan", accuracy: "Accuracy | None", result: "Result | None") -> None:
+        """Remember what was found out of a plan. A cut may have found widths that the network's own code fixes."""
+        recipe = plan.recipe
         if accuracy is not None:
             self._score = (recipe, Score(accuracy.before, accuracy.after))
         if result is not None:
@@ -114,7 +116,7 @@ class LongWork:
                 recipe,
                 headlines.checked(result.report.equivalence.kind, result.report.equivalence.max_error),
             )
-        screen: Any = self._screen
-        if screen.session.plan is not screen.plan and screen.session.recipe == recipe:
-            screen.show_plan(screen.session.plan)
-            screen.remark("the network's own code fixes some widths: they are locked now, Channels says why")
+        session = self._screen.session
+        if session.plan is not plan and session.recipe == recipe:
+            self._screen.show_plan(session.plan)
+            self._screen.remark("the network's own code fixes some widths: they are locked now, Channels says why")

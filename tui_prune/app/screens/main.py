@@ -34,7 +34,6 @@ from tui_prune.errors import UsageError
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan
-    from tui_prune.planning.recipe import Recipe
     from tui_prune.result import Result
     from tui_prune.session import Session
 
@@ -326,10 +325,10 @@ class MainScreen(Screen[None]):
     def action_save(self) -> None:
         self.app.push_screen(SaveScreen(self.session), self._saved)
 
-    def _saved(self, outcome: "tuple[Recipe, Result] | None") -> None:
+    def _saved(self, outcome: "tuple[Plan, Result] | None") -> None:
         if outcome is not None:
-            recipe, result = outcome
-            self.work.take(recipe, None, result)
+            plan, result = outcome
+            self.work.take(plan, None, result)
         self.sum_up()
 
     @work(thread=True, exclusive=True, group="job", exit_on_error=False)

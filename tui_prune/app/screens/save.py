@@ -31,7 +31,7 @@ KEYS = {
 
 
 class SaveScreen(ModalScreen[Any]):
-    """Goes through asking, writing and done; gives back the recipe and the result that were saved, or None."""
+    """Goes through asking, writing and done; gives back the plan that was saved and its result, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "save", "Save", id="save.save", tooltip="Write the file"),
@@ -119,11 +119,11 @@ class SaveScreen(ModalScreen[Any]):
     # Writing
 
     def _run(self, path: Path, *, force: bool) -> None:
-        session, recipe = self.session, self.session.recipe
+        session, plan = self.session, self.session.plan
 
         def save(progress: Any) -> Any:
             result = session.cut(progress)
-            return recipe, result, session.save(path, force=force, progress=progress)
+            return plan, result, session.save(path, force=force, progress=progress)
 
         self.state = "writing"
         self.query_one("#path", Input).disabled = True
@@ -149,8 +149,8 @@ class SaveScreen(ModalScreen[Any]):
         if event.failure or event.stopped:
             self._ask_again(f"! {event.failure or 'Stopped; nothing was written.'}")
             return
-        recipe, result, path = event.outcome
-        self.state, self._outcome = "done", (recipe, result)
+        plan, result, path = event.outcome
+        self.state, self._outcome = "done", (plan, result)
         self._code = loading_lines(self.session.opened.origin, path)
         checked = headlines.checked(result.report.equivalence.kind, result.report.equivalence.max_error)
         lines: list[Line] = [
