@@ -84,6 +84,7 @@ class Session:
         self._planners: dict[Graph, Planner] = {}
         self._scores: dict[tuple[Graph, str, int], Scores] = {}
         self._result: tuple[Plan, Result] | None = None
+        self._accuracy_before: float | None = None
         started = time.perf_counter()
         progress("trace", 0.0)
         record = record_trace(opened.module, *self._subject.arguments)
@@ -301,7 +302,9 @@ class Session:
 
         Raises `TuiPruneError` when the cut network isn't equal to the masked original.
         """
-        plan = self._plan
+        return self._cut(self._plan, progress)
+
+    def _cut(self, plan: Plan, progress: Progress) -> Result:
         if self._result is not None and self._result[0] is plan:
             return self._result[1]
         seconds = {"trace": self._trace_seconds, "plan": 0.0}
@@ -377,17 +380,16 @@ class Session:
         """What the task says of the original and of the cut network. Raises `TuiPruneError` without a task."""
         if self.task is None:
             raise TuiPruneError("There is no task to evaluate by: open the network with --task FILE.py.")
+        plan = self._plan
         progress("evaluate", 0.0)
         if self._accuracy_before is None:
             self._accuracy_before = self.task.score(self.opened.module)
-        if not self._plan.cuts:
+        if not plan.cuts:
             return Accuracy(self._accuracy_before, None)
         progress("evaluate", 0.3)
-        after = self.task.score(self.cut(progress).model)
+        after = self.task.score(self._cut(plan, progress).model)
         progress("evaluate", 1.0)
         return Accuracy(self._accuracy_before, after)
-
-    _accuracy_before: float | None = None
 
 
 def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
