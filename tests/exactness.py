@@ -184,7 +184,7 @@ def _count_only(module: nn.Module, channels: Tensor) -> None:
 
 def largest_error(one: object, other: object) -> float:
     """The largest difference over the largest value, over all floating tensors of two outputs."""
-    ours, theirs = list(_tensors(one)), list(_tensors(other))
+    ours, theirs = ([tensor.detach() for tensor in _tensors(outputs)] for outputs in (one, other))
     assert ours
     assert [t.shape for t in ours] == [t.shape for t in theirs]
     assert all(bool(t.isfinite().all()) for t in (*ours, *theirs))

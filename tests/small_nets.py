@@ -143,6 +143,17 @@ class JoinedWithInput(nn.Module):
         return self.out(torch.cat([self.a(x), x], 1))
 
 
+class JoinedThenAdded(nn.Module):
+    """Two layers side by side, added to a third: as in ghost modules with a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.out = conv(3, 16), conv(3, 16), conv(3, 32), conv(32, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.cat([self.a(x), self.b(x)], 1) + self.c(x))
+
+
 class Halves(Ends):
     """The halves of a layer's channels, by `chunk`, multiplied."""
 

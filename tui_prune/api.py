@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from tui_prune.channels.graph import Graph
@@ -22,6 +23,7 @@ from tui_prune.result import Result
 from tui_prune.session import Session, take_over
 
 
+@torch.inference_mode(False)
 def prune(
     model: nn.Module,
     example_inputs: Any,
@@ -57,6 +59,7 @@ def prune(
     return result
 
 
+@torch.inference_mode(False)
 def trace(
     model: nn.Module,
     example_inputs: Any,

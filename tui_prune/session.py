@@ -26,7 +26,7 @@ from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import Edit, OpenedModel
 from tui_prune.planning.criteria import Evidence, score_groups
 from tui_prune.planning.plan import LayerPlan, Pair, Plan
-from tui_prune.planning.planner import Planner, Scores
+from tui_prune.planning.planner import Planner, Scores, unknown_layer
 from tui_prune.planning.recipe import Recipe, matches
 from tui_prune.progress import Progress, silent
 from tui_prune.result import Equivalence, Report, Result, layer_rows, lock_rows
@@ -88,6 +88,8 @@ class Session:
         started = time.perf_counter()
         progress("trace", 0.0)
         record = record_trace(opened.module, *self._subject.arguments)
+        if not record.shapes.keys() & record.parameters:
+            raise TuiPruneError(f"{opened.title} has no layers with weights, so there is nothing to cut.")
         first = Recipe() if recipe is None else recipe
         graph = build_graph(record, first.grouped)
         self._trace_seconds = time.perf_counter() - started
@@ -233,7 +235,7 @@ class Session:
         try:
             return self._plan.layer(name)
         except KeyError:
-            raise UsageError(f"No layer is called {name}.") from None
+            raise unknown_layer(name, [layer.name for layer in self._plan.layers]) from None
 
     def _tied(self, layer: str) -> tuple[str, ...]:
         """A layer and all that put out the same channels."""

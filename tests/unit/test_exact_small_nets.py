@@ -433,6 +433,13 @@ def test_branches(case: Case) -> None:
     check(case)
 
 
+def test_layers_that_are_joined_and_then_added() -> None:
+    """All their channels are ranked together; half of them stays."""
+    after = widths(prune_exactly(nets.JoinedThenAdded().eval(), torch.randn(IMAGES)))
+    assert after["c"] == (32, 16)
+    assert after["a"][1] + after["b"][1] == 16
+
+
 @cases(
     Case("one after the other", nets.TiedLayers, {"a": 8, "b": 8, "c": 8}),
     Case("side by side", nets.TiedSiblings, {"a": 8, "b": 8}),

@@ -43,7 +43,7 @@ def title(name: str, weights: str | None, plan: "Plan | None", score: Score | No
             Part(4, (*_sum(4, "", size(before.bytes), size(after.bytes), "").variants[:1], ())),
         ]
     if score is not None:
-        parts.append(_score(score))
+        parts.append(_score(score, before != after))
     if unsaved:
         parts.append(Part(0, ((Cell("● unsaved", "changed"),), (Cell("●", "changed"),))))
     return compose(parts, width)
@@ -104,14 +104,16 @@ def _sum(rank: int, name: str, before: str, after: str, part: str) -> Part:
     return Part(rank, ((*start, *middle, Cell(f"  {part}" if part else "")), (*start, *middle)))
 
 
-def _score(score: Score) -> Part:
+def _score(score: Score, cut: bool) -> Part:
     percent = 0 <= score.before <= 1
     name, unit = ("accuracy", " %") if percent else ("score", "")
 
     def figure(value: float) -> str:
         return f"{100 * value:.1f}" if percent else f"{value:.4g}"
 
-    if score.after is None:
+    if score.after is None and cut:
+        said = (Cell(f"{figure(score.before)} → ", "dim"), Cell("?"))
+    elif score.after is None:
         said = (Cell(figure(score.before) + unit),)
     else:
         said = (Cell(f"{figure(score.before)} → ", "dim"), Cell(f"{figure(score.after)}{unit}", "changed"))

@@ -145,8 +145,8 @@ def _form_groups(
     channels = np.flatnonzero(produced)
     order = channels[np.argsort(group_of_channel[channels], kind="stable")]
     numbers, starts = np.unique(group_of_channel[order], return_index=True)
-    for number, part in zip(numbers, np.split(order, starts[1:]), strict=True):
-        members[int(number)] = part
+    for number, start, end in zip(numbers, starts, np.append(starts[1:], len(order))[: len(numbers)], strict=True):
+        members[int(number)] = order[start:end]
     return group_of_channel, members
 
 
@@ -216,8 +216,12 @@ def _make_group(
     if len(channels) == 1:
         locked[:] = inside[:] = True
         reasons.append(Lock(SINGLE if axes[0].size == 1 else "its channels can only go all together"))
-    layers = tuple(dict.fromkeys(owner_of(axis.tensor) for axis in axes))
-    proper = [name for name in layers if "depthwise" not in record.layers[name].kind] if layers else []
+    layers = tuple(dict.fromkeys(owner_of(name) for axis in axes for name in record.names_of(axis.tensor)))
+    proper = (
+        [name for name in layers if name in record.layers and "depthwise" not in record.layers[name].kind]
+        if layers
+        else []
+    )
     return Group(
         index=index,
         name=layers[0],

@@ -151,6 +151,10 @@ class TraceRecord:
     _by_tensor: dict[str, list[Axis]] = field(default_factory=dict, repr=False)
     _counted: int = 0
 
+    def names_of(self, tensor: str) -> list[str]:
+        """All names of a parameter or buffer: the one that the axes use, then those that share it."""
+        return [tensor, *(name for name, first in self.shared.items() if first == tensor)]
+
     def axes_of(self, tensor: str) -> list[Axis]:
         """The axes of one parameter or buffer; a grouped weight's per-group axis comes after the plain one."""
         if self._counted != len(self.axes):

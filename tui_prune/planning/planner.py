@@ -79,11 +79,17 @@ class Planner:
 
     def _check_names(self, recipe: Recipe) -> None:
         names = [layer.name for layer in self.graph.layers]
+        names += [name for group in self.graph.groups for name in group.layers]
         for key in (*recipe.layers, *recipe.layer_align, *recipe.lock, *recipe.unlock):
             if not any(matches(key, name) for name in names):
-                close = difflib.get_close_matches(key, names, 3, 0.4)
-                hint = f" Did you mean {' or '.join(close)}?" if close else ""
-                raise UsageError(f"No layer is called {key}.{hint}")
+                raise unknown_layer(key, names)
+
+
+def unknown_layer(name: str, names: Sequence[str]) -> UsageError:
+    """What to say of a layer that isn't there."""
+    close = difflib.get_close_matches(name, names, 3, 0.4)
+    hint = f" Did you mean {' or '.join(close)}?" if close else " `tui-prune inspect` lists all."
+    return UsageError(f"No layer is called {name}.{hint}")
 
 
 def _choose(group: Group, recipe: Recipe) -> _Choice:

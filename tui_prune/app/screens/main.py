@@ -218,11 +218,11 @@ class MainScreen(Screen[None]):
         self._go_to("tree" if self.in_details else "details")
 
     def action_back(self) -> None:
-        if self.work.job is not None:
+        if self.in_details:
+            self._go_to("tree")
+        elif self.work.job is not None:
             self.work.stop()
             self.remark("stopped; nothing was changed", "dim")
-        elif self.in_details:
-            self._go_to("tree")
         elif self.questions.needle:
             self.questions.search("")
         else:

@@ -58,7 +58,6 @@ class SaveScreen(ModalScreen[Any]):
     def on_mount(self) -> None:
         self.query_one(".box").border_title = "Save the pruned checkpoint as"
         self.query_one("#words").can_focus = False
-        self.query_one("#path", Input).cursor_position = len(self.session.opened.title) + len("-pruned")
         self._say_keys()
         self._describe()
 

@@ -88,6 +88,9 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
 
     def repaint(self) -> None:
         """Paint what differs from what is on the screen."""
+        if self.size.height < 2:
+            self._forget()
+            return
         top = self.scroll_offset.y
         if self.header_cells(self.room) != self._shown_header:
             self.refresh(Region(0, 0, self.room, 1))
@@ -114,10 +117,17 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
         self.cursor = max(0, min(index, self.row_count() - 1))
 
     def watch_cursor(self, old: int, new: int) -> None:
-        if self.is_mounted and self.size.height:
+        if self.is_mounted and self.size.height >= 2:
             self._reveal()
             self._repaint_row(old)
             self._repaint_row(new)
+        else:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is on the screen: whatever was painted before counts no more."""
+        self._shown.clear()
+        self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         self._shown.clear()
@@ -125,6 +135,10 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
 
     def keys_taken(self) -> None:
         self._repaint_row(self.cursor)
+
+    def on_show(self) -> None:
+        self._forget()
+        self._reveal()
 
     def on_resize(self) -> None:
         self._measure()

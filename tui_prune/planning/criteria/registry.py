@@ -107,7 +107,7 @@ def per_channel(size: int, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.nda
 
 def _effective_weight(model: nn.Module, tensor: str, layer: str) -> Tensor:
     """The parameter itself, or what the module computes from it (weight norm and other parametrizations)."""
-    module = model.get_submodule(layer)
     if ".parametrizations." in tensor:
-        return getattr(module, tensor.partition(".parametrizations.")[2].partition(".")[0]).detach()
-    return getattr(model.get_submodule(tensor.rpartition(".")[0]), tensor.rpartition(".")[2]).detach()
+        name = tensor.partition(".parametrizations.")[2].partition(".")[0]
+        return getattr(model.get_submodule(layer), name).detach()
+    return model.get_parameter(tensor).detach()
