@@ -109,11 +109,12 @@ def stack(*layers: nn.Module) -> Callable[[], nn.Module]:
         (nets.ToLinear, IMAGES),
         (nets.PaddedShortcut, IMAGES),
         (nets.FixedView, (1, 3, 8, 8)),
+        (nets.HalvesWritten, IMAGES),
         (nets.AuxiliaryHead, IMAGES),
     ],
     ids=["conv 2d", "conv 1d", "conv 3d", "grouped", "multiplier", "transposed", "transposed grouped", "layer norm",
          "group norm", "weight norm", "residual", "dense", "half", "squeeze", "shared", "to linear", "padded",
-         "fixed view", "auxiliary head"],
+         "fixed view", "halves written", "auxiliary head"],
 )  # fmt: skip
 def test_small_networks(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
     check(build().eval(), torch.randn(shape), whole=build is not nets.AuxiliaryHead)

@@ -197,7 +197,9 @@ def _make_group(
     linked: bool,
     flows: tuple[Flow, ...],
 ) -> Group:
-    families = (signature_cells(record, sorted_classes, channels),) if flows else _families(channels, blocks)
+    shares = _shares(axes, channels, sorted_classes)
+    parts = _parts(shares, len(channels))
+    families = (signature_cells(record, sorted_classes, channels),) if flows else _families(channels, blocks, parts)
     locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
     reasons = list(locks.of(channels)) if locked.any() else []
     for cells in families:
@@ -237,7 +239,7 @@ def _make_group(
         linked=linked,
         residual=summed and len(proper) > 1,
         members=tuple(members),
-        shares=_shares(axes, channels, sorted_classes),
+        shares=shares,
         flows=flows,
         producer_widths=tuple(axis.size for axis in axes),
         slots_per_channel=tuple(_slots_per_channel(axis, channels, families, sorted_classes) for axis in axes),
@@ -263,10 +265,20 @@ def _slots_per_channel(
     return unit, int(np.gcd.reduce(filled)) or 1
 
 
-def _families(channels: np.ndarray, blocks: list[Rows]) -> tuple[tuple[np.ndarray, ...], ...]:
-    """Cells are the channels that lie in the same rows of all blocks; families are the cells that blocks connect."""
+def _parts(shares: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Positions by who puts them out: where some producers put out a part only, each part keeps its own ratio."""
+    key = np.zeros((size, max(len(shares), 1)), bool)
+    for n, share in enumerate(shares):
+        key[share, n] = True
+    _, part = np.unique(key, axis=0, return_inverse=True)
+    return [np.flatnonzero(part.reshape(-1) == n) for n in range(int(part.max()) + 1)]
+
+
+def _families(channels: np.ndarray, blocks: list[Rows], parts: list[np.ndarray]) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Cells are the channels that lie in the same rows of all blocks; families are the cells that blocks connect.
+    Without blocks, each part is a family of its own."""
     if not blocks:
-        return ((np.arange(len(channels)),),)
+        return tuple((part,) for part in parts)
     position = {int(channel): i for i, channel in enumerate(channels)}
     keys: list[list[tuple[int, int]]] = [[] for _ in channels]
     for b, (rows, _) in enumerate(blocks):
