@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tui_prune.channels.model_code import failing_line
-from tui_prune.channels.record import TraceRecord
+from tui_prune.channels.record import TraceRecord, owner_of
 from tui_prune.channels.tracer import Tracer
 from tui_prune.errors import TuiPruneError
 
@@ -64,15 +64,32 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
         with tracer:
             outputs = model(*inputs, **kwargs)
         tracer.finish(outputs)
-    except Exception:  # Nothing of a half-followed pass may count; the parts stay unreached and whole.
+    except Exception:  # Nothing of a half-followed pass may count; the parts stay unreached, and what they may read.
         del record.ties[marks[0] :], record.locked[marks[1] :], record.blocks[marks[2] :]
         del record.grouped[marks[3] :], record.producers[marks[4] :]
         record.layers.clear()
         record.layers.update(layers)
+        _lock_what_unreached_parts_may_read(tracer, counted[1])
     finally:
         del record.costs[counted[0] :], record.activations[counted[1] :]
         for module in model.modules():
             module.training = False
+
+
+def _lock_what_unreached_parts_may_read(tracer: Tracer, activations: int) -> None:
+    """An auxiliary head that a small image doesn't reach reads some tensor as wide as its first layer: none is cut."""
+    record = tracer.record
+    unreached = set(record.unreached)
+    heads: dict[str, str] = {}
+    for name, shape in record.shapes.items():
+        if owner_of(name) in unreached and len(shape) > 1:
+            heads.setdefault(name.partition(".")[0], name)
+    for head, name in heads.items():
+        width = record.shapes[name][1]
+        for activation in record.activations[:activations]:
+            for extent in activation.extents:
+                if extent.size == width and extent.slots is not None and extent.slots.shape[1] == 1:
+                    tracer.lock(extent.slots, f"{head} may read it, which the example input doesn't reach")
 
 
 @contextmanager

@@ -311,9 +311,11 @@ class Tracer(TorchDispatchMode):
             self.record.costs.append(CostedCall(call.func, *self._cost(call), self.extents(made), self._layer(tensors)))
         if not known.aliases:
             for tensor in tensors_in((call.out,)):
-                twin = isinstance(made, Tensor) and tensor.shape == made.shape  # the places of maxima, say
-                extents = self.extents(made if twin else tensor)
-                self.record.activations.append(Activation(extents, tensor.element_size(), self._layer(tensors)))
+                # The places of maxima, and what is made in the likeness of a labelled tensor, shrink with it.
+                twins = [t for t in (made, *tensors) if isinstance(t, Tensor) and t.shape == tensor.shape]
+                source = next((t for t in twins if self.labels(t)), tensor) if not self.labels(tensor) else tensor
+                activation = Activation(self.extents(source), tensor.element_size(), self._layer(tensors))
+                self.record.activations.append(activation)
 
     def _layer(self, tensors: list[Tensor]) -> str | None:
         """The layer that a call belongs to: the one whose parameter it uses."""
