@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,11 +81,10 @@ def _build(record: TraceRecord, grouped: str, whole: frozenset[int], findings: F
     uses = {name: _channels_of(use, sorted_classes) for name, use in record.layers.items()}
     tied_layers = _members(record, uses, group_of_channel)
     producers = _producers(record, sorted_classes, group_of_channel)
-    sums = {
-        int(group)
-        for ids, _ in record.sums
-        for group in np.unique(group_of_channel[sorted_classes.channel[slot_numbers([ids])]])
-    }
+    sums: dict[int, str] = {}
+    for ids, where in record.sums:
+        for group in np.unique(group_of_channel[sorted_classes.channel[slot_numbers([ids])]]):
+            sums.setdefault(int(group), f" ({where})" if where else "")
     linked = {int(group_of_channel[sorted_classes.channel[slots[0]]]) for slots in findings.links}
     block_rows: dict[int, list[Rows]] = defaultdict(list)
     for rows, why in blocks:
@@ -104,7 +104,7 @@ def _build(record: TraceRecord, grouped: str, whole: frozenset[int], findings: F
                 sorted_classes,
                 block_rows[group],
                 locks,
-                group in sums,
+                sums.get(group),
                 tied_layers.get(group, ()),
                 record,
                 group in linked,
@@ -191,7 +191,7 @@ def _make_group(
     sorted_classes: Classes,
     blocks: list[Rows],
     locks: _Locks,
-    summed: bool,
+    summed: str | None,
     members: Sequence[Member],
     record: TraceRecord,
     linked: bool,
@@ -224,6 +224,10 @@ def _make_group(
         if layers
         else []
     )
+    residual = summed is not None and len(proper) > 1
+    if residual:
+        added = f"added to the others{summed}"
+        members = [replace(m, why=added) if m.role == "producer" and m.layer in proper else m for m in members]
     return Group(
         index=index,
         name=layers[0],
@@ -237,7 +241,7 @@ def _make_group(
         locks=tuple(dict.fromkeys(reasons)),
         blocks=tuple(sorted({why for _, why in blocks} | ({LINKED} if linked else set()))),
         linked=linked,
-        residual=summed and len(proper) > 1,
+        residual=residual,
         members=tuple(members),
         shares=shares,
         flows=flows,
