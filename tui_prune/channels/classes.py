@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -30,27 +31,29 @@ def components(size: int, pairs: Pairs) -> tuple[int, np.ndarray]:
     if not pairs:
         return size, np.arange(size)
     left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    graph = coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(size, size))
+    graph = coo_matrix((np.ones(len(left)), (left, right)), shape=(size, size))
     return connected_components(graph, directed=False)
 
 
 def atoms(record: TraceRecord) -> np.ndarray:
     """The class of each slot by ties alone; a convolution with one channel in and out per group ties the two."""
-    pairs: Pairs = [(tie.left.numpy(), tie.right.numpy()) for tie in record.ties]
+    pairs: Pairs = []
+    if record.ties:
+        pairs.append((torch.cat([tie.left for tie in record.ties]).numpy(),
+                      torch.cat([tie.right for tie in record.ties]).numpy()))  # fmt: skip
     for grouped in record.grouped:
         if grouped.inputs.shape[1] == grouped.outputs.shape[1] == 1:
             pairs.append((grouped.inputs.flatten().numpy(), grouped.outputs.flatten().numpy()))
     return components(record.size, pairs)[1]
 
 
-def classes(record: TraceRecord, whole: frozenset[int]) -> Classes:
+def classes(record: TraceRecord, atom: np.ndarray, whole: frozenset[int]) -> Classes:
     """The channels of a trace when only whole groups go of these grouped convolutions (by number)."""
-    atom = atoms(record)
     count, channel = _channels(record, atom, whole)
     return Classes(atom, channel, count, whole)
 
 
-def taken_whole(record: TraceRecord, mode: str) -> frozenset[int]:
+def taken_whole(record: TraceRecord, atom: np.ndarray, mode: str) -> frozenset[int]:
     """The grouped convolutions of which only whole groups go; `mode` is "auto", "even" or "whole".
 
     A convolution with one channel in and out per group has no other way. "auto" takes whole groups where they are the
@@ -60,13 +63,13 @@ def taken_whole(record: TraceRecord, mode: str) -> frozenset[int]:
     whole = frozenset(i for i, grouped in enumerate(record.grouped) if _whole_at_first(grouped, mode))
     if mode != "auto":
         return whole
-    atom = atoms(record)
-    while True:
+    while whole:
         _, channel = _channels(record, atom, whole)
         fallen = {i for i in whole if _has_fallen_together(record.grouped[i], channel)}
         if not fallen:
-            return whole
+            break
         whole -= fallen
+    return whole
 
 
 def has_choice(grouped: GroupedConvolution) -> bool:
@@ -94,6 +97,8 @@ def _has_fallen_together(grouped: GroupedConvolution, channel: np.ndarray) -> bo
 
 
 def _channels(record: TraceRecord, atom: np.ndarray, whole: Iterable[int]) -> tuple[int, np.ndarray]:
+    if not whole:
+        return (int(atom.max()) + 1 if len(atom) else 0), atom
     pairs: Pairs = []
     for i in whole:
         grouped = record.grouped[i]

@@ -11,7 +11,7 @@ from torch import nn
 
 from tui_prune.channels.classes import Classes
 from tui_prune.channels.findings import Findings, Flow
-from tui_prune.channels.record import Lock, TraceRecord
+from tui_prune.channels.record import Axis, Lock, TraceRecord
 
 Role = Literal["producer", "follower", "consumer"]
 
@@ -153,6 +153,19 @@ class Graph:
     def unreached(self) -> tuple[str, ...]:
         """Modules with parameters that no traced forward pass used; they stay as they are."""
         return self.record.unreached
+
+    @cached_property
+    def producers(self) -> tuple[tuple[Axis, ...], ...]:
+        """For each group, the axes of the layers that put its channels out, in the order of execution."""
+        group_of_channel = np.full(self.classes.channels, -1)
+        for group in self.groups:
+            group_of_channel[group.channels] = group.index
+        found: list[list[Axis]] = [[] for _ in self.groups]
+        for axis in self.record.producers:
+            number = group_of_channel[self.classes.channel[axis.first]]
+            if number >= 0:
+                found[number].append(axis)
+        return tuple(map(tuple, found))
 
     @cached_property
     def _layers_by_name(self) -> dict[str, Layer]:

@@ -3,11 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from tui_prune.channels.classes import (
     Classes,
+    atoms,
     channel_rows,
     classes,
     components,
@@ -35,6 +37,7 @@ ALONE = "each of its blocks has a single channel, which must stay"
 LINKED = "attention at its input's width"
 
 Rows = tuple[np.ndarray, str]
+Families = tuple[tuple[np.ndarray, ...], ...]
 
 
 def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings | None = None) -> Graph:
@@ -44,13 +47,14 @@ def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings |
     in the other where that frees channels.
     """
     findings = findings or Findings()
-    graph = _build(record, grouped, taken_whole(record, grouped), findings)
+    atom = atoms(record)
+    graph = _build(record, classes(record, atom, taken_whole(record, atom, grouped)), grouped, findings)
     if grouped != "auto":
         return graph
     stuck = frozenset(i for i, one in enumerate(record.grouped) if has_choice(one) and _is_stuck(graph, one))
     for turned in (stuck & graph.classes.whole, stuck - graph.classes.whole):
         if turned:
-            other = _build(record, grouped, graph.classes.whole ^ turned, findings)
+            other = _build(record, classes(record, atom, graph.classes.whole ^ turned), grouped, findings)
             if _free_slots(other) > _free_slots(graph):
                 graph = other
     return graph
@@ -73,18 +77,17 @@ def _free_slots(graph: Graph) -> int:
     return sum(group.width * _cuttable(group) // len(group.channels) for group in graph.groups)
 
 
-def _build(record: TraceRecord, grouped: str, whole: frozenset[int], findings: Findings) -> Graph:
-    sorted_classes = classes(record, whole)
+def _build(record: TraceRecord, sorted_classes: Classes, grouped: str, findings: Findings) -> Graph:
     blocks = _blocks(record, sorted_classes)
     group_of_channel, members = _form_groups(record, sorted_classes, blocks, findings.links)
     locks = _Locks(record, sorted_classes, findings)
-    uses = {name: _channels_of(use, sorted_classes) for name, use in record.layers.items()}
-    tied_layers = _members(record, uses, group_of_channel)
+    uses = {name: _Use.of(use, sorted_classes.channel, group_of_channel) for name, use in record.layers.items()}
+    tied_layers = _members(record, uses)
     producers = _producers(record, sorted_classes, group_of_channel)
     sums: dict[int, str] = {}
     for ids, where in record.sums:
-        for group in np.unique(group_of_channel[sorted_classes.channel[slot_numbers([ids])]]):
-            sums.setdefault(int(group), f" ({where})" if where else "")
+        for group in distinct(group_of_channel[sorted_classes.channel[slot_numbers([ids])]]):
+            sums.setdefault(group, f" ({where})" if where else "")
     linked = {int(group_of_channel[sorted_classes.channel[slots[0]]]) for slots in findings.links}
     block_rows: dict[int, list[Rows]] = defaultdict(list)
     for rows, why in blocks:
@@ -111,7 +114,7 @@ def _build(record: TraceRecord, grouped: str, whole: frozenset[int], findings: F
                 dict(findings.flows).get(axes[0].first, ()),
             )
         )
-    layers = tuple(_make_layer(use, uses[name], group_of_channel, numbers) for name, use in record.layers.items())
+    layers = tuple(_make_layer(use, uses[name], numbers) for name, use in record.layers.items())
     return Graph(record, sorted_classes, tuple(groups), layers, grouped, findings)
 
 
@@ -197,7 +200,8 @@ def _make_group(
     linked: bool,
     flows: tuple[Flow, ...],
 ) -> Group:
-    shares = _shares(axes, channels, sorted_classes)
+    outputs = [_Outputs.of(axis, channels, sorted_classes) for axis in axes]
+    shares = _shares(outputs)
     parts = _parts(shares, len(channels))
     families = (signature_cells(record, sorted_classes, channels),) if flows else _families(channels, blocks, parts)
     locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
@@ -246,39 +250,52 @@ def _make_group(
         shares=shares,
         flows=flows,
         producer_widths=tuple(axis.size for axis in axes),
-        slots_per_channel=tuple(_slots_per_channel(axis, channels, families, sorted_classes) for axis in axes),
+        slots_per_channel=tuple((own.unit, own.filled(families)) for own in outputs),
     )
 
 
-def _shares(axes: list[Axis], channels: np.ndarray, sorted_classes: Classes) -> tuple[np.ndarray, ...]:
+class _Outputs(NamedTuple):
+    """Of one producer in a group: the positions of the channels that it puts out, and how many outputs each takes."""
+
+    has: np.ndarray
+    """For each channel of the group, whether this producer puts it out."""
+    unit: int
+
+    @classmethod
+    def of(cls, axis: Axis, channels: np.ndarray, sorted_classes: Classes) -> "_Outputs":
+        own = sorted_classes.channel[axis.first : axis.first + axis.size]
+        unit = 1 if (own[1:] > own[:-1]).all() else int(np.gcd.reduce(np.unique(own, return_counts=True)[1]))
+        has = np.zeros(sorted_classes.channels, bool)
+        has[own] = True
+        return cls(has[channels], unit)
+
+    def filled(self, families: Families) -> int:
+        """How many cells of a family the outputs fill."""
+        if self.has.all():
+            counts = [len(cells) for cells in families]
+        else:
+            counts = [sum(bool(self.has[cell].all()) for cell in cells) for cells in families]
+        return int(np.gcd.reduce(counts)) or 1
+
+
+def _shares(outputs: list[_Outputs]) -> tuple[np.ndarray, ...]:
     """The positions of the channels of each producer that doesn't put out all, each set once."""
-    found: dict[bytes, np.ndarray] = {}
-    for axis in axes:
-        positions = np.flatnonzero(np.isin(channels, sorted_classes.channel[axis.slots]))
-        if len(positions) < len(channels):
-            found[positions.tobytes()] = positions
+    found = {own.has.tobytes(): np.flatnonzero(own.has) for own in outputs if not own.has.all()}
     return tuple(found.values())
-
-
-def _slots_per_channel(
-    axis: Axis, channels: np.ndarray, families: tuple[tuple[np.ndarray, ...], ...], sorted_classes: Classes
-) -> tuple[int, int]:
-    own, counts = np.unique(sorted_classes.channel[axis.slots], return_counts=True)
-    unit = int(np.gcd.reduce(counts))
-    filled = [sum(bool(np.isin(channels[cell], own).all()) for cell in cells) for cells in families]
-    return unit, int(np.gcd.reduce(filled)) or 1
 
 
 def _parts(shares: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
     """Positions by who puts them out: where some producers put out a part only, each part keeps its own ratio."""
-    key = np.zeros((size, max(len(shares), 1)), bool)
+    if not shares:
+        return [np.arange(size)]
+    key = np.zeros((size, len(shares)), bool)
     for n, share in enumerate(shares):
         key[share, n] = True
     _, part = np.unique(key, axis=0, return_inverse=True)
     return [np.flatnonzero(part.reshape(-1) == n) for n in range(int(part.max()) + 1)]
 
 
-def _families(channels: np.ndarray, blocks: list[Rows], parts: list[np.ndarray]) -> tuple[tuple[np.ndarray, ...], ...]:
+def _families(channels: np.ndarray, blocks: list[Rows], parts: list[np.ndarray]) -> Families:
     """Cells are the channels that lie in the same rows of all blocks; families are the cells that blocks connect.
     Without blocks, each part is a family of its own."""
     if not blocks:
@@ -328,35 +345,47 @@ def axis_signatures(axes: Sequence[Axis], class_of_slot: np.ndarray) -> dict[int
     return {int(owner): tuple(part.tolist()) for owner, part in zip(found, parts, strict=True)}
 
 
-def _channels_of(use: LayerUse, sorted_classes: Classes) -> tuple[np.ndarray, np.ndarray]:
-    nothing = np.zeros(0, np.int64)
-    outputs = nothing if use.outputs is None else sorted_classes.channel[use.outputs.flatten().numpy()]
-    inputs = nothing if use.inputs is None else sorted_classes.channel[use.inputs.flatten().numpy()]
-    return outputs, inputs
+class _Use(NamedTuple):
+    """A layer's channels, and the groups that they belong to."""
+
+    outputs: np.ndarray
+    inputs: np.ndarray
+    output_groups: list[int]
+    input_groups: list[int]
+
+    @classmethod
+    def of(cls, use: LayerUse, channel: np.ndarray, group_of_channel: np.ndarray) -> "_Use":
+        outputs, inputs = (
+            np.zeros(0, np.int64) if slots is None else channel[slots.reshape(-1).numpy()]
+            for slots in (use.outputs, use.inputs)
+        )
+        return cls(outputs, inputs, distinct(group_of_channel[outputs]), distinct(group_of_channel[inputs]))
 
 
-def _members(
-    record: TraceRecord, uses: dict[str, tuple[np.ndarray, np.ndarray]], group_of_channel: np.ndarray
-) -> dict[int, list[Member]]:
+def distinct(values: np.ndarray) -> list[int]:
+    """The values that occur, in order; quick where there is one."""
+    if len(values) and (values == values[0]).all():
+        return [int(values[0])]
+    return np.unique(values).tolist()
+
+
+def _members(record: TraceRecord, uses: dict[str, _Use]) -> dict[int, list[Member]]:
     found: dict[int, list[Member]] = defaultdict(list)
-    for name, (outputs, inputs) in uses.items():
+    for name, own in uses.items():
         use = record.layers[name]
-        for group in np.unique(group_of_channel[outputs]):
+        for group in own.output_groups:
             if use.producer:
                 why = "keeps its input's channels" if "depthwise" in use.kind else "puts them out"
-                found[int(group)].append(Member(name, use.kind, "producer", why))
+                found[group].append(Member(name, use.kind, "producer", why))
             else:
-                found[int(group)].append(Member(name, use.kind, "follower", f"{use.kind} over them"))
+                found[group].append(Member(name, use.kind, "follower", f"{use.kind} over them"))
         if use.producer and "depthwise" not in use.kind:
-            for group in np.unique(group_of_channel[inputs]):
-                found[int(group)].append(Member(name, use.kind, "consumer", "reads them"))
+            for group in own.input_groups:
+                found[group].append(Member(name, use.kind, "consumer", "reads them"))
     return found
 
 
-def _make_layer(
-    use: LayerUse, channels: tuple[np.ndarray, np.ndarray], group_of_channel: np.ndarray, numbers: dict[int, int]
-) -> Layer:
-    outputs, inputs = channels
-    own = {int(group) for group in np.unique(group_of_channel[outputs])} - {-1} if len(outputs) else set()
-    group = numbers.get(own.pop()) if len(own) == 1 else None
-    return Layer(use.name, use.kind, group, use.width, use.in_width, use.producer, outputs, inputs)
+def _make_layer(use: LayerUse, own: _Use, numbers: dict[int, int]) -> Layer:
+    mine = [group for group in own.output_groups if group >= 0]
+    group = numbers.get(mine[0]) if len(mine) == 1 else None
+    return Layer(use.name, use.kind, group, use.width, use.in_width, use.producer, own.outputs, own.inputs)

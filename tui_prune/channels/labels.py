@@ -5,7 +5,8 @@ of the labelled tensor's own shape that has stride 0 along all other dimensions,
 are slots. A negative label stands for something that can't go away: -1 - i names lock i of the trace.
 """
 
-import torch
+from collections.abc import Sequence
+
 from torch import Tensor
 
 Dims = tuple[int, ...]
@@ -23,20 +24,21 @@ def compact(label: Tensor, dims: Dims) -> Tensor:
     """The label without the dimensions along which it is constant; shape: the sizes of `dims`."""
     if len(dims) == label.dim():
         return label
-    return label[tuple(slice(None) if d in dims else 0 for d in range(label.dim()))]
+    shape, strides = label.shape, label.stride()
+    return label.as_strided([shape[d] for d in dims], [strides[d] for d in dims])
 
 
 def collapse(label: Tensor, dims: Dims) -> Tensor:
     """The label with size 1 along the dimensions along which it is constant."""
-    return label[tuple(slice(None) if d in dims else slice(0, 1) for d in range(label.dim()))]
+    return label.as_strided([size if d in dims else 1 for d, size in enumerate(label.shape)], label.stride())
 
 
-def spread(ids: Tensor, dims: Dims, shape: torch.Size) -> Tensor:
+def spread(ids: Tensor, dims: Dims, shape: Sequence[int]) -> Tensor:
     """A label tensor of `shape` that varies along `dims` as `ids` (shape: the sizes of `dims`) says."""
-    sizes = [1] * len(shape)
-    for d, size in zip(dims, ids.shape, strict=True):
-        sizes[d] = size
-    return ids.reshape(sizes).expand(shape)
+    strides = [0] * len(shape)
+    for d, step in zip(dims, ids.stride(), strict=True):
+        strides[d] = step
+    return ids.as_strided(shape, strides)
 
 
 def rebroadcast(label: Tensor) -> Tensor:

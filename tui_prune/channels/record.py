@@ -17,8 +17,7 @@ def owner_of(tensor: str) -> str:
     return tensor.rpartition(".")[0].partition(".parametrizations.")[0] or tensor
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One dimension of one parameter or buffer. Its slots are `first` to `first + size - 1`.
 
     `groups` > 1: the slots of a grouped convolution's weight along the dimension that holds only one group's share
@@ -59,8 +58,7 @@ class Block(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True)
-class GroupedConvolution:
+class GroupedConvolution(NamedTuple):
     """Block g of the inputs feeds block g of the outputs; both are (groups, channels of one group) slots."""
 
     layer: str
@@ -86,8 +84,7 @@ class Extent(NamedTuple):
     per_group: bool = False
 
 
-@dataclass(frozen=True)
-class CostedCall:
+class CostedCall(NamedTuple):
     """A call whose multiply-accumulates count: the operator, its arguments with tensors as extents, and the layer."""
 
     func: Any
@@ -97,17 +94,14 @@ class CostedCall:
     layer: str | None
 
 
-@dataclass(frozen=True)
-class Activation:
-    """A tensor that an operator put out: its extents, bytes per element, and the layer that made it."""
+class Activation(NamedTuple):
+    """A tensor that an operator put out: its extents, and bytes per element."""
 
     extents: tuple[Extent, ...]
     itemsize: int
-    layer: str | None
 
 
-@dataclass(frozen=True)
-class LayerUse:
+class LayerUse(NamedTuple):
     """A module with weights that ran: its name, what it is, and the slots of its outputs and inputs."""
 
     name: str

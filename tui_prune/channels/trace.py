@@ -99,10 +99,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Meanwhile attention's fused fast path is off, which hides the operators that labels follow, and so is TF32, which
     rounds more coarsely than a comparison allows.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    modules = list(model.modules())
+    training = [module for module in modules if module.training]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
@@ -113,7 +114,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(False)
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
-        for module, _ in modes:
+        for module in training:
             module.training = False
         with torch.no_grad(), torch.random.fork_rng(sorted(i for i in model_devices if i is not None)):
             yield
@@ -121,8 +122,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = tf32
-        for module, training in modes:
-            module.training = training
+        for module in training:
+            module.training = True
         with torch.no_grad():
             for module, name, buffer, value in buffers:
                 module._buffers[name] = buffer

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-from torch.utils.weak import WeakIdKeyDictionary
 
 from tui_prune.channels import rules
-from tui_prune.channels.labels import Dims, Labels, compact, spread, varying
+from tui_prune.channels.carried import NOTHING, CarriedByTensor
+from tui_prune.channels.labels import Dims, Labels, compact, varying
 from tui_prune.channels.model_code import running_line, running_module
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import (
@@ -40,14 +40,6 @@ _WITHOUT_LABELS = frozenset(
 )
 
 
-class FailedCall(Exception):
-    """An operator raised in a forward pass: what it said, where, and the slots that its tensors carried."""
-
-    def __init__(self, error: BaseException, where: str | None, slots: list[Tensor]) -> None:
-        super().__init__(str(error))
-        self.error, self.where, self.slots = error, where, slots
-
-
 class Tracer(TorchDispatchMode):
     """Give every parameter and buffer of a module one label per axis and follow them through a forward pass.
 
@@ -57,11 +49,12 @@ class Tracer(TorchDispatchMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.record = TraceRecord(model)
-        self.failed: FailedCall | None = None
-        self._labels = WeakIdKeyDictionary()
-        self._names = WeakIdKeyDictionary()
-        self._inputs = WeakIdKeyDictionary()
+        self.failed: list[Tensor] = []
+        """The slots that the tensors of a failing operator carried."""
+        self._carried = CarriedByTensor()
         self._resolved: dict[Any, _Known] = {}
+        self._measured: dict[tuple[int, tuple[int, ...]], tuple[Labels, tuple[Extent, ...]]] = {}
+        """Extents by identity of labels, which are kept alive, and shape."""
         self._axes_by_first: dict[int, Axis] = {}
         self._grouped_axes: dict[tuple[str, int], Axis] = {}
         self._producer_slots: set[int] = set()
@@ -70,23 +63,30 @@ class Tracer(TorchDispatchMode):
         self._name_tensors(model)
 
     def _name_tensors(self, model: nn.Module) -> None:
-        parameters = dict(model.named_parameters(remove_duplicate=False))
-        names: dict[int, str] = {}
-        for name, tensor in [*parameters.items(), *model.named_buffers(remove_duplicate=False)]:
-            if id(tensor) in names:
-                self.record.shared[name] = names[id(tensor)]
+        record, parts = self.record, list(model.named_modules(remove_duplicate=False))
+        parameters = [(_join(prefix, n), t) for prefix, part in parts for n, t in part._parameters.items()]
+        buffers = [(_join(prefix, n), t) for prefix, part in parts for n, t in part._buffers.items()]
+        first_names: dict[int, str] = {}
+        own: list[tuple[Tensor, str, list[Axis]]] = []
+        for name, tensor in (*parameters, *buffers):
+            if tensor is None:
                 continue
-            names[id(tensor)] = name
-            self._names[tensor] = name
-            shape = tuple(tensor.shape)
-            self.record.shapes[name] = shape
-            self.record.itemsizes[name] = tensor.element_size()
-            axes = [self.add_axis(name, d, size) for d, size in enumerate(shape) if size > 1]
-            self._labels[tensor] = {
-                (axis.dim,): spread(torch.arange(axis.first, axis.first + axis.size), (axis.dim,), tensor.shape)
-                for axis in axes
-            }
-        self.record.parameters = frozenset(parameters)
+            if id(tensor) in first_names:
+                record.shared[name] = first_names[id(tensor)]
+                continue
+            first_names[id(tensor)] = name
+            shape = record.shapes[name] = tuple(tensor.shape)
+            record.itemsizes[name] = tensor.element_size()
+            own.append((tensor, name, [self.add_axis(name, d, size) for d, size in enumerate(shape) if size > 1]))
+        slots = torch.arange(record.size)
+        for tensor, name, axes in own:
+            labels = {}
+            for axis in axes:
+                strides = [0] * tensor.dim()
+                strides[axis.dim] = 1
+                labels[axis.dim,] = slots.as_strided(tensor.shape, strides, axis.first)
+            self._carried.hold(tensor, name).labels = labels
+        record.parameters = frozenset(name for name, tensor in parameters if tensor is not None)
 
     def add_axis(self, tensor: str, dim: int, size: int, groups: int = 1) -> Axis:
         axis = Axis(tensor, dim, self.record.size, size, groups)
@@ -105,20 +105,22 @@ class Tracer(TorchDispatchMode):
     def mark_inputs(self, inputs: Any) -> None:
         """Say which tensors are the model's inputs, so that locks can name them."""
         for tensor in tensors_in(inputs):
-            if tensor not in self._names:
-                self._inputs[tensor] = True
+            entry = self._carried.note(tensor)
+            entry.is_input = entry.name is None
 
     # What rules ask and say.
 
     def labels(self, tensor: Any) -> Labels:
-        return self._labels.get(tensor) or {} if isinstance(tensor, Tensor) else {}
+        entry = self._carried.get(id(tensor))
+        return NOTHING if entry is None else entry.labels
 
     def put(self, tensor: Any, labels: Labels | list[Tensor]) -> None:
         """Set what a tensor carries, in place of what it carried. A tensor without elements carries nothing."""
         if isinstance(tensor, Tensor):
-            if not tensor.numel():
-                labels = {}
-            self._labels[tensor] = self.by_dims(labels) if isinstance(labels, list) else labels
+            if not labels or not tensor.numel():
+                self._carried.forget(tensor)
+                return
+            self._carried.note(tensor).labels = self.by_dims(labels) if isinstance(labels, list) else labels
 
     def by_dims(self, labels: list[Tensor]) -> Labels:
         """Labels by the dimensions along which they vary; of two along the same ones, elements go with both."""
@@ -144,12 +146,12 @@ class Tracer(TorchDispatchMode):
 
     def leaf(self, tensor: Any) -> str | None:
         """The name of the parameter or buffer that a tensor is, or is a view of."""
-        if not isinstance(tensor, Tensor):
-            return None
-        name = self._names.get(tensor)
-        if name is None and tensor._base is not None:
-            name = self._names.get(tensor._base)
-        return name
+        entry = self._carried.get(id(tensor))
+        if entry is not None and entry.name is not None:
+            return entry.name
+        base = tensor._base if isinstance(tensor, Tensor) else None
+        entry = None if base is None else self._carried.get(id(base))
+        return None if entry is None else entry.name
 
     def axis_of(self, ids: Tensor) -> Axis | None:
         """The axis whose slots, all and in order, these ids are."""
@@ -158,13 +160,6 @@ class Tracer(TorchDispatchMode):
         axis = self._axes_by_first.get(int(ids[0]))
         whole = axis is not None and axis.size == len(ids) and int(ids[-1]) - int(ids[0]) == axis.size - 1
         return axis if whole else None
-
-    def reach(self, *tensors: Any) -> None:
-        """Note that a rule has used parameters or buffers."""
-        for tensor in tensors:
-            name = self.leaf(tensor)
-            if name is not None:
-                self._reached.add(name)
 
     def fixed(self, reason: str) -> int:
         """A label for positions that can't go away, for this reason, at the running line of code."""
@@ -190,13 +185,23 @@ class Tracer(TorchDispatchMode):
             return
         if left.shape != right.shape:
             left, right = torch.broadcast_tensors(left, right)
-        left, right = left.reshape(-1), right.reshape(-1)
-        if bool((left < 0).any()) or bool((right < 0).any()):
-            self._lock_partners(left, right)
-            self._lock_partners(right, left)
-            both = (left >= 0) & (right >= 0)
-            left, right = left[both], right[both]
-        self.record.ties.append(Tie(left, right, why))
+        self.record.ties.append(Tie(left.reshape(-1), right.reshape(-1), why))
+
+    def _settle_ties(self) -> None:
+        """Slots that are tied to a fixed label are locked; what stays in the ties are pairs of slots."""
+        ties, self.record.ties = self.record.ties, []
+        if ties:
+            lowest = torch.cat([side for tie in ties for side in tie[:2]])
+            if not bool((lowest < 0).any()):
+                self.record.ties = ties
+                return
+        for left, right, why in ties:
+            if bool((left < 0).any()) or bool((right < 0).any()):
+                self._lock_partners(left, right)
+                self._lock_partners(right, left)
+                both = (left >= 0) & (right >= 0)
+                left, right = left[both], right[both]
+            self.record.ties.append(Tie(left, right, why))
 
     def _lock_partners(self, fixed: Tensor, ids: Tensor) -> None:
         for code in torch.unique(fixed[(fixed < 0) & (ids >= 0)]).tolist():
@@ -239,40 +244,48 @@ class Tracer(TorchDispatchMode):
             self.record.sites.setdefault(where, []).append(ids.reshape(-1))
 
     def unlabelled_reason(self, tensor: Any) -> str:
-        if isinstance(tensor, Tensor) and tensor in self._inputs:
+        entry = self._carried.get(id(tensor))
+        if entry is not None and entry.is_input:
             return MODEL_INPUT
         return "meets values of a fixed size that no layer puts out"
 
     def extents(self, tensor: Tensor) -> tuple[Extent, ...]:
         """A tensor's dimensions, each with the slots of its positions."""
-        found: list[Extent] = []
-        labels = self.labels(tensor)
-        for d, size in enumerate(tensor.shape):
-            slots = [
-                compact(label, dims).movedim(dims.index(d), 0).reshape(size, -1)
-                for dims, label in labels.items()
-                if d in dims
-            ]
-            found.append(Extent(size, slots[0] if slots else None))
-        own = self._grouped_axes.get((self.leaf(tensor) or "", 1))
-        if own is not None and tensor.dim() > 1:
-            slots_of_groups = torch.arange(own.first, own.first + own.size).view(own.groups, -1)
-            found[1] = Extent(tensor.shape[1], slots_of_groups, per_group=True)
-        return tuple(found)
+        labels, shape = self.labels(tensor), tuple(tensor.shape)
+        key = id(labels), shape
+        known = self._measured.get(key)
+        if known is None:
+            found = [Extent(size, None) for size in shape]
+            for dims, label in labels.items():
+                for d in dims:
+                    if found[d].slots is None:
+                        ids = compact(label, dims)
+                        slots = ids.view(-1, 1) if len(dims) == 1 else ids.movedim(dims.index(d), 0).flatten(1)
+                        found[d] = Extent(shape[d], slots)
+            own = self._grouped_axes.get((self.leaf(tensor) or "", 1)) if self._grouped_axes else None
+            if own is not None and len(shape) > 1:
+                slots = torch.arange(own.first, own.first + own.size).view(own.groups, -1)
+                found[1] = Extent(shape[1], slots, per_group=True)
+            known = self._measured[key] = labels, tuple(found)
+        return known[1]
 
     # The dispatch.
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        tensors = list(tensors_in(args))
-        if kwargs:
-            tensors.extend(tensors_in(tuple(kwargs.values())))
-        labelled = any(self._labels.get(tensor) for tensor in tensors)
+        tensors = _tensors_of(args, kwargs)
+        labelled = from_input = False
+        for tensor in tensors:
+            entry = self._carried.get(id(tensor))
+            if entry is not None:
+                labelled = labelled or bool(entry.labels)
+                from_input = from_input or entry.is_input
+                if entry.name is not None:
+                    self._reached.add(entry.name)
         try:
             out = self.compute(func, args, kwargs, labelled)
-        except Exception as error:
-            slots = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
-            self.failed = FailedCall(error, running_line(), slots)
+        except Exception:
+            self.failed = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
             raise
         known = self._resolved.get(func)
         if known is None:
@@ -281,13 +294,9 @@ class Tracer(TorchDispatchMode):
         if labelled and known.rule is not None:
             self._follow(call, known.rule, tensors)
         self._count(call, known, tensors)
-        if not labelled and any(tensor in self._inputs for tensor in tensors):
+        if from_input and not labelled:
             for tensor in tensors_in((out,)):
-                self._inputs[tensor] = True
-        for tensor in tensors:
-            name = self._names.get(tensor)
-            if name is not None:
-                self._reached.add(name)
+                self._carried.note(tensor).is_input = True
         return out
 
     def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
@@ -302,7 +311,7 @@ class Tracer(TorchDispatchMode):
             del self.record.ties[before[0] :], self.record.locked[before[1] :], self.record.blocks[before[2] :]
             self.lock_all(tensors, f"operator {call.name} is used in a way that isn't understood ({error})")
             for tensor in tensors_in((call.out,)):
-                self._labels.pop(tensor, None)
+                self._carried.forget(tensor)
 
     def _count(self, call: Call, known: "_Known", tensors: list[Tensor]) -> None:
         """Note what a call costs in multiply-accumulates and memory."""
@@ -310,12 +319,15 @@ class Tracer(TorchDispatchMode):
         if known.costs:
             self.record.costs.append(CostedCall(call.func, *self._cost(call), self.extents(made), self._layer(tensors)))
         if not known.aliases:
-            for tensor in tensors_in((call.out,)):
-                # The places of maxima, and what is made in the likeness of a labelled tensor, shrink with it.
-                twins = [t for t in (made, *tensors) if isinstance(t, Tensor) and t.shape == tensor.shape]
-                source = next((t for t in twins if self.labels(t)), tensor) if not self.labels(tensor) else tensor
-                activation = Activation(self.extents(source), tensor.element_size(), self._layer(tensors))
-                self.record.activations.append(activation)
+            for tensor in (call.out,) if isinstance(call.out, Tensor) else tensors_in(call.out):
+                if not tensor.numel():
+                    continue
+                source = tensor
+                if not self.labels(tensor):
+                    # The places of maxima, and what is made in the likeness of a labelled tensor, shrink with it.
+                    twins = [t for t in (made, *tensors) if isinstance(t, Tensor) and t.shape == tensor.shape]
+                    source = next((t for t in twins if self.labels(t)), tensor)
+                self.record.activations.append(Activation(self.extents(source), tensor.element_size()))
 
     def _layer(self, tensors: list[Tensor]) -> str | None:
         """The layer that a call belongs to: the one whose parameter it uses."""
@@ -334,7 +346,8 @@ class Tracer(TorchDispatchMode):
     # The end of the forward pass.
 
     def finish(self, outputs: Any) -> TraceRecord:
-        """Lock what leaves the model and return the record."""
+        """Lock what leaves the model, settle the ties and return the record."""
+        self._settle_ties()
         for tensor in tensors_in(outputs):
             for dims, label in self.labels(tensor).items():
                 self.record.locks.append(Lock(MODEL_OUTPUT))
@@ -347,9 +360,9 @@ class Tracer(TorchDispatchMode):
 
     def _note_other_layers(self) -> None:
         """Modules with parameters that no rule has named, so that every parameter belongs to a layer."""
-        for name in sorted(self.record.parameters & self.record.shapes.keys(), key=list(self.record.shapes).index):
+        for name in self.record.shapes:
             layer = owner_of(name)
-            if layer in self.record.layers:
+            if layer in self.record.layers or name not in self.record.parameters:
                 continue
             shape = self.record.shapes[name]
             axis = next((axis for axis in self.record.axes_of(name) if axis.groups == 1), None)
@@ -383,3 +396,19 @@ def _find_rule(func: Any) -> Rule | None:
         if candidate in RULES:
             return RULES[candidate]
     return RULES["aten::add"] if torch.Tag.pointwise in func.tags else rules.unknown
+
+
+def _tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in args:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(tensors_in(value))
+    if kwargs:
+        found.extend(tensors_in(tuple(kwargs.values())))
+    return found
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

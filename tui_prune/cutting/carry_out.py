@@ -12,9 +12,10 @@ from tui_prune.channels.record import Lock, owner_of, slot_numbers
 from tui_prune.channels.trace import untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
+from tui_prune.cutting.copying import with_tensors
 from tui_prune.cutting.repairs import apply_norm_sizes, apply_repairs, keep_scalings
 from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
-from tui_prune.cutting.surgery import CutTensors, UnevenCut, cut_tensors, with_tensors
+from tui_prune.cutting.surgery import CutTensors, UnevenCut, cut_tensors
 from tui_prune.opening.opened import Edit
 from tui_prune.planning.plan import Plan
 
@@ -49,18 +50,19 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         raise Misfit(cut_groups(plan, uneven.slots), Lock("a grouped convolution needs equal groups")) from uneven
     module = with_tensors(model, tensors.tensors, graph.record)
     groups = {owner_of(name): len(kept) for (name, _, per_group), kept in tensors.kept.items() if per_group}
-    with untouched(module):
-        edits = (
-            *apply_edits(module, groups),
-            *apply_repairs(module, graph, tensors),
-            *apply_norm_sizes(module, graph, plan.keep),
-        )
     tracer = Tracer(module)
     try:
         with untouched(module):
+            edits = (
+                *apply_edits(module, groups),
+                *apply_repairs(module, graph, tensors),
+                *apply_norm_sizes(module, graph, plan.keep),
+            )
             tracer.mark_inputs((tuple(inputs), dict(kwargs)))
             with tracer:
                 outputs = module(*inputs, **kwargs)
+            if any(part._forward_pre_hooks for part in module.modules()):
+                edits = (*edits, *apply_edits(module, groups))  # weights that hooks compute have their new size now
     except Exception as error:
         raise _misfit_of_error(error, tracer, module, plan, tensors) from error
     replay = Replay(graph, tensors, tracer.finish(outputs))
@@ -71,8 +73,6 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
     apply_order(module, replay.reordered)
     keep_scalings(module, graph.record, tracer.record)
-    with untouched(module):  # weights that a hook computes have their new size only now
-        edits = (*edits, *apply_edits(module, groups))
     return CutModule(module, edits, tensors)
 
 
@@ -85,8 +85,8 @@ def _misfit_of_error(error: Exception, tracer: Tracer, module: nn.Module, plan: 
     suspects = frozenset[int]()
     if where is not None:
         suspects = cut_groups(plan, slot_numbers(record.sites.get(where, [])))
-    if not suspects and tracer.failed is not None and tracer.failed.slots:
-        suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed.slots), tracer, tensors))
+    if not suspects and tracer.failed:
+        suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed), tracer, tensors))
     names = {id(part): name for name, part in module.named_modules()}
     failing = [names[id(part)] for part in failing_modules(error) if id(part) in names]
     for name in failing:

@@ -20,7 +20,7 @@ from tui_prune.channels.record import Axis
 from tui_prune.channels.trace import untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
-from tui_prune.cutting.surgery import named_tensors, with_tensors
+from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.planning.recipe import Recipe
 
 LEVELS = 16

@@ -44,6 +44,7 @@ class Replay:
         self._meaning = np.full(int(self._atom.max(initial=-1)) + 1, UNKNOWN)
         """For each atom of the cut module, the atom of the original that it is."""
         self._grouped = {int(g.outputs.reshape(-1)[0]): g for g in record.grouped}
+        self._per_group = {axis.first: axis for axis in record.axes if axis.groups > 1}
         self.reordered: dict[Key, np.ndarray] = {}
         """For each axis whose order changes, the new order of its present positions."""
 
@@ -176,12 +177,8 @@ class Replay:
         self._cut.kept[key] = np.take_along_axis(self._cut.kept[key], order, 1)
 
     def _per_group_axis(self, grouped: GroupedConvolution) -> Axis | None:
-        for side in (grouped.inputs, grouped.outputs):
-            first = int(side.reshape(-1)[0])
-            axis = next((a for a in self._record.axes if a.first == first and a.groups > 1), None)
-            if axis is not None:
-                return axis
-        return None
+        firsts = (int(side.reshape(-1)[0]) for side in (grouped.inputs, grouped.outputs))
+        return next((self._per_group[first] for first in firsts if first in self._per_group), None)
 
     def _cut_key(self, axis: Axis) -> Key:
         return axis.tensor, axis.dim, axis.groups > 1

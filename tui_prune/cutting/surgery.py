@@ -1,16 +1,14 @@
 """Cutting: every axis to its kept slots, in a copy of the module; the original keeps its weights."""
 
-import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.record import Axis, TraceRecord
+from tui_prune.channels.record import Axis
+from tui_prune.cutting.copying import named_tensors
 
 
 class UnevenCut(Exception):
@@ -41,13 +39,14 @@ def cut_tensors(model: nn.Module, graph: Graph, keep: np.ndarray) -> CutTensors:
         cut = tensor.detach()
         axes = record.axes_of(name)
         per_group = next((axis for axis in axes if axis.groups > 1), None)
-        masks = {axis: keep[channel[axis.slots]] for axis in axes}
+        masks = {axis: keep[channel[axis.first : axis.first + axis.size]] for axis in axes}
         for axis, mask in masks.items():
             if axis.groups > 1 or (per_group is not None and axis.dim in (0, per_group.dim)):
                 continue
-            found.kept[name, axis.dim, False] = axis.slots[mask]
-            if not mask.all():
-                cut = cut.index_select(axis.dim, _index(mask, cut))
+            stays = mask.nonzero()[0]
+            found.kept[name, axis.dim, False] = stays + axis.first
+            if len(stays) < axis.size:
+                cut = cut.index_select(axis.dim, torch.from_numpy(stays).to(cut.device))
         if per_group is not None:
             cut = _cut_grouped(cut, name, per_group, masks, found)
         found.tensors[name] = cut.clone() if cut.data_ptr() == tensor.data_ptr() else cut
@@ -84,44 +83,3 @@ def _cut_grouped(
 
 def _index(mask: np.ndarray, like: Tensor) -> Tensor:
     return torch.from_numpy(np.flatnonzero(mask)).to(like.device)
-
-
-def named_tensors(model: nn.Module, record: TraceRecord) -> dict[str, Tensor]:
-    """The parameters and buffers that have axes, each once."""
-    everything = dict(model.named_parameters(remove_duplicate=False)) | dict(
-        model.named_buffers(remove_duplicate=False)
-    )
-    return {name: everything[name] for name in record.shapes}
-
-
-def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], record: TraceRecord) -> nn.Module:
-    """A copy of the module that holds these tensors in place of its own; no weight of the original is copied.
-
-    What can't be copied (a lock, an open file, a tensor that autograd made) is shared with the original.
-    """
-    memo: dict[int, Any] = {}
-    for name, tensor in named_tensors(model, record).items():
-        new = tensors[name]
-        memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
-    return _copy_module(model, memo)
-
-
-def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    try:
-        return copy.deepcopy(module, memo)
-    except (TypeError, RuntimeError, NotImplementedError, AttributeError):
-        pass
-    twin = module.__class__.__new__(module.__class__)
-    memo[id(module)] = twin
-    state: dict[str, Any] = {}
-    for name, value in module.__dict__.items():
-        if name == "_modules":
-            state[name] = {key: child if child is None else memo.get(id(child)) or _copy_module(child, memo)
-                           for key, child in value.items()}  # fmt: skip
-            continue
-        try:
-            state[name] = copy.deepcopy(value, memo)
-        except (TypeError, RuntimeError, NotImplementedError, AttributeError):
-            state[name] = value.detach().clone() if isinstance(value, Tensor) else value
-    twin.__dict__.update(state)
-    return twin

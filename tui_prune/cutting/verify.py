@@ -13,8 +13,8 @@ from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.trace import run, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.carry_out import CutModule
+from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.cutting.masked import Digests, MaskedTracer
-from tui_prune.cutting.surgery import named_tensors, with_tensors
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.plan import Plan
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from tui_prune.channels.graph import Graph
@@ -90,6 +91,8 @@ class _Extents:
         for n, channels in enumerate(cells):
             self._cell[channels] = n
         self._cell_sizes = np.array([len(channels) for channels in cells] or [0])
+        self._by_slots: dict[int, tuple[int, Tensor]] = {}
+        """By identity of an extent's slots, which are kept alive for it."""
         self._number: dict[Any, int] = {("fixed", 1): 0}
         self._fixed: list[int] = [1]
         self._flat: list[tuple[int, np.ndarray]] = []
@@ -104,7 +107,13 @@ class _Extents:
                 self._number[key] = len(self._fixed)
                 self._fixed.append(extent.size)
             return self._number[key]
-        slots = extent.slots.numpy()
+        known = self._by_slots.get(id(extent.slots))
+        if known is None:
+            number = self._number_of_slots(extent, extent.slots.numpy())
+            known = self._by_slots[id(extent.slots)] = number, extent.slots
+        return known[0]
+
+    def _number_of_slots(self, extent: Extent, slots: np.ndarray) -> int:
         channels = np.where(slots >= 0, self._channel[np.maximum(slots, 0)], -1)
         key = (extent.per_group, channels.shape, channels.tobytes())
         if key not in self._number:

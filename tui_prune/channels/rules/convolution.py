@@ -44,7 +44,6 @@ def convolution(tracer: "Tracer", call: Call) -> None:
     _take_in(tracer, x, inputs, in_width)
     if groups > 1 and inputs is not None and outputs is not None:
         tracer.record.grouped.append(GroupedConvolution(layer, inputs.view(groups, -1), outputs.view(groups, -1)))
-    tracer.reach(weight, bias)
     labels: Labels = {}
     if outputs is not None:
         axis = tracer.axis_of(outputs)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 def embedding(tracer: "Tracer", call: Call) -> None:
     """Columns of the table label the last dimension of the output; rows are chosen by number and stay."""
     table, out = call.arg("weight"), call.out
-    tracer.reach(table)
     tracer.lock_all([call.arg("indices")], "these values are used as positions")
     labels = {}
     columns = None

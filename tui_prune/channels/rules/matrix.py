@@ -32,7 +32,6 @@ def product(tracer: "Tracer", call: Call) -> None:
     """
     left_name, right_name = {**_PLAIN, **_WITH_BIAS}[call.name.rstrip("_")]
     left, right, out = call.arg(left_name), call.arg(right_name), call.first_out
-    tracer.reach(left, right, call.arg("self"))
     left_labels, right_labels = tracer.labels(left), tracer.labels(right)
     left_inner = left.dim() - 1
     right_inner = max(right.dim() - 2, 0)

@@ -82,7 +82,6 @@ def weight_norm(tracer: "Tracer", call: Call) -> None:
                 tracer.tie(compact(label, dims), partner.reshape(-1), "weight norm")
         else:
             tracer.statistic(compact(label, dims), "weight_norm")
-    tracer.reach(direction, size)
     tracer.put(call.first_out, labels)
 
 
@@ -99,7 +98,6 @@ def _tie_parameters(tracer: "Tracer", x: Tensor, parameters: list[Tensor], dim: 
 
 
 def _note(tracer: "Tracer", parameters: list[Tensor], kind: str, width: int) -> None:
-    tracer.reach(*parameters)
     name = next((n for p in parameters if (n := tracer.leaf(p)) is not None), None)
     if name is None:
         return

@@ -22,7 +22,6 @@ _SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "lerp", "lerp_", "addcm
 def pointwise(tracer: "Tracer", call: Call) -> None:
     """The rule of every operator that carries torch's pointwise tag as well."""
     operands = [*tensors_in(call.args), *tensors_in(call.kwargs)]
-    tracer.reach(*operands)
     out = call.first_out
     if len(operands) == 1 and operands[0].shape == out.shape:
         labels = tracer.labels(operands[0])

@@ -31,7 +31,6 @@ def reduce(tracer: "Tracer", call: Call) -> None:
     if call.name in ("max", "min") and isinstance(call.arg("other"), Tensor):
         pointwise(tracer, call)
         return
-    tracer.reach(x)
     reduced = _reduced(call)
     outputs = [o for o in (call.out if isinstance(call.out, (tuple, list)) else (call.out,)) if isinstance(o, Tensor)]
     labels: list[Tensor] = []

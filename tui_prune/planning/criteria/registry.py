@@ -1,6 +1,7 @@
 """The registry of criteria, and what a criterion may look at."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +24,12 @@ class Evidence:
 
     def outputs(self) -> list[tuple[str, Tensor, np.ndarray]]:
         """For each producer: its layer, its weight as (outputs, all else), the group position of each output."""
-        record, channel = self.graph.record, self.graph.classes.channel
+        channel = self.graph.classes.channel
         position = np.full(self.graph.classes.channels, -1)
         position[self.group.channels] = np.arange(len(self.group.channels))
         found = []
-        for axis in record.producers:
+        for axis in self.graph.producers[self.group.index]:
             places = position[channel[axis.slots]]
-            if places[0] < 0:
-                continue
             layer = owner_of(axis.tensor)
             weight = _effective_weight(self.graph.model, axis.tensor, layer)
             if axis.groups > 1:
@@ -85,7 +84,8 @@ def score_groups(graph: Graph, name: str, seed: int = 0) -> tuple[np.ndarray | N
     """
     if name not in CRITERIA:
         raise UsageError(f"There is no criterion {name!r}; there are {', '.join(CRITERIA)}.")
-    with untouched(graph.model):  # a computed weight may update its module's buffers when it is read
+    computed = any(".parametrizations." in tensor for tensor in graph.record.shapes)
+    with untouched(graph.model) if computed else nullcontext():  # reading such a weight may update buffers
         every = [CRITERIA[name](Evidence(graph, group, seed)) for group in graph.groups]
     for group, scores in zip(graph.groups, every, strict=True):
         if scores is not None and not np.isfinite(scores).all():

@@ -1,0 +1,52 @@
+"""What the tracer knows of each tensor that it has seen, found by the tensor's identity while it lives."""
+
+import weakref
+
+from torch import Tensor
+
+from tui_prune.channels.labels import Labels
+
+NOTHING: Labels = {}
+"""The labels of a tensor that carries none; never written to."""
+
+
+class Carried:
+    """Of one tensor: its labels, its name where it is a parameter or buffer, whether it is (of) the model's input."""
+
+    __slots__ = ("_tensor", "is_input", "labels", "name")
+
+    def __init__(self, tensor: object) -> None:
+        self._tensor = tensor
+        self.labels: Labels = NOTHING
+        self.name: str | None = None
+        self.is_input = False
+
+
+class CarriedByTensor:
+    """Entries by identity of tensor: of parameters and buffers they keep it alive, of others they go with it."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, Carried] = {}
+        self.get = self._found.get
+        """The entry under `id(tensor)`, or None."""
+
+    def hold(self, tensor: Tensor, name: str) -> Carried:
+        """A new entry for a parameter or buffer."""
+        entry = self._found[id(tensor)] = Carried(tensor)
+        entry.name = name
+        return entry
+
+    def note(self, tensor: Tensor) -> Carried:
+        """The entry of a tensor, made where there is none."""
+        key = id(tensor)
+        entry = self._found.get(key)
+        if entry is None:
+            found = self._found
+            entry = found[key] = Carried(weakref.ref(tensor, lambda _: found.pop(key, None)))
+        return entry
+
+    def forget(self, tensor: Tensor) -> None:
+        """The tensor carries nothing."""
+        entry = self._found.get(id(tensor))
+        if entry is not None:
+            entry.labels = NOTHING
