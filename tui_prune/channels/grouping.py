@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tui_prune.channels.cells import Families, Rows, families_of, parts_by_producer, signature_cells
 from tui_prune.channels.classes import (
     Classes,
     atoms,
@@ -35,9 +36,6 @@ SINGLE = "has a single channel"
 ALONE = "each of its blocks has a single channel, which must stay"
 
 LINKED = "attention at its input's width"
-
-Rows = tuple[np.ndarray, str]
-Families = tuple[tuple[np.ndarray, ...], ...]
 
 
 def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings | None = None) -> Graph:
@@ -202,8 +200,12 @@ def _make_group(
 ) -> Group:
     outputs = [_Outputs.of(axis, channels, sorted_classes) for axis in axes]
     shares = _shares(outputs)
-    parts = _parts(shares, len(channels))
-    families = (signature_cells(record, sorted_classes, channels),) if flows else _families(channels, blocks, parts)
+    parts = parts_by_producer(shares, len(channels))
+    families = (
+        (signature_cells(record, sorted_classes, channels),)
+        if flows
+        else families_of(channels, blocks, parts, sorted_classes.channels)
+    )
     locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
     reasons = list(locks.of(channels)) if locked.any() else []
     for cells in families:
@@ -282,67 +284,6 @@ def _shares(outputs: list[_Outputs]) -> tuple[np.ndarray, ...]:
     """The positions of the channels of each producer that doesn't put out all, each set once."""
     found = {own.has.tobytes(): np.flatnonzero(own.has) for own in outputs if not own.has.all()}
     return tuple(found.values())
-
-
-def _parts(shares: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
-    """Positions by who puts them out: where some producers put out a part only, each part keeps its own ratio."""
-    if not shares:
-        return [np.arange(size)]
-    key = np.zeros((size, len(shares)), bool)
-    for n, share in enumerate(shares):
-        key[share, n] = True
-    _, part = np.unique(key, axis=0, return_inverse=True)
-    return [np.flatnonzero(part.reshape(-1) == n) for n in range(int(part.max()) + 1)]
-
-
-def _families(channels: np.ndarray, blocks: list[Rows], parts: list[np.ndarray]) -> Families:
-    """Cells are the channels that lie in the same rows of all blocks; families are the cells that blocks connect.
-    Without blocks, each part is a family of its own."""
-    if not blocks:
-        return tuple((part,) for part in parts)
-    position = {int(channel): i for i, channel in enumerate(channels)}
-    keys: list[list[tuple[int, int]]] = [[] for _ in channels]
-    for b, (rows, _) in enumerate(blocks):
-        seen: set[tuple[int, int]] = set()
-        for r, row in enumerate(rows):
-            for channel in row.tolist():
-                i = position.get(channel)
-                if i is not None and (i, r) not in seen:
-                    seen.add((i, r))
-                    keys[i].append((b, r))
-    cells: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
-    for i, key in enumerate(keys):
-        cells[tuple(key)].append(i)
-    by_block: dict[int, list[int]] = defaultdict(list)
-    for n, key in enumerate(cells):
-        for b, _ in key:
-            by_block[b].append(n)
-    pairs = [(np.array(ns[:-1]), np.array(ns[1:])) for ns in by_block.values() if len(ns) > 1]
-    _, family = components(len(cells), pairs)
-    families: dict[int, list[np.ndarray]] = defaultdict(list)
-    for number, positions in zip(family, cells.values(), strict=True):
-        families[int(number)].append(np.array(positions))
-    return tuple(tuple(cells) for cells in families.values())
-
-
-def signature_cells(record: TraceRecord, sorted_classes: Classes, channels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Positions of the channels that run through the same axes as often: the cells of an uneven group."""
-    signatures = axis_signatures(record.axes, sorted_classes.channel)
-    cells: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for position, channel in enumerate(channels.tolist()):
-        cells[signatures[channel]].append(position)
-    return tuple(np.array(positions) for _, positions in sorted(cells.items()))
-
-
-def axis_signatures(axes: Sequence[Axis], class_of_slot: np.ndarray) -> dict[int, tuple[int, ...]]:
-    """For each class of slots, the numbers of the axes that it lies on, each as often as it does."""
-    numbers = np.concatenate([np.full(axis.size, n) for n, axis in enumerate(axes)])
-    slots = np.concatenate([axis.slots for axis in axes])
-    order = np.lexsort((numbers, class_of_slot[slots]))
-    owners, numbers = class_of_slot[slots][order], numbers[order]
-    found, starts = np.unique(owners, return_index=True)
-    parts = np.split(numbers, starts[1:])
-    return {int(owner): tuple(part.tolist()) for owner, part in zip(found, parts, strict=True)}
 
 
 class _Use(NamedTuple):

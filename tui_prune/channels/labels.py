@@ -5,8 +5,9 @@ of the labelled tensor's own shape that has stride 0 along all other dimensions,
 are slots. A negative label stands for something that can't go away: -1 - i names lock i of the trace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 Dims = tuple[int, ...]
@@ -41,6 +42,16 @@ def spread(ids: Tensor, dims: Dims, shape: Sequence[int]) -> Tensor:
     return ids.as_strided(shape, strides)
 
 
+def distinct_ids(ids: Tensor) -> Tensor:
+    """The different ids of a tensor, in order; shape: (how many,)."""
+    if not ids.numel():
+        return ids.reshape(-1)
+    low = int(ids.min())
+    seen = torch.zeros(int(ids.max()) - low + 1, dtype=torch.bool)
+    seen[(ids - low).reshape(-1)] = True
+    return seen.nonzero().reshape(-1) + low
+
+
 def rebroadcast(label: Tensor) -> Tensor:
     """Give the dimensions along which a materialised label doesn't vary stride 0 again."""
     for d in varying(label):
@@ -48,3 +59,43 @@ def rebroadcast(label: Tensor) -> Tensor:
         if bool((first == label).all()):
             label = first.expand(label.shape)
     return label
+
+
+def reshaped(label: Tensor, shape: Sequence[int]) -> Tensor:
+    """`label.reshape(shape)`, with stride 0 along all dimensions along which the result doesn't vary.
+
+    Dimensions that hold together (4, 6 -> 8, 3) are reshaped apart from the others, so that labels are written out
+    only along those that vary.
+    """
+    if not label.numel():
+        return label.reshape(shape)
+    strides = label.stride()
+    small: list[int] = []
+    new: list[int] = []
+    for before, after in _runs(label.shape, shape):
+        vary = any(strides[d] for d in before)
+        small.extend(label.shape[d] if vary else 1 for d in before)
+        new.extend(shape[d] if vary else 1 for d in after)
+    core = label.as_strided(small, strides)
+    moved = core.reshape(new)
+    if moved.data_ptr() != core.data_ptr():
+        moved = rebroadcast(moved)
+    return moved.expand(shape)
+
+
+def _runs(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[range, range]]:
+    """The shortest runs of dimensions, in order, of equal size on both sides."""
+    i = j = 0
+    while i < len(before) or j < len(after):
+        first, start = i, j
+        left = right = 1
+        if i < len(before):
+            left, i = before[i], i + 1
+        if j < len(after):
+            right, j = after[j], j + 1
+        while left != right:
+            if left < right:
+                left, i = left * before[i], i + 1
+            else:
+                right, j = right * after[j], j + 1
+        yield range(first, i), range(start, j)

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import flop_registry
 
 from tui_prune.channels import rules
 from tui_prune.channels.carried import NOTHING, CarriedByTensor
-from tui_prune.channels.labels import Dims, Labels, compact, varying
+from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
 from tui_prune.channels.model_code import running_line, running_module
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import (
@@ -169,7 +169,11 @@ class Tracer(TorchDispatchMode):
     def lock(self, ids: Tensor, reason: str) -> None:
         """No channel of these slots can be cut."""
         if ids.numel():
-            self.record.locked.append((ids.reshape(-1), -1 - self.fixed(reason)))
+            self.record.locked.append((self._each_once(ids), -1 - self.fixed(reason)))
+
+    def _each_once(self, ids: Tensor) -> Tensor:
+        """Flat; without repetitions where there must be many."""
+        return distinct_ids(ids) if ids.numel() > self.record.size else ids.reshape(-1)
 
     def lock_label(self, label: Tensor, dims: Dims, reason: str) -> None:
         self.lock(compact(label, dims), reason)
@@ -209,7 +213,10 @@ class Tracer(TorchDispatchMode):
 
     def block(self, rows: Tensor, why: str) -> None:
         """Equally many of the slots must stay in each row (shape: rows, slots of a row)."""
-        if rows.shape[0] > 1:
+        if rows.shape[0] > 1 and not any(
+            why == known.why and rows.shape == known.rows.shape and torch.equal(rows, known.rows)
+            for known in self.record.blocks[-4:]
+        ):  # code that takes one row after the other says the same each time
             self.record.blocks.append(Block(rows, why))
 
     def produce(self, axis: Axis | None) -> None:
@@ -224,7 +231,7 @@ class Tracer(TorchDispatchMode):
 
     def statistic(self, ids: Tensor, operator: str) -> None:
         """An operator computes a statistic over these slots: what is left of it changes with a cut."""
-        self.record.statistics.setdefault(operator, []).append(ids.reshape(-1))
+        self.record.statistics.setdefault(operator, []).append(self._each_once(ids))
 
     def note_bare_norm(self, labels: Labels) -> None:
         """A norm without any tensor of its own runs over these channels."""
@@ -241,7 +248,7 @@ class Tracer(TorchDispatchMode):
         """The running line of code names sizes; if it turns out to be hard-coded, these slots can't be cut."""
         where = running_line()
         if where is not None:
-            self.record.sites.setdefault(where, []).append(ids.reshape(-1))
+            self.record.sites.setdefault(where, []).append(self._each_once(ids))
 
     def unlabelled_reason(self, tensor: Any) -> str:
         entry = self._carried.get(id(tensor))
@@ -351,7 +358,7 @@ class Tracer(TorchDispatchMode):
         for tensor in tensors_in(outputs):
             for dims, label in self.labels(tensor).items():
                 self.record.locks.append(Lock(MODEL_OUTPUT))
-                self.record.locked.append((compact(label, dims).reshape(-1), len(self.record.locks) - 1))
+                self.record.locked.append((self._each_once(compact(label, dims)), len(self.record.locks) - 1))
         self._note_other_layers()
         reached = {owner_of(name) for name in self._reached}
         names = {owner_of(name) for name in self.record.shapes if name in self.record.parameters}

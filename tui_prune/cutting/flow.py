@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from tui_prune.channels.cells import axis_signatures, signature_cells
 from tui_prune.channels.classes import atoms
 from tui_prune.channels.findings import Flow
 from tui_prune.channels.graph import Graph, Group
-from tui_prune.channels.grouping import UNEVEN, axis_signatures, build_graph, signature_cells
-from tui_prune.channels.record import Axis
+from tui_prune.channels.grouping import UNEVEN, build_graph
+from tui_prune.channels.record import Axis, owner_of
 from tui_prune.channels.trace import untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
@@ -123,15 +124,15 @@ def _try_widths(
                 cut = cut[(slice(None),) * axis.dim + (np.flatnonzero(kept[axis]),)]
         tensors[name] = cut
     module = with_tensors(graph.model, tensors, graph.record)
-    depthwise = {axis.tensor.rpartition(".")[0]: int(kept[axis].sum()) for axis in kept if axis.groups == axis.size}
+    depthwise = {owner_of(axis.tensor): int(kept[axis].sum()) for axis in kept if axis.groups == axis.size}
     apply_edits(module, depthwise)
     tracer = Tracer(module)
     try:
         with untouched(module), tracer:
-            module(*inputs, **kwargs)
+            outputs = module(*inputs, **kwargs)
     except Exception:  # This width isn't one that the code can have; that is the answer.
         return {}
-    record = tracer.record
+    record = tracer.finish(outputs)
     names = {(axis.tensor, axis.dim, axis.groups > 1): n for n, axis in enumerate(graph.record.axes)}
     if any((axis.tensor, axis.dim, axis.groups > 1) not in names for axis in record.axes):
         return {}

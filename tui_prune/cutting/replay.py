@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from tui_prune.channels.cells import axis_signatures
 from tui_prune.channels.classes import atoms
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.grouping import axis_signatures
 from tui_prune.channels.record import Axis, GroupedConvolution, TraceRecord
 from tui_prune.cutting.surgery import CutTensors
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, collapse, compact, rebroadcast, varying
+from tui_prune.channels.labels import Dims, collapse, compact, distinct_ids, rebroadcast, reshaped, varying
 from tui_prune.channels.nested import map_tensors, tensors_in
 from tui_prune.channels.registry import Call, rule
 
@@ -19,9 +19,7 @@ def reshape(tracer: "Tracer", call: Call) -> None:
     x, out = call.arg("self"), call.out
     labels: list[Tensor] = []
     for dims, label in tracer.labels(x).items():
-        moved = label.reshape(out.shape)
-        if moved.data_ptr() != label.data_ptr():
-            moved = rebroadcast(moved)
+        moved = reshaped(label, out.shape)
         labels.append(moved)
         after = varying(moved)
         if [moved.shape[d] for d in after] != [label.shape[d] for d in dims]:
@@ -105,13 +103,24 @@ def materialise(tracer: "Tracer", call: Call) -> None:
     arguments, keywords = map_tensors((call.args[1:], call.kwargs), Tensor.cpu)
     for dims, label in tracer.labels(source).items():
         moved = rebroadcast(call.func(label, *arguments, **keywords))
-        labels.append(moved)
         after = varying(moved)
+        if call.name in _BY_POSITION and _repeats(moved, after):
+            tracer.lock_label(label, dims, "rows are looked up by their position, some of them several times")
+            continue
+        labels.append(moved)
         if len(after) != len(dims) or (moved.numel() and moved.shape != label.shape):
             tracer.fixes_size(compact(label, dims))
     for positions in tensors_in(call.args[1:]):
         tracer.lock_all([positions], "these values are used as positions")
     tracer.put(call.first_out, labels)
+
+
+_BY_POSITION = frozenset({"index", "index_select", "gather", "take_along_dim"})
+
+
+def _repeats(label: Tensor, dims: Dims) -> bool:
+    ids = compact(label, dims).reshape(-1)
+    return distinct_ids(ids).numel() < ids.numel()
 
 
 @rule("constant_pad_nd", "pad")
