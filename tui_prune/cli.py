@@ -79,7 +79,12 @@ Input = Annotated[str | None, typer.Option("--input", metavar="SHAPE", help="Sha
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RecipeFile = Annotated[
-    str | None, typer.Option("--recipe", metavar="FILE.toml", help="A recipe; options on the line win over it.")
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE.toml|NAME",
+        help="A recipe file, or a bundled recipe (resnet18-inside); options on the line win over it.",
+    ),
 ]
 Ratio = Annotated[float | None, typer.Option(metavar="R", help="Share of the channels to cut, 0 to 1.")]
 Criterion = Annotated[

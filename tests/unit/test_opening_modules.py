@@ -8,7 +8,7 @@ from torch import nn
 from torchvision import models
 
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.models import factory
+from tui_prune.models import NETWORKS, factory
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import Origin
 from tui_prune.opening.origins import origin_of
@@ -81,12 +81,21 @@ def test_what_is_no_network_is_wrong_use() -> None:
             lambda: models.googlenet(init_weights=False, transform_input=True),
             Origin("torchvision", "googlenet", {"transform_input": True}),
         ),
-        (lambda: factory("nin")(), Origin("bundled", "nin")),
+        *((factory(name), Origin("bundled", name)) for name in NETWORKS),
     ],
-    ids=["resnet18", "mobilenet_v3_small", "googlenet", "nin"],
+    ids=["resnet18", "mobilenet_v3_small", "googlenet", *NETWORKS],
 )
 def test_a_network_that_has_a_name_is_known_by_it(module, origin: Origin) -> None:
-    assert origin_of(module()) == origin
+    with torch.device("meta"):
+        assert origin_of(module()) == origin
+
+
+def test_a_detector_is_known_after_it_has_seen_images() -> None:
+    name = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    detector = models.get_model(name, weights=None, weights_backbone=None).eval()
+    with torch.no_grad():
+        detector([torch.rand(3, 32, 32)])
+    assert origin_of(detector) == Origin("torchvision", name)
 
 
 def changed_resnet(change: str) -> nn.Module:

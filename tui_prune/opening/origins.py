@@ -14,8 +14,10 @@ from tui_prune.opening.torchvision_networks import torchvision_source
 
 _KNOWN_CODE = ("torchvision.models.", "tui_prune.models.")
 _SWITCH = "transform_input"
+_REMEMBERED = {"MultiScaleRoIAlign": frozenset({"scales", "map_levels"})}
+"""What modules note of the first images that they see: it says nothing of what they are."""
 _NEAREST = 6
-"""How many networks of the same code, the nearest in size, are compared with a module."""
+"""How many of torchvision's networks of the same code, the nearest in size, are compared with a module."""
 
 
 def origin_of(module: nn.Module) -> Origin:
@@ -37,7 +39,8 @@ def origin_of(module: nn.Module) -> Origin:
 def _of_the_same_code(kind: type[nn.Module], signature: Signature) -> list[Origin]:
     by_likelihood = [candidate.origin for candidate in candidates(parameter_count(signature))]
     sources = {"torchvision": torchvision_source, "bundled": bundled_source}
-    return [origin for origin in by_likelihood if sources[origin.kind](origin.name) == kind.__module__][:_NEAREST]
+    found = [origin for origin in by_likelihood if sources[origin.kind](origin.name) == kind.__module__]
+    return found if all(origin.kind == "bundled" for origin in found) else found[:_NEAREST]
 
 
 def _switched(origin: Origin, module: nn.Module) -> Origin:
@@ -68,7 +71,8 @@ def _same_part(ours: nn.Module, theirs: nn.Module) -> bool:
 
 
 def _settings(part: nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in vars(part).items() if name != "training" and _is_plain(value)}
+    remembered = {"training"} | _REMEMBERED.get(type(part).__name__, frozenset())
+    return {name: value for name, value in vars(part).items() if name not in remembered and _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_prune.errors import UsageError
+from tui_prune.planning.recipe_files import recipe_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -98,7 +99,10 @@ class Recipe:
 
     @classmethod
     def from_toml(cls, path: str | Path) -> "Recipe":
-        """Read a recipe file. Raises `UsageError` when it can't be read or isn't a recipe."""
+        """Read a recipe file, or a bundled recipe by its name ("resnet18-inside").
+
+        Raises `UsageError` when there is none, when it can't be read or isn't a recipe.
+        """
         return cls.from_dict(read_recipe_values(path))
 
     def to_toml(self) -> str:
@@ -110,9 +114,10 @@ class Recipe:
 
 
 def read_recipe_values(path: str | Path) -> dict[str, Any]:
-    """The fields that a recipe file sets. Raises `UsageError` when it can't be read."""
+    """The fields that a recipe file, or a bundled recipe, sets. Raises `UsageError` when it can't be read."""
+    file = recipe_file(path)
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The recipe {path} can't be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
