@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from tui_prune.channels.counting import CountingTracer
 from tui_prune.channels.model_code import failing_line
+from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import TraceRecord, owner_of
 from tui_prune.channels.tracer import Tracer
 from tui_prune.errors import TuiPruneError
@@ -18,7 +20,7 @@ def record_trace(model: nn.Module, example_inputs: Sequence[Any], example_kwargs
 
     Raises `TuiPruneError` when the forward pass fails on the example input.
     """
-    tracer = Tracer(model)
+    tracer = CountingTracer(model)
     with untouched(model):
         outputs = run(model, example_inputs, example_kwargs, tracer)
         record = tracer.finish(outputs)
@@ -99,7 +101,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Meanwhile attention's fused fast path is off, which hides the operators that labels follow, and so is TF32, which
     rounds more coarsely than a comparison allows.
     """
-    modules = list(model.modules())
+    modules = list({id(module): module for _, module in named_modules(model)}.values())
     training = [module for module in modules if module.training]
     buffers = [
         (module, name, buffer, buffer.detach().clone())

@@ -11,15 +11,13 @@ from tui_prune.channels import rules
 from tui_prune.channels.carried import NOTHING, CarriedByTensor
 from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
 from tui_prune.channels.model_code import running_line, running_module
+from tui_prune.channels.modules import named_modules
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import (
     MODEL_INPUT,
     MODEL_OUTPUT,
-    Activation,
     Axis,
     Block,
-    CostedCall,
-    Extent,
     LayerUse,
     Lock,
     Scaling,
@@ -52,18 +50,16 @@ class Tracer(TorchDispatchMode):
         self.failed: list[Tensor] = []
         """The slots that the tensors of a failing operator carried."""
         self._carried = CarriedByTensor()
-        self._resolved: dict[Any, _Known] = {}
-        self._measured: dict[tuple[int, tuple[int, ...]], tuple[Labels, tuple[Extent, ...]]] = {}
-        """Extents by identity of labels, which are kept alive, and shape."""
+        self._resolved: dict[Any, Operator] = {}
         self._axes_by_first: dict[int, Axis] = {}
         self._grouped_axes: dict[tuple[str, int], Axis] = {}
         self._producer_slots: set[int] = set()
-        self._modules = dict(model.named_modules())
+        self._parts = named_modules(model)
         self._reached: set[str] = set()
-        self._name_tensors(model)
+        self._name_tensors()
 
-    def _name_tensors(self, model: nn.Module) -> None:
-        record, parts = self.record, list(model.named_modules(remove_duplicate=False))
+    def _name_tensors(self) -> None:
+        record, parts = self.record, self._parts
         parameters = [(_join(prefix, n), t) for prefix, part in parts for n, t in part._parameters.items()]
         buffers = [(_join(prefix, n), t) for prefix, part in parts for n, t in part._buffers.items()]
         first_names: dict[int, str] = {}
@@ -236,7 +232,7 @@ class Tracer(TorchDispatchMode):
     def note_bare_norm(self, labels: Labels) -> None:
         """A norm without any tensor of its own runs over these channels."""
         module = running_module()
-        name = next((name for name, part in self._modules.items() if part is module), None)
+        name = next((name for name, part in self._parts if part is module), None)
         if name is not None and (1,) in labels:
             self.record.bare_norms[name] = compact(labels[1,], (1,))
 
@@ -256,25 +252,9 @@ class Tracer(TorchDispatchMode):
             return MODEL_INPUT
         return "meets values of a fixed size that no layer puts out"
 
-    def extents(self, tensor: Tensor) -> tuple[Extent, ...]:
-        """A tensor's dimensions, each with the slots of its positions."""
-        labels, shape = self.labels(tensor), tuple(tensor.shape)
-        key = id(labels), shape
-        known = self._measured.get(key)
-        if known is None:
-            found = [Extent(size, None) for size in shape]
-            for dims, label in labels.items():
-                for d in dims:
-                    if found[d].slots is None:
-                        ids = compact(label, dims)
-                        slots = ids.view(-1, 1) if len(dims) == 1 else ids.movedim(dims.index(d), 0).flatten(1)
-                        found[d] = Extent(shape[d], slots)
-            own = self._grouped_axes.get((self.leaf(tensor) or "", 1)) if self._grouped_axes else None
-            if own is not None and len(shape) > 1:
-                slots = torch.arange(own.first, own.first + own.size).view(own.groups, -1)
-                found[1] = Extent(shape[1], slots, per_group=True)
-            known = self._measured[key] = labels, tuple(found)
-        return known[1]
+    def own_grouped_axis(self, tensor: Tensor) -> Axis | None:
+        """The per-group axis of a grouped convolution's weight, where this is one."""
+        return self._grouped_axes.get((self.leaf(tensor) or "", 1)) if self._grouped_axes else None
 
     # The dispatch.
 
@@ -300,7 +280,7 @@ class Tracer(TorchDispatchMode):
         call = Call(func, args, kwargs, out)
         if labelled and known.rule is not None:
             self._follow(call, known.rule, tensors)
-        self._count(call, known, tensors)
+        self.count(call, known, tensors)
         if from_input and not labelled:
             for tensor in tensors_in((out,)):
                 self._carried.note(tensor).is_input = True
@@ -320,35 +300,8 @@ class Tracer(TorchDispatchMode):
             for tensor in tensors_in((call.out,)):
                 self._carried.forget(tensor)
 
-    def _count(self, call: Call, known: "_Known", tensors: list[Tensor]) -> None:
-        """Note what a call costs in multiply-accumulates and memory."""
-        made = call.first_out
-        if known.costs:
-            self.record.costs.append(CostedCall(call.func, *self._cost(call), self.extents(made), self._layer(tensors)))
-        if not known.aliases:
-            for tensor in (call.out,) if isinstance(call.out, Tensor) else tensors_in(call.out):
-                if not tensor.numel():
-                    continue
-                source = tensor
-                if not self.labels(tensor):
-                    # The places of maxima, and what is made in the likeness of a labelled tensor, shrink with it.
-                    twins = [t for t in (made, *tensors) if isinstance(t, Tensor) and t.shape == tensor.shape]
-                    source = next((t for t in twins if self.labels(t)), tensor)
-                self.record.activations.append(Activation(self.extents(source), tensor.element_size()))
-
-    def _layer(self, tensors: list[Tensor]) -> str | None:
-        """The layer that a call belongs to: the one whose parameter it uses."""
-        return next((owner_of(n) for t in tensors if (n := self.leaf(t)) is not None), None)
-
-    def _cost(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        def extents(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return self.extents(value)
-            if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-                return type(value)(extents(v) for v in value)
-            return value
-
-        return tuple(extents(a) for a in call.args), {k: extents(v) for k, v in call.kwargs.items()}
+    def count(self, call: Call, operator: "Operator", tensors: list[Tensor]) -> None:
+        """Note what a call costs; here nothing."""
 
     # The end of the forward pass.
 
@@ -367,6 +320,7 @@ class Tracer(TorchDispatchMode):
 
     def _note_other_layers(self) -> None:
         """Modules with parameters that no rule has named, so that every parameter belongs to a layer."""
+        modules = dict(self._parts)
         for name in self.record.shapes:
             layer = owner_of(name)
             if layer in self.record.layers or name not in self.record.parameters:
@@ -375,12 +329,12 @@ class Tracer(TorchDispatchMode):
             axis = next((axis for axis in self.record.axes_of(name) if axis.groups == 1), None)
             slots = None if axis is None else torch.arange(axis.first, axis.first + axis.size)
             width = axis.size if axis is not None else int(torch.Size(shape).numel())
-            module = self._modules.get(layer)
+            module = modules.get(layer)
             kind = "parameter" if module is None else type(module).__name__
             self.record.layers[layer] = LayerUse(layer, kind, slots, slots, width, width, False)
 
 
-class _Known(NamedTuple):
+class Operator(NamedTuple):
     """Of an operator: its rule, whether it counts as work, whether it gives back memory of its argument."""
 
     rule: Rule | None
@@ -388,10 +342,10 @@ class _Known(NamedTuple):
     aliases: bool
 
 
-def _look_up(func: Any) -> _Known:
+def _look_up(func: Any) -> Operator:
     returns = func._schema.returns
     aliases = bool(returns) and returns[0].alias_info is not None
-    return _Known(_find_rule(func), func.overloadpacket in flop_registry, aliases)
+    return Operator(_find_rule(func), func.overloadpacket in flop_registry, aliases)
 
 
 def _find_rule(func: Any) -> Rule | None:

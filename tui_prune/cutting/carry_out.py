@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from tui_prune.channels.model_code import failing_line, failing_modules
+from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, owner_of, slot_numbers
 from tui_prune.channels.trace import untouched
 from tui_prune.channels.tracer import Tracer
@@ -61,7 +62,7 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
             tracer.mark_inputs((tuple(inputs), dict(kwargs)))
             with tracer:
                 outputs = module(*inputs, **kwargs)
-            if any(part._forward_pre_hooks for part in module.modules()):
+            if any(part._forward_pre_hooks for _, part in named_modules(module)):
                 edits = (*edits, *apply_edits(module, groups))  # weights that hooks compute have their new size now
     except Exception as error:
         raise _misfit_of_error(error, tracer, module, plan, tensors) from error

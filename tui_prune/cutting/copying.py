@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import TraceRecord
 
 _CONSTANT = (int, float, bool, str, bytes, complex, type(None), type, torch.dtype, torch.device, torch.Size)
@@ -20,7 +21,7 @@ _UNCOPIED = (TypeError, RuntimeError, NotImplementedError, AttributeError)
 def named_tensors(model: nn.Module, record: TraceRecord) -> dict[str, Tensor]:
     """The parameters and buffers that have axes, each once."""
     found: dict[str, Tensor] = {}
-    for prefix, part in model.named_modules(remove_duplicate=False):
+    for prefix, part in named_modules(model):
         for table in (part._parameters, part._buffers):
             for key, tensor in table.items():
                 name = f"{prefix}.{key}" if prefix else key

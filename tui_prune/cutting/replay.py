@@ -210,6 +210,8 @@ def matching(want: Sequence[int] | np.ndarray, have: Sequence[int] | np.ndarray)
 
 def apply_order(module: nn.Module, reordered: dict[Key, np.ndarray]) -> None:
     """Reorder the tensors of a cut module as a replay says."""
+    if not reordered:
+        return
     tensors = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
     for (name, dim, per_group), order in reordered.items():
         tensor = tensors[name]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, collapse, spread
+from tui_prune.channels.labels import Labels, collapse, compact, spread
 from tui_prune.channels.record import GroupedConvolution, LayerUse, owner_of
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept, single, zero_cut
@@ -95,7 +95,10 @@ def _take_in(tracer: "Tracer", x: Tensor, inputs: Tensor | None, in_width: int) 
     """Tie what the input carries to the weight's in-axis."""
     tied = False
     for dims, label in tracer.labels(x).items():
-        if 1 in dims and inputs is not None:
+        if dims == (1,) and inputs is not None:
+            tracer.tie(inputs, compact(label, dims), "feeds")
+            tied = True
+        elif 1 in dims and inputs is not None:
             shape = [1] * x.dim()
             shape[1] = in_width
             tracer.tie(inputs.view(shape).expand(collapse(label, dims).shape), collapse(label, dims), "feeds")

@@ -89,6 +89,12 @@ def _tie_parameters(tracer: "Tracer", x: Tensor, parameters: list[Tensor], dim: 
     for dims, label in tracer.labels(x).items():
         if dim not in dims:
             continue
+        if dims == (dim,):
+            ids = compact(label, dims)
+            for parameter in parameters:
+                for partner in tracer.labels(parameter).values():
+                    tracer.tie(ids, partner.reshape(-1), why)
+            continue
         small = collapse(label, dims)
         shape = [1] * x.dim()
         shape[dim] = x.shape[dim]
