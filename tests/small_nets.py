@@ -726,11 +726,20 @@ class PaddedShortcut(nn.Module):
 
 
 class ZerosJoined(nn.Module):
-    """The same by joining with zeros, as many as there are channels."""
+    """The same by joining with sixteen channels of zeros."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b, self.out = conv(3, 16), conv(16, 32), conv(32, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        zeros = torch.zeros(len(y), 16, *y.shape[2:])
+        return self.out(torch.cat([y, zeros], 1) + self.b(y))
+
+
+class AsManyZerosJoined(ZerosJoined):
+    """As many channels of zeros as there are others."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.a(x)

@@ -14,6 +14,7 @@ from tui_prune.cutting.fit import Subject, probe
 from tui_prune.errors import UsageError
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
+from tui_prune.opening.plain_module import plain_module
 from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import Planner
@@ -54,7 +55,7 @@ def prune(
     )
     result = session.cut(progress)
     if inplace:
-        take_over(model, result)
+        take_over(plain_module(model), result)
         return replace(result, model=model)
     return result
 
@@ -73,9 +74,9 @@ def trace(
     `example_inputs` is what `forward` takes: a tensor, or a tuple of positional arguments. With `probing`, a cut is
     tried as well, so that sizes which the model's own code fixes are among the locks.
 
-    Raises `TuiPruneError` when the forward pass fails.
+    Raises `TuiPruneError` when the forward pass fails, or for a model of a kind that can't be pruned.
     """
-    inputs, kwargs = as_arguments(example_inputs), dict(example_kwargs or {})
+    model, inputs, kwargs = plain_module(model), as_arguments(example_inputs), dict(example_kwargs or {})
     graph = build_graph(record_trace(model, inputs, kwargs), grouped)
     return probe(Subject(model, inputs, kwargs), graph) if probing else graph
 
@@ -99,4 +100,4 @@ def _recipe(recipe: Recipe | None, fields: Mapping[str, Any]) -> Recipe:
 
 
 def _opened(model: nn.Module, inputs: tuple[Any, ...]) -> OpenedModel:
-    return replace(open_model(model=model), example_inputs=inputs, input_spec="")
+    return replace(open_model(model=model), example_inputs=inputs, example_kwargs={}, input_spec="")

@@ -75,7 +75,12 @@ Model = Annotated[
     ),
 ]
 Weights = Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights: .pt, .pth or .safetensors.")]
-Input = Annotated[str | None, typer.Option("--input", metavar="SHAPE", help="Shape of the input: 1,3,224,224.")]
+Input = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="SHAPE", help="Shape of the input: 1,3,224,224; of several: '1,3,32,32;mask=1,10'."
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RecipeFile = Annotated[
@@ -192,7 +197,7 @@ def prune(
         str | None, typer.Option(metavar="|".join(RESIDUALS), help="Whether channels that are added up may be cut.")
     ] = None,
     grouped: Annotated[
-        str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions are cut.")
+        str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions and norms are cut.")
     ] = None,
     seed: Seed = None,
     recipe_file: RecipeFile = None,

@@ -21,6 +21,8 @@ class Equivalence:
     """`exact`: equal in numbers. `structural`: proved by its trace alone."""
     max_error: float
     """Largest difference over the largest value, on the example input."""
+    precision: str = "float32"
+    """The number format that they were compared in: networks in half precision as float32 copies, where they can be."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,11 @@ class Session:
         """
         self.opened = opened
         self.task = task
-        self._subject = Subject(opened.module, opened.example_inputs, dict(example_kwargs or {}))
+        self._subject = Subject(
+            opened.module,
+            opened.example_inputs,
+            dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
+        )
         self._graphs: dict[str, Graph] = {}
         self._planners: dict[Graph, Planner] = {}
         self._scores: dict[tuple[Graph, str, int], Scores] = {}
@@ -278,7 +282,7 @@ class Session:
         plan = self._plan
         layer_plan = self._layer(layer)
         group = plan.graph.group_of(layer)
-        module = dict(self.opened.module.named_modules()).get(layer)
+        module = dict(self.opened.module.named_modules(remove_duplicate=False)).get(layer)
         if module is None:
             weight = self.opened.module.get_parameter(layer)
         else:
@@ -353,7 +357,7 @@ class Session:
             bytes=Pair(plan.before.bytes, plan.after.bytes),
             layers=layer_rows(plan),
             locks=lock_rows(plan.graph),
-            equivalence=Equivalence(verified.kind, verified.max_error),
+            equivalence=Equivalence(verified.kind, verified.max_error, str(verified.precision).removeprefix("torch.")),
             seconds=seconds,
         )
         return Result(

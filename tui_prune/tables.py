@@ -6,7 +6,8 @@ from typing import Any
 from tui_prune import wording
 
 _PROOFS = {
-    "exact": "Verified: the cut network gives the masked original's numbers (largest relative error {error:.0e})",
+    "exact": "Verified: the cut network gives the masked original's numbers "
+    "(largest relative error {error:.0e} in {precision})",
     "structural": "Proved on the graph; its numbers can't be compared with a mask's",
 }
 
@@ -27,10 +28,7 @@ def inspection_lines(inspection: Mapping[str, Any]) -> list[str]:
     tied = [line for group in inspection["groups"] for line in _group_lines(group)]
     if tied:
         lines += ["", "Groups of more than one layer, or with blocks:", *tied]
-    lines += _lock_lines(inspection["locks"])
-    if inspection["unreached"]:
-        lines += ["", f"Not reached by the forward pass, so they stay: {', '.join(inspection['unreached'])}"]
-    return lines
+    return lines + _lock_lines(inspection["locks"])
 
 
 def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[str]:
@@ -63,7 +61,9 @@ def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[st
     header = ("layer", "kind", "before", "after", "")
     lines += table(header, rows, right=(2, 3)) if rows else ["No layer's width changed."]
     lines += _lock_lines(report["locks"])
-    proof = _PROOFS[report["equivalence"]["kind"]].format(error=report["equivalence"]["max_error"])
+    proof = _PROOFS[report["equivalence"]["kind"]].format(
+        error=report["equivalence"]["max_error"], precision=report["equivalence"]["precision"]
+    )
     spent = wording.seconds(sum(report["seconds"].values()))
     return [*lines, "", f"{proof}, in {spent}."]
 

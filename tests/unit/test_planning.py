@@ -392,6 +392,23 @@ def test_layers_that_are_joined_and_then_added_are_aligned_each_or_say_so() -> N
         assert plan.layer(name).after % 8 == 0 or "can't be aligned" in plan.layer(name).note
 
 
+def test_a_note_counts_the_channels_of_its_own_layer() -> None:
+    graph = tui_prune.trace(nets.JoinedThenAdded().eval(), IMAGE)
+    plan = tui_prune.plan(graph, ratio=0.4, align=8)
+    notes = {layer.name: layer.note for layer in plan.layers if layer.producer}
+    assert notes == {"a": "10 aligned to 8: 8", "b": "10 aligned to 8: 8", "c": "20 aligned to 8: 16", "out": ""}
+    plan = tui_prune.plan(graph, ratio=0.4, align=32)
+    assert plan.layer("a").note == "can't be aligned to 32: it has 16 channels"
+    assert plan.layer("c").note == "can't be aligned to 32: a has 16 channels"
+    assert plan.notes == ("a can't be aligned to 32: it has 16 channels",)
+
+
+def test_a_note_on_a_depthwise_multiplier_counts_what_it_puts_out() -> None:
+    model = nn.Sequential(conv(3, 16), conv(16, 48, groups=16), conv(48, 4)).eval()
+    plan = tui_prune.plan(tui_prune.trace(model, IMAGE), ratio=0.4, align=8)
+    assert (plan.layer("0").note, plan.layer("1").note) == ("10 aligned to 8: 8", "30 aligned to 8: 24")
+
+
 def test_alignment_of_a_layer_wins_over_that_of_all() -> None:
     graph = traced(64, (64,), (64,))
     plan = tui_prune.plan(graph, ratio=0.6, align=8, layer_align={"one": 16, "two.*": 1})

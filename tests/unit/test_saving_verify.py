@@ -156,7 +156,7 @@ def test_large_inputs_are_made_again_in_place_of_being_saved(tmp_path: Path) -> 
     assert path.stat().st_size < 100_000
     checkpoint = read_checkpoint(path)
     assert checkpoint.probe.inputs is None
-    assert make_example_inputs(checkpoint.input_spec)[0].shape == (1, 3, 400, 400)
+    assert make_example_inputs(checkpoint.input_spec)[0][0].shape == (1, 3, 400, 400)
     network = Session.open(f"{tmp_path}/net.py:make").opened.module
     assert verify_checkpoint(path, network).ok
 

@@ -1,4 +1,4 @@
-"""From ties to channels: connected components, and how each grouped convolution is taken."""
+"""From ties to channels: connected components, and how each grouped convolution and each group norm is taken."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from tui_prune.channels.record import GroupedConvolution, TraceRecord, slot_numbers
+from tui_prune.channels.record import GROUP_NORM, Grouped, TraceRecord, slot_numbers
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 
@@ -17,7 +17,7 @@ Pairs = list[tuple[np.ndarray, np.ndarray]]
 class Classes:
     """`atom[slot]`: slots that are the same position of the data. `channel[slot]`: slots that are cut together.
 
-    `whole` names the grouped convolutions (by number) of which only whole groups go.
+    `whole` names the grouped convolutions and norms (by number) of which only whole groups go.
     """
 
     atom: np.ndarray
@@ -48,17 +48,17 @@ def atoms(record: TraceRecord) -> np.ndarray:
 
 
 def classes(record: TraceRecord, atom: np.ndarray, whole: frozenset[int]) -> Classes:
-    """The channels of a trace when only whole groups go of these grouped convolutions (by number)."""
+    """The channels of a trace when only whole groups go of these grouped convolutions and norms (by number)."""
     count, channel = _channels(record, atom, whole)
     return Classes(atom, channel, count, whole)
 
 
 def taken_whole(record: TraceRecord, atom: np.ndarray, mode: str) -> frozenset[int]:
-    """The grouped convolutions of which only whole groups go; `mode` is "auto", "even" or "whole".
+    """The grouped convolutions and norms of which only whole groups go; `mode` is "auto", "even" or "whole".
 
-    A convolution with one channel in and out per group has no other way. "auto" takes whole groups where they are the
-    finer step: where a group has one channel on a side, or no more channels than there are groups, unless what is
-    tied to them makes the groups fall together.
+    One with a single channel in and out per group has no other way. "auto" takes whole groups where they are the finer
+    step: where a group has one channel on a side, or no more channels than there are groups (fewer, of a norm), unless
+    what is tied to them makes the groups fall together.
     """
     whole = frozenset(i for i, grouped in enumerate(record.grouped) if _whole_at_first(grouped, mode))
     if mode != "auto":
@@ -72,22 +72,22 @@ def taken_whole(record: TraceRecord, atom: np.ndarray, mode: str) -> frozenset[i
     return whole
 
 
-def has_choice(grouped: GroupedConvolution) -> bool:
-    """Whether a grouped convolution can be cut in either way."""
+def has_choice(grouped: Grouped) -> bool:
+    """Whether a grouped convolution or norm can be cut in either way."""
     return max(grouped.inputs.shape[1], grouped.outputs.shape[1]) > 1
 
 
-def _whole_at_first(grouped: GroupedConvolution, mode: str) -> bool:
+def _whole_at_first(grouped: Grouped, mode: str) -> bool:
     if not has_choice(grouped):
         return True
     groups = grouped.inputs.shape[0]
     sides = grouped.inputs.shape[1], grouped.outputs.shape[1]
     if mode == "auto":
-        return min(sides) == 1 or max(sides) <= groups
+        return min(sides) == 1 or max(sides) + (grouped.kind == GROUP_NORM) <= groups
     return mode == "whole"
 
 
-def _has_fallen_together(grouped: GroupedConvolution, channel: np.ndarray) -> bool:
+def _has_fallen_together(grouped: Grouped, channel: np.ndarray) -> bool:
     """Whether taking whole groups is coarser than taking evenly many from each."""
     groups, size = grouped.inputs.shape
     if min(size, grouped.outputs.shape[1]) == 1:

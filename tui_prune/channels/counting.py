@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tui_prune.channels.labels import Labels, compact
 from tui_prune.channels.nested import tensors_in
-from tui_prune.channels.record import Activation, CostedCall, Extent, owner_of
+from tui_prune.channels.record import Activation, CostedCall, Extent
 from tui_prune.channels.registry import Call
 from tui_prune.channels.tracer import Operator, Tracer
 
@@ -59,7 +59,7 @@ class CountingTracer(Tracer):
 
     def _layer(self, tensors: list[Tensor]) -> str | None:
         """The layer that a call belongs to: the one whose parameter it uses."""
-        return next((owner_of(n) for t in tensors if (n := self.leaf(t)) is not None), None)
+        return next((self.layer_of(n) for t in tensors if (n := self.leaf(t)) is not None), None)
 
     def _cost(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         def extents(value: Any) -> Any:

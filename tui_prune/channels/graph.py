@@ -13,6 +13,8 @@ from tui_prune.channels.classes import Classes
 from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.record import Axis, Lock, TraceRecord
 
+UNREACHED = "the forward pass doesn't use it"
+
 Role = Literal["producer", "follower", "consumer"]
 
 
@@ -131,6 +133,8 @@ class Layer:
     outputs: np.ndarray = field(repr=False)
     """The channel of each output; empty if its outputs carry none."""
     inputs: np.ndarray = field(repr=False)
+    same_as: str | None = None
+    """The layer whose weight it shares: there the weight's parameters are counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +172,15 @@ class Graph:
         return tuple(map(tuple, found))
 
     @cached_property
+    def second_names(self) -> dict[str, str]:
+        """Names of modules that are registered more than once, by the name under which `layers` has them."""
+        names = {layer.name for layer in self.layers}
+        return {name: first for name, first in self.record.second_names.items() if name not in names and first in names}
+
+    @cached_property
     def _layers_by_name(self) -> dict[str, Layer]:
-        return {layer.name: layer for layer in self.layers}
+        found = {layer.name: layer for layer in self.layers}
+        return found | {name: found[first] for name, first in self.second_names.items()}
 
     def layer(self, name: str) -> Layer | None:
         return self._layers_by_name.get(name)
@@ -198,8 +209,9 @@ class Graph:
 
     @property
     def locks(self) -> tuple[LayerLock, ...]:
-        """Every lock with the layer whose group it holds."""
-        return tuple(LayerLock(group.name, lock.reason, lock.where) for group in self.groups for lock in group.locks)
+        """Every lock with the layer whose group it holds, and every layer that nothing uses."""
+        held = [LayerLock(group.name, lock.reason, lock.where) for group in self.groups for lock in group.locks]
+        return (*held, *(LayerLock(name, UNREACHED, None) for name in self.unreached))
 
     @property
     def blocks(self) -> tuple[LayerBlocks, ...]:

@@ -23,11 +23,10 @@ from tui_prune.channels.graph import Graph, Group, Layer, Member
 from tui_prune.channels.record import (
     MODEL_OUTPUT,
     Axis,
-    GroupedConvolution,
+    Grouped,
     LayerUse,
     Lock,
     TraceRecord,
-    owner_of,
     slot_numbers,
 )
 
@@ -41,8 +40,8 @@ LINKED = "attention at its input's width"
 def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings | None = None) -> Graph:
     """The graph of a record, with what trials have shown of the model.
 
-    `grouped` says how grouped convolutions are taken. With "auto", one whose channels can't be cut in one way is taken
-    in the other where that frees channels.
+    `grouped` says how grouped convolutions and norms are taken. With "auto", one whose channels can't be cut in one
+    way is taken in the other where that frees channels.
     """
     findings = findings or Findings()
     atom = atoms(record)
@@ -58,8 +57,8 @@ def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings |
     return graph
 
 
-def _is_stuck(graph: Graph, grouped: GroupedConvolution) -> bool:
-    """Whether nothing on either side of a grouped convolution can be cut."""
+def _is_stuck(graph: Graph, grouped: Grouped) -> bool:
+    """Whether nothing on either side of a grouped convolution or norm can be cut."""
     channels = np.unique(graph.classes.channel[slot_numbers([grouped.inputs, grouped.outputs])])
     groups = [group for group in graph.groups if np.isin(group.channels, channels).any()]
     return any(_cuttable(group) == 0 for group in groups)
@@ -112,17 +111,18 @@ def _build(record: TraceRecord, sorted_classes: Classes, grouped: str, findings:
                 dict(findings.flows).get(axes[0].first, ()),
             )
         )
-    layers = tuple(_make_layer(use, uses[name], numbers) for name, use in record.layers.items())
+    shared = record.second_names
+    layers = tuple(_make_layer(use, uses[name], numbers, shared.get(name)) for name, use in record.layers.items())
     return Graph(record, sorted_classes, tuple(groups), layers, grouped, findings)
 
 
 def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
-    """All blocks as rows of channels, those of grouped convolutions that are cut evenly included."""
+    """All blocks as rows of channels, those of grouped convolutions and norms that are cut evenly included."""
     found = [(channel_rows(block.rows.numpy(), sorted_classes.channel), block.why) for block in record.blocks]
     for i, grouped in enumerate(record.grouped):
         if i not in sorted_classes.whole:
             for side in (grouped.inputs, grouped.outputs):
-                found.append((channel_rows(side.numpy(), sorted_classes.channel), "grouped convolution"))
+                found.append((channel_rows(side.numpy(), sorted_classes.channel), grouped.kind))
     return found
 
 
@@ -224,7 +224,7 @@ def _make_group(
     if len(channels) == 1:
         locked[:] = inside[:] = True
         reasons.append(Lock(SINGLE if axes[0].size == 1 else "its channels can only go all together"))
-    layers = tuple(dict.fromkeys(owner_of(name) for axis in axes for name in record.names_of(axis.tensor)))
+    layers = tuple(dict.fromkeys(layer for axis in axes for layer in record.producing[axis.first]))
     proper = (
         [name for name in layers if name in record.layers and "depthwise" not in record.layers[name].kind]
         if layers
@@ -326,7 +326,7 @@ def _members(record: TraceRecord, uses: dict[str, _Use]) -> dict[int, list[Membe
     return found
 
 
-def _make_layer(use: LayerUse, own: _Use, numbers: dict[int, int]) -> Layer:
+def _make_layer(use: LayerUse, own: _Use, numbers: dict[int, int], same_as: str | None) -> Layer:
     mine = [group for group in own.output_groups if group >= 0]
     group = numbers.get(mine[0]) if len(mine) == 1 else None
-    return Layer(use.name, use.kind, group, use.width, use.in_width, use.producer, own.outputs, own.inputs)
+    return Layer(use.name, use.kind, group, use.width, use.in_width, use.producer, own.outputs, own.inputs, same_as)

@@ -1,6 +1,8 @@
-"""The modules of a model by name."""
+"""The modules and tensors of a model by name."""
 
-from torch import nn
+from collections.abc import Iterator
+
+from torch import Tensor, nn
 
 
 def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -15,3 +17,12 @@ def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
             inner = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
             waiting.extend(reversed(inner))
     return found
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter and buffer under each of its names."""
+    for prefix, part in named_modules(model):
+        for table in (part._parameters, part._buffers):
+            for key, tensor in table.items():
+                if tensor is not None:
+                    yield (f"{prefix}.{key}" if prefix else key), tensor

@@ -1,9 +1,18 @@
 """Tensors in nested values: what goes into a model and what comes out."""
 
-from collections.abc import Callable, Iterator
+import copy
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import GeneratorType
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tui_prune.errors import TuiPruneError
+
+_READ_ONCE = (GeneratorType, map, filter, zip)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -30,5 +39,47 @@ def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(map_tensors(item, change) for item in value)
     if isinstance(value, dict):
-        return {key: map_tensors(item, change) for key, item in value.items()}
+        mapped = {} if type(value) is dict else copy.copy(value)  # a class of its own may have more than its items
+        mapped.update({key: map_tensors(item, change) for key, item in value.items()})
+        return mapped
     return value
+
+
+def all_tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors that somebody who is given `value` can reach: in attributes of objects of any class, and in numpy's
+    arrays too.
+
+    Raises `TuiPruneError` for an iterator: to look into it would use it up.
+    """
+    left, seen = [value], set[int]()
+    while left:
+        item = left.pop()
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, np.ndarray):
+            if item.dtype.kind in "fc":
+                yield torch.from_numpy(np.ascontiguousarray(item, item.dtype.newbyteorder("=")))
+        elif isinstance(item, _READ_ONCE):
+            raise TuiPruneError(
+                f"The network's forward pass takes or returns a {type(item).__name__}, which can be read only once. "
+                "Let it be a list."
+            )
+        elif id(item) not in seen:
+            seen.add(id(item))
+            left.extend(reversed(list(_parts(item))))
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    if isinstance(item, Mapping):
+        return item.values()
+    if isinstance(item, (list, tuple, set, frozenset, deque)):
+        return item
+    if isinstance(item, (type, nn.Module)) or callable(item):
+        return ()
+    slots = [name for kind in type(item).__mro__ for name in _slots_of(kind) if hasattr(item, name)]
+    return [*getattr(item, "__dict__", {}).values(), *(getattr(item, name) for name in slots)]
+
+
+def _slots_of(kind: type) -> Iterable[str]:
+    slots = vars(kind).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else slots

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 MODEL_OUTPUT = "model output"
 MODEL_INPUT = "model input"
+RECURRENT = "recurrent layers stay whole"
 
 
 def owner_of(tensor: str) -> str:
@@ -58,12 +59,21 @@ class Block(NamedTuple):
     why: str
 
 
-class GroupedConvolution(NamedTuple):
-    """Block g of the inputs feeds block g of the outputs; both are (groups, channels of one group) slots."""
+GROUPED_CONVOLUTION = "grouped convolution"
+GROUP_NORM = "group norm"
+
+
+class Grouped(NamedTuple):
+    """Channels in groups, of which whole ones can go or evenly many of each; slots are (groups, channels of one).
+
+    Of a grouped convolution, block g of the inputs feeds block g of the outputs. Of a group norm, both are its
+    channels, and `layer` is the module that keeps the number of groups.
+    """
 
     layer: str
     inputs: Tensor
     outputs: Tensor
+    kind: str = GROUPED_CONVOLUTION
 
 
 class Scaling(NamedTuple):
@@ -125,8 +135,10 @@ class TraceRecord:
     locks: list[Lock] = field(default_factory=list)
     locked: list[tuple[Tensor, int]] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
-    grouped: list[GroupedConvolution] = field(default_factory=list)
+    grouped: list[Grouped] = field(default_factory=list)
     producers: list[Axis] = field(default_factory=list)
+    producing: dict[int, list[str]] = field(default_factory=dict)
+    """By the first slot of a producer's axis, the layers whose outputs it is: several where they share a weight."""
     sums: list[tuple[Tensor, str | None]] = field(default_factory=list)
     sites: dict[str, list[Tensor]] = field(default_factory=dict)
     scalings: list[Scaling] = field(default_factory=list)
@@ -134,9 +146,11 @@ class TraceRecord:
     costs: list[CostedCall] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)
     layers: dict[str, LayerUse] = field(default_factory=dict)
-    bare_norms: dict[str, Tensor] = field(default_factory=dict)
-    """The channels' slots of norms without parameters and statistics, by module."""
+    bare_norms: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+    """Of norms without parameters and statistics, by module: the slots along the dimensions that they normalise."""
     unreached: tuple[str, ...] = ()
+    written: set[str] = field(default_factory=set)
+    """Parameters that the forward pass itself writes over."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     itemsizes: dict[str, int] = field(default_factory=dict)
     parameters: frozenset[str] = frozenset()
@@ -144,6 +158,12 @@ class TraceRecord:
     """Other names of a parameter or buffer that has several, by the name that the axes use."""
     _by_tensor: dict[str, list[Axis]] = field(default_factory=dict, repr=False)
     _counted: int = 0
+
+    @property
+    def second_names(self) -> dict[str, str]:
+        """Modules that share a parameter with one that the axes name, or are another name of it, by that one."""
+        owners = {owner_of(name): owner_of(first) for name, first in self.shared.items()}
+        return {name: first for name, first in owners.items() if name != first}
 
     def names_of(self, tensor: str) -> list[str]:
         """All names of a parameter or buffer: the one that the axes use, then those that share it."""

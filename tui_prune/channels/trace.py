@@ -1,18 +1,24 @@
 """Tracing a model: one forward pass beside which labels run, with the model left as it was."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import inspect
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tui_prune.channels.counting import CountingTracer
+from tui_prune.channels.kept_state import KeptState
 from tui_prune.channels.model_code import failing_line
 from tui_prune.channels.modules import named_modules
+from tui_prune.channels.nested import all_tensors_in, map_tensors
 from tui_prune.channels.record import TraceRecord, owner_of
 from tui_prune.channels.tracer import Tracer
 from tui_prune.errors import TuiPruneError
+
+SEED = 0
 
 
 def record_trace(model: nn.Module, example_inputs: Sequence[Any], example_kwargs: Mapping[str, Any]) -> TraceRecord:
@@ -21,32 +27,72 @@ def record_trace(model: nn.Module, example_inputs: Sequence[Any], example_kwargs
     Raises `TuiPruneError` when the forward pass fails on the example input.
     """
     tracer = CountingTracer(model)
-    with untouched(model):
-        outputs = run(model, example_inputs, example_kwargs, tracer)
-        record = tracer.finish(outputs)
-        if record.unreached:
-            _trace_training_parts(model, example_inputs, example_kwargs, tracer)
+    kept = KeptState(model)
+    try:
+        with evaluating(model):
+            return _record_run(model, example_inputs, example_kwargs, tracer)
+    finally:
+        tracer.record.written |= kept.restore() | tracer.overwritten.restore()
+
+
+def _record_run(
+    model: nn.Module, example_inputs: Sequence[Any], example_kwargs: Mapping[str, Any], tracer: Tracer
+) -> TraceRecord:
+    names = {name for name, _ in named_modules(model)}
+    outputs = run(model, example_inputs, example_kwargs, tracer)
+    made = sorted({name for name, _ in named_modules(model)} - names)
+    if made:
+        raise TuiPruneError(
+            f"The network makes its part {made[0]} in the forward pass. Run it once on an input, then prune it."
+        )
+    if next(all_tensors_in(outputs), None) is None:
+        raise TuiPruneError(
+            f"The network's forward pass returns a {type(outputs).__name__} without a tensor in it, so a cut couldn't "
+            "be checked. Let it return its tensors."
+        )
+    record = tracer.finish(outputs)
+    if record.unreached:
+        _trace_training_parts(model, example_inputs, example_kwargs, tracer)
     return record
 
 
 def run(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: Tracer | None = None) -> Any:
     """One forward pass, under a tracer if there is one. Raises `TuiPruneError` with the line that failed."""
     try:
-        if tracer is None:
-            return model(*inputs, **kwargs)
-        tracer.mark_inputs((tuple(inputs), dict(kwargs)))
-        with tracer:
-            return model(*inputs, **kwargs)
+        return call(model, inputs, kwargs, tracer)
     except TuiPruneError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = failing_line(error)
-        message = str(error).strip().partition("\n")[0] or type(error).__name__
+        message = str(error).strip().partition("\n")[0]
         place = f" at {where}" if where else ""
         raise TuiPruneError(
-            f"The model's forward pass fails on the example input{place} ({type(error).__name__}: {message}). "
-            "Give it an input of the right shape (--input), or mend the model."
+            f"The model's forward pass fails on the example input{place} "
+            f"({': '.join(filter(None, (type(error).__name__, message)))}). {_advice(model, inputs, kwargs)}"
         ) from error
+
+
+def call(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: Tracer | None = None) -> Any:
+    """One forward pass on copies of the inputs, which it may write over; raises whatever the model does."""
+    inputs, kwargs = map_tensors((tuple(inputs), dict(kwargs)), Tensor.clone)
+    if tracer is None:
+        return model(*inputs, **kwargs)
+    tracer.mark_inputs((inputs, kwargs))
+    with tracer:
+        return model(*inputs, **kwargs)
+
+
+def _advice(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What to do about a forward pass that fails: where its arguments don't fit, how to give others."""
+    try:
+        signature = inspect.signature(model.forward)
+        signature.bind(*inputs, **kwargs)
+    except TypeError:
+        names = ", ".join(signature.parameters)
+        return f'Its inputs are ({names}): give the shape of each, as in --input "1,3,32,32;1,10" or "name=1,10".'
+    except ValueError:  # a forward in C has no signature
+        pass
+    return "Give it an input of the right shape (--input), or mend the model."
 
 
 def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: Tracer) -> None:
@@ -63,10 +109,9 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
         quiet = isinstance(module, (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd))
         module.training = not quiet
     try:
-        with tracer:
-            outputs = model(*inputs, **kwargs)
-        tracer.finish(outputs)
-    except Exception:  # Nothing of a half-followed pass may count; the parts stay unreached, and what they may read.
+        tracer.finish(call(model, inputs, kwargs, tracer))
+    except (Exception, SystemExit):
+        # Nothing of a half-followed pass may count; the parts stay unreached, and what they may read.
         del record.ties[marks[0] :], record.locked[marks[1] :], record.blocks[marks[2] :]
         del record.grouped[marks[3] :], record.producers[marks[4] :]
         record.layers.clear()
@@ -95,30 +140,45 @@ def _lock_what_unreached_parts_may_read(tracer: Tracer, activations: int) -> Non
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Run a model in eval mode without gradients and leave it, its buffers and the random state as they were.
+def untouched(
+    model: nn.Module, written: Collection[str] | None = None, *, keep_computed: bool = False
+) -> Iterator[None]:
+    """Run a model in eval mode without gradients and leave it and the random state as they were: its tensors, and what
+    its modules keep as attributes, with what is in lists and dicts among them.
+
+    `written` are the parameters that the forward pass is known to change, where it has run before. With
+    `keep_computed`, tensors that the run computes anew in the place of others (weights by hooks) stay.
 
     Meanwhile attention's fused fast path is off, which hides the operators that labels follow, and so is TF32, which
-    rounds more coarsely than a comparison allows.
+    rounds more coarsely than a comparison allows; compiled code runs as it was written.
     """
-    modules = list({id(module): module for _, module in named_modules(model)}.values())
-    training = [module for module in modules if module.training]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in modules
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    kept = KeptState(model, written)
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        kept.restore(keep_computed=keep_computed)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """As `untouched`, but what the run changes in the model stays changed, except the modes of its modules.
+
+    A network that draws random numbers draws the same ones in every run, whoever runs it.
+    """
+    training = [module for _, module in named_modules(model) if module.training]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    model_devices = {buffer.device.index for _, _, buffer, _ in buffers if buffer.device.type == "cuda"}
+    devices = {tensor.get_device() for tensor in model.parameters() if tensor.is_cuda}
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         for module in training:
             module.training = False
-        with torch.no_grad(), torch.random.fork_rng(sorted(i for i in model_devices if i is not None)):
+        with torch.no_grad(), torch.random.fork_rng(sorted(devices)), _eager():
+            for generator in (torch.default_generator, *(torch.cuda.default_generators[i] for i in devices)):
+                generator.manual_seed(SEED)
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
@@ -126,11 +186,12 @@ def untouched(model: nn.Module) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = tf32
         for module in training:
             module.training = True
-        with torch.no_grad():
-            for module, name, buffer, value in buffers:
-                module._buffers[name] = buffer
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Compiled functions run as they were written, where there are any: labels don't see into compiled code."""
+    stance = getattr(torch.compiler, "set_stance", None) if "torch._dynamo" in sys.modules else None
+    return nullcontext() if stance is None else stance("force_eager")
 
 
 def as_arguments(example_inputs: Any) -> tuple[Any, ...]:

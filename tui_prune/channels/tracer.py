@@ -9,13 +9,15 @@ from torch.utils.flop_counter import flop_registry
 
 from tui_prune.channels import rules
 from tui_prune.channels.carried import NOTHING, CarriedByTensor
+from tui_prune.channels.kept_state import Overwritten
 from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
 from tui_prune.channels.model_code import running_line, running_module
 from tui_prune.channels.modules import named_modules
-from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.nested import all_tensors_in, tensors_in
 from tui_prune.channels.record import (
     MODEL_INPUT,
     MODEL_OUTPUT,
+    RECURRENT,
     Axis,
     Block,
     LayerUse,
@@ -31,9 +33,9 @@ from tui_prune.channels.registry import RULES, Call, Rule
 _WITHOUT_LABELS = frozenset(
     f"aten::{name}"
     for name in (
-        "new_zeros new_ones new_empty new_full new_empty_strided zeros_like ones_like empty_like full_like rand_like "
-        "randn_like randint_like sym_size sym_stride sym_numel is_same_size size empty empty_strided zeros ones full "
-        "arange scalar_tensor rand randn lift_fresh _assert_async"
+        "new_zeros new_ones new_empty new_full new_empty_strided rand_like randn_like randint_like sym_size "
+        "sym_stride sym_numel is_same_size size empty empty_strided zeros ones full arange scalar_tensor rand randn "
+        "lift_fresh _assert_async"
     ).split()
 )
 
@@ -56,6 +58,7 @@ class Tracer(TorchDispatchMode):
         self._producer_slots: set[int] = set()
         self._parts = named_modules(model)
         self._reached: set[str] = set()
+        self.overwritten = Overwritten(model)
         self._name_tensors()
 
     def _name_tensors(self) -> None:
@@ -83,6 +86,7 @@ class Tracer(TorchDispatchMode):
                 labels[axis.dim,] = slots.as_strided(tensor.shape, strides, axis.first)
             self._carried.hold(tensor, name).labels = labels
         record.parameters = frozenset(name for name, tensor in parameters if tensor is not None)
+        self._sharing = {first: {owner_of(name) for name in record.names_of(first)} for first in record.shared.values()}
 
     def add_axis(self, tensor: str, dim: int, size: int, groups: int = 1) -> Axis:
         axis = Axis(tensor, dim, self.record.size, size, groups)
@@ -100,7 +104,7 @@ class Tracer(TorchDispatchMode):
 
     def mark_inputs(self, inputs: Any) -> None:
         """Say which tensors are the model's inputs, so that locks can name them."""
-        for tensor in tensors_in(inputs):
+        for tensor in all_tensors_in(inputs):
             entry = self._carried.note(tensor)
             entry.is_input = entry.name is None
 
@@ -148,6 +152,14 @@ class Tracer(TorchDispatchMode):
         base = tensor._base if isinstance(tensor, Tensor) else None
         entry = None if base is None else self._carried.get(id(base))
         return None if entry is None else entry.name
+
+    def layer_of(self, tensor: str) -> str:
+        """The module that a user would name for a parameter; of several that share it, the one that runs."""
+        if tensor in self._sharing:
+            name, _ = self.running_part()
+            if name in self._sharing[tensor]:
+                return name
+        return owner_of(tensor)
 
     def axis_of(self, ids: Tensor) -> Axis | None:
         """The axis whose slots, all and in order, these ids are."""
@@ -215,11 +227,16 @@ class Tracer(TorchDispatchMode):
         ):  # code that takes one row after the other says the same each time
             self.record.blocks.append(Block(rows, why))
 
-    def produce(self, axis: Axis | None) -> None:
+    def produce(self, axis: Axis | None, layer: str) -> None:
         """These slots are the outputs of a layer with weights."""
-        if axis is not None and axis.first not in self._producer_slots:
+        if axis is None:
+            return
+        if axis.first not in self._producer_slots:
             self._producer_slots.add(axis.first)
             self.record.producers.append(axis)
+        layers = self.record.producing.setdefault(axis.first, [])
+        if layer not in layers:
+            layers.append(layer)
 
     def note_sum(self, ids: Tensor) -> None:
         """Two layers' outputs are added: these channels belong to a residual stream."""
@@ -229,12 +246,20 @@ class Tracer(TorchDispatchMode):
         """An operator computes a statistic over these slots: what is left of it changes with a cut."""
         self.record.statistics.setdefault(operator, []).append(self._each_once(ids))
 
-    def note_bare_norm(self, labels: Labels) -> None:
-        """A norm without any tensor of its own runs over these channels."""
+    def running_part(self) -> tuple[str | None, nn.Module | None]:
+        """The module whose forward runs innermost, and its name; None for one that isn't part of the model."""
         module = running_module()
-        name = next((name for name, part in self._parts if part is module), None)
-        if name is not None and (1,) in labels:
-            self.record.bare_norms[name] = compact(labels[1,], (1,))
+        return next((name for name, part in self._parts if part is module), None), module
+
+    def note_bare_norm(self, x: Tensor, first: int) -> None:
+        """What runs may be a norm without any tensor of its own, over the dimensions of `x` from `first`."""
+        name, module = self.running_part()
+        if name is not None and module is not None and not [*module.parameters(), *module.buffers()]:
+            self.record.bare_norms[name] = {
+                dims[0] - first: compact(label, dims)
+                for dims, label in self.labels(x).items()
+                if len(dims) == 1 and dims[0] >= first
+            }
 
     def scale(self, ids: Tensor, factor: float) -> None:
         """These slots' values are multiplied with a number that the model's code has computed."""
@@ -250,6 +275,8 @@ class Tracer(TorchDispatchMode):
         entry = self._carried.get(id(tensor))
         if entry is not None and entry.is_input:
             return MODEL_INPUT
+        if isinstance(running_module(), (nn.RNNBase, nn.RNNCellBase)):
+            return RECURRENT
         return "meets values of a fixed size that no layer puts out"
 
     def own_grouped_axis(self, tensor: Tensor) -> Axis | None:
@@ -269,6 +296,8 @@ class Tracer(TorchDispatchMode):
                 from_input = from_input or entry.is_input
                 if entry.name is not None:
                     self._reached.add(entry.name)
+        if labelled and func._schema.is_mutable:
+            self.overwritten.keep(func, args)
         try:
             out = self.compute(func, args, kwargs, labelled)
         except Exception:
@@ -308,7 +337,7 @@ class Tracer(TorchDispatchMode):
     def finish(self, outputs: Any) -> TraceRecord:
         """Lock what leaves the model, settle the ties and return the record."""
         self._settle_ties()
-        for tensor in tensors_in(outputs):
+        for tensor in all_tensors_in(outputs):
             for dims, label in self.labels(tensor).items():
                 self.record.locks.append(Lock(MODEL_OUTPUT))
                 self.record.locked.append((self._each_once(compact(label, dims)), len(self.record.locks) - 1))

@@ -10,7 +10,7 @@ from torch import nn
 from tui_prune.channels.model_code import failing_line, failing_modules
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, owner_of, slot_numbers
-from tui_prune.channels.trace import untouched
+from tui_prune.channels.trace import call, evaluating, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.copying import with_tensors
@@ -50,21 +50,23 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
     except UnevenCut as uneven:
         raise Misfit(cut_groups(plan, uneven.slots), Lock("a grouped convolution needs equal groups")) from uneven
     module = with_tensors(model, tensors.tensors, graph.record)
-    groups = {owner_of(name): len(kept) for (name, _, per_group), kept in tensors.kept.items() if per_group}
+    groups = {
+        owner_of(name): len(kept)
+        for (first, _, per_group), kept in tensors.kept.items()
+        if per_group
+        for name in graph.record.names_of(first)
+    }
+    with evaluating(module):
+        edits = (
+            *apply_edits(module, groups),
+            *apply_repairs(module, graph, tensors),
+            *apply_norm_sizes(module, graph, plan.keep),
+        )
     tracer = Tracer(module)
     try:
-        with untouched(module):
-            edits = (
-                *apply_edits(module, groups),
-                *apply_repairs(module, graph, tensors),
-                *apply_norm_sizes(module, graph, plan.keep),
-            )
-            tracer.mark_inputs((tuple(inputs), dict(kwargs)))
-            with tracer:
-                outputs = module(*inputs, **kwargs)
-            if any(part._forward_pre_hooks for _, part in named_modules(module)):
-                edits = (*edits, *apply_edits(module, groups))  # weights that hooks compute have their new size now
-    except Exception as error:
+        with untouched(module, graph.record.written, keep_computed=True):
+            outputs = call(module, inputs, kwargs, tracer)
+    except (Exception, SystemExit) as error:
         raise _misfit_of_error(error, tracer, module, plan, tensors) from error
     replay = Replay(graph, tensors, tracer.finish(outputs))
     try:
@@ -74,10 +76,15 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
     apply_order(module, replay.reordered)
     keep_scalings(module, graph.record, tracer.record)
+    if any(part._forward_pre_hooks for _, part in named_modules(module)):
+        with evaluating(module):  # weights that a hook computes have their new size only now
+            edits = (*edits, *apply_edits(module, groups))
     return CutModule(module, edits, tensors)
 
 
-def _misfit_of_error(error: Exception, tracer: Tracer, module: nn.Module, plan: Plan, tensors: CutTensors) -> Misfit:
+def _misfit_of_error(
+    error: BaseException, tracer: Tracer, module: nn.Module, plan: Plan, tensors: CutTensors
+) -> Misfit:
     """Who is to blame for a forward pass that fails: what met in the failing call, else what its line has reshaped,
     else what the failing module works on."""
     where = failing_line(error)

@@ -9,25 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tui_prune.channels.modules import named_modules
+from tui_prune.channels import modules
 from tui_prune.channels.record import TraceRecord
 
 _CONSTANT = (int, float, bool, str, bytes, complex, type(None), type, torch.dtype, torch.device, torch.Size)
 _EMPTY = (dict, OrderedDict, list, set)
 _OWN_WAYS = {"__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__"}
-_UNCOPIED = (TypeError, RuntimeError, NotImplementedError, AttributeError)
 
 
 def named_tensors(model: nn.Module, record: TraceRecord) -> dict[str, Tensor]:
     """The parameters and buffers that have axes, each once."""
-    found: dict[str, Tensor] = {}
-    for prefix, part in named_modules(model):
-        for table in (part._parameters, part._buffers):
-            for key, tensor in table.items():
-                name = f"{prefix}.{key}" if prefix else key
-                if name in record.shapes and tensor is not None:
-                    found[name] = tensor
-    return found
+    return {name: tensor for name, tensor in modules.named_tensors(model) if name in record.shapes}
 
 
 def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], record: TraceRecord) -> nn.Module:
@@ -47,10 +39,9 @@ def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     if known is not None:
         return known
     if not _is_copied_by_attributes(type(module)):
-        try:
-            return copy.deepcopy(module, memo)
-        except _UNCOPIED:
-            pass
+        copied = _deep_copy(module, memo)
+        if copied is not None:
+            return copied
     twin = module.__class__.__new__(module.__class__)
     memo[id(module)] = twin
     state: dict[str, Any] = {}
@@ -92,7 +83,18 @@ def _copy_value(value: Any, memo: dict[int, Any]) -> Any:
     known = memo.get(id(value))
     if known is not None:
         return known
+    copied = _deep_copy(value, memo)
+    if copied is not None:
+        return copied
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _deep_copy(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy, or None where there can't be one."""
+    attempt = dict(memo)  # a copy that fails leaves it full of parts that are half made
     try:
-        return copy.deepcopy(value, memo)
-    except _UNCOPIED:
-        return value.detach().clone() if isinstance(value, Tensor) else value
+        copied = copy.deepcopy(value, attempt)
+    except Exception:  # whatever the user's own objects raise
+        return None
+    memo.update(attempt)
+    return copied

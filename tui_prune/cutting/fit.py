@@ -86,7 +86,10 @@ def fit(
                 if not groups:
                     place = f" ({misfit.lock.where})" if misfit.lock.where else ""
                     reason = misfit.__cause__ or misfit.lock.reason
-                    raise TuiPruneError(f"No cut of this model can be proved{place}: {reason}") from misfit
+                    raise TuiPruneError(
+                        f"No cut of this model can be proved{place}: {reason}. "
+                        "Lock layers, or choose lower ratios, and try again."
+                    ) from misfit
                 findings = graph.findings.with_lock(_slots_of(graph, groups), misfit.lock)
             graph = build_graph(graph.record, graph.grouped, findings)
 

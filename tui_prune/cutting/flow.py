@@ -18,7 +18,7 @@ from tui_prune.channels.findings import Flow
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import UNEVEN, build_graph
 from tui_prune.channels.record import Axis, owner_of
-from tui_prune.channels.trace import untouched
+from tui_prune.channels.trace import call, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.copying import named_tensors, with_tensors
@@ -124,12 +124,17 @@ def _try_widths(
                 cut = cut[(slice(None),) * axis.dim + (np.flatnonzero(kept[axis]),)]
         tensors[name] = cut
     module = with_tensors(graph.model, tensors, graph.record)
-    depthwise = {owner_of(axis.tensor): int(kept[axis].sum()) for axis in kept if axis.groups == axis.size}
+    depthwise = {
+        owner_of(name): int(mask.sum())
+        for axis, mask in kept.items()
+        if axis.groups == axis.size
+        for name in graph.record.names_of(axis.tensor)
+    }
     apply_edits(module, depthwise)
     tracer = Tracer(module)
     try:
-        with untouched(module), tracer:
-            outputs = module(*inputs, **kwargs)
+        with untouched(module):
+            outputs = call(module, inputs, kwargs, tracer)
     except Exception:  # This width isn't one that the code can have; that is the answer.
         return {}
     record = tracer.finish(outputs)

@@ -9,7 +9,7 @@ from torch import nn
 
 from tui_prune.channels.findings import Repair
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.record import Axis, TraceRecord
+from tui_prune.channels.record import GROUP_NORM, Axis, TraceRecord
 from tui_prune.cutting.surgery import CutTensors
 from tui_prune.opening.edits import EDITABLE
 from tui_prune.opening.opened import Edit
@@ -82,15 +82,29 @@ def apply_repairs(module: nn.Module, graph: Graph, tensors: CutTensors) -> tuple
 
 
 def apply_norm_sizes(module: nn.Module, graph: Graph, keep: np.ndarray) -> tuple[Edit, ...]:
-    """Set the size of norms that have no tensor to read it off; gives what was changed."""
+    """Set the sizes of norms that have no tensor to read them off, and how many groups are left of group norms; gives
+    what was changed."""
     edits = []
-    for name, ids in graph.record.bare_norms.items():
-        part, slots = module.get_submodule(name), np.unique(ids[ids >= 0].numpy())
-        size = int(keep[graph.classes.channel[slots]].sum())
+    for name, dims in graph.record.bare_norms.items():
+        part, shape = module.get_submodule(name), {}
+        for dim, ids in dims.items():
+            slots = np.unique(ids[ids >= 0].numpy())
+            shape[dim] = len(slots), int(keep[graph.classes.channel[slots]].sum())
         for attribute in ("num_features", "num_channels"):
-            if getattr(part, attribute, None) == len(slots) != size:
-                edits.append(Edit(name, attribute, size))
-                setattr(part, attribute, size)
+            before, after = shape.get(0, (None, None))
+            if getattr(part, attribute, None) == before != after:
+                edits.append(Edit(name, attribute, after))
+        whole = getattr(part, "normalized_shape", None)
+        if isinstance(whole, tuple):
+            sizes = tuple(shape[dim][1] if shape.get(dim, (0,))[0] == size else size for dim, size in enumerate(whole))
+            if sizes != whole:
+                edits.append(Edit(name, "normalized_shape", sizes))
+    for norm in (grouped for grouped in graph.record.grouped if grouped.kind == GROUP_NORM):
+        groups = int(keep[graph.classes.channel[norm.inputs.numpy()]].any(1).sum())
+        if groups != len(norm.inputs):
+            edits.append(Edit(norm.layer, "num_groups", groups))
+    for edit in edits:
+        setattr(module.get_submodule(edit.module), edit.attribute, edit.value)
     return tuple(edits)
 
 

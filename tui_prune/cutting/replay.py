@@ -10,7 +10,7 @@ from torch import nn
 from tui_prune.channels.cells import axis_signatures
 from tui_prune.channels.classes import atoms
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.record import Axis, GroupedConvolution, TraceRecord
+from tui_prune.channels.record import GROUPED_CONVOLUTION, Axis, Grouped, TraceRecord
 from tui_prune.cutting.surgery import CutTensors
 
 
@@ -43,7 +43,8 @@ class Replay:
         self._atom = atoms(record)
         self._meaning = np.full(int(self._atom.max(initial=-1)) + 1, UNKNOWN)
         """For each atom of the cut module, the atom of the original that it is."""
-        self._grouped = {int(g.outputs.reshape(-1)[0]): g for g in record.grouped}
+        self._convolutions = [grouped for grouped in record.grouped if grouped.kind == GROUPED_CONVOLUTION]
+        self._grouped = {int(g.outputs.reshape(-1)[0]): g for g in self._convolutions}
         self._per_group = {axis.first: axis for axis in record.axes if axis.groups > 1}
         self.reordered: dict[Key, np.ndarray] = {}
         """For each axis whose order changes, the new order of its present positions."""
@@ -55,7 +56,7 @@ class Replay:
             producers.add(axis.first)
             if axis.groups == 1:
                 self._take_producer(axis)
-        for grouped in self._record.grouped:
+        for grouped in self._convolutions:
             self._order_columns(grouped)
         for axis in self._record.axes:
             if axis.first not in producers and axis.groups == 1:
@@ -140,7 +141,7 @@ class Replay:
                 raise ReplayMismatch(f"{axis.tensor} gets channels of other groups than before", self._slots(axis))
         self._set_order(axis, order)
 
-    def _order_groups(self, axis: Axis, grouped: GroupedConvolution) -> None:
+    def _order_groups(self, axis: Axis, grouped: Grouped) -> None:
         """After a shuffle the groups' inputs may arrive in another order of groups: move the groups along."""
         source = self._per_group_axis(grouped)
         if source is None or not self._is_mapped(source):
@@ -159,7 +160,7 @@ class Replay:
         key = source.tensor, source.dim, True
         self._cut.kept[key] = self._cut.kept[key][numbers]
 
-    def _order_columns(self, grouped: GroupedConvolution) -> None:
+    def _order_columns(self, grouped: Grouped) -> None:
         """Within each group, columns in the order in which the inputs arrive."""
         axis = self._per_group_axis(grouped)
         if axis is None or axis.size == axis.groups or not self._is_mapped(axis):
@@ -176,7 +177,7 @@ class Replay:
         self.reordered[key] = order
         self._cut.kept[key] = np.take_along_axis(self._cut.kept[key], order, 1)
 
-    def _per_group_axis(self, grouped: GroupedConvolution) -> Axis | None:
+    def _per_group_axis(self, grouped: Grouped) -> Axis | None:
         firsts = (int(side.reshape(-1)[0]) for side in (grouped.inputs, grouped.outputs))
         return next((self._per_group[first] for first in firsts if first in self._per_group), None)
 

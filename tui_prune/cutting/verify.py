@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune.channels.labels import spread
-from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.nested import all_tensors_in, map_tensors
+from tui_prune.channels.record import TraceRecord
 from tui_prune.channels.trace import run, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.carry_out import CutModule
@@ -20,6 +21,7 @@ from tui_prune.planning.plan import Plan
 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest relative error (largest difference over largest value of an output) that counts as equal."""
+_HALF = (torch.float16, torch.bfloat16)
 TELLING = 1e-3
 """A mask that moves the output by less (relative) leaves nothing to compare."""
 
@@ -41,7 +43,10 @@ class Verification:
     operators: tuple[str, ...]
     """The operators without a reference."""
     outputs: tuple[Tensor, ...]
-    """What the masked original puts out, cut to the channels that stay."""
+    """What the masked original puts out, cut to the channels that stay; none where rounding in the network's own number
+    format hides it."""
+    precision: torch.dtype
+    """The number format that was compared in."""
     seconds: float
 
 
@@ -51,16 +56,19 @@ def verify(
     """Compare the cut module with the masked original on the example input.
 
     Where the mask hardly moves the output (a head that starts at zero, a detector that finds nothing), equal outputs
-    show nothing; then what each layer puts out on the way is compared as well.
+    show nothing; then what each layer puts out on the way is compared as well. Networks in half precision are compared
+    as float32 copies, where their code allows that, because their own rounding could hide an error.
 
-    Raises `NotEqual` when they differ by more than the tolerance of the outputs' type.
+    Raises `NotEqual` when they differ by more than the tolerance of the number format.
     """
     started = time.perf_counter()
     comparison = _Comparison(model, inputs, kwargs, plan, cut_module)
-    found = comparison.of_outputs()
-    if plan.cuts and found.moved < TELLING:
-        found = comparison.of_layers(found)
-    tolerance = max((TOLERANCES.get(t.dtype, 1e-4) for t in found.outputs), default=1e-4)
+    precise = comparison.of_float32_copies()
+    found = comparison.made() if precise is None else comparison.of_outputs()
+    if precise is not None:
+        rounded = found.max_error > TOLERANCES.get(found.precision, 1e-4)
+        found = replace(precise, outputs=() if rounded else found.outputs)
+    tolerance = TOLERANCES.get(found.precision, 1e-4)
     if found.max_error > tolerance and not found.operators:
         raise NotEqual(
             f"The cut network differs from the masked original by {found.max_error:.1e} "
@@ -78,13 +86,35 @@ class _Comparison:
     plan: Plan
     cut: CutModule
 
+    def made(self) -> Verification:
+        """Of the outputs, and where they show nothing, of the layers."""
+        found = self.of_outputs()
+        return self.of_layers(found) if self.plan.cuts and found.moved < TELLING else found
+
+    def of_float32_copies(self) -> Verification | None:
+        """The same of copies in float32; None where nothing is in half precision, or where the code won't run so."""
+        record = self.plan.graph.record
+        tensors = [(module, named_tensors(module, record)) for module in (self.model, self.cut.module)]
+        if not any(tensor.dtype in _HALF for tensor in tensors[0][1].values()):
+            return None
+        try:
+            original, cut = (
+                with_tensors(module, {name: _widened(tensor.detach()) for name, tensor in own.items()}, record)
+                for module, own in tensors
+            )
+            inputs, kwargs = map_tensors((tuple(self.inputs), dict(self.kwargs)), _widened)
+            return _Comparison(original, inputs, kwargs, self.plan, replace(self.cut, module=cut)).made()
+        except (TuiPruneError, RuntimeError):  # it asks for its own number format, or there isn't room for the copies
+            return None
+
     @property
     def _kept_slots(self) -> Tensor:
         return torch.from_numpy(self.plan.keep[self.plan.graph.classes.channel])
 
     def _run(self, model: nn.Module, tracer: Tracer | None = None) -> list[Tensor]:
-        with untouched(model):
-            return [t for t in tensors_in(run(model, self.inputs, self.kwargs, tracer)) if t.is_floating_point()]
+        with untouched(model, self.plan.graph.record.written):
+            outputs = all_tensors_in(run(model, self.inputs, self.kwargs, tracer))
+            return [tensor for tensor in outputs if tensor.is_floating_point() or tensor.is_complex()]
 
     def of_outputs(self) -> Verification:
         """Outputs of the cut module, of the masked original, and of the original without a mask."""
@@ -100,11 +130,12 @@ class _Comparison:
         outputs = self._run(self.cut.module)
         operators = tuple(sorted(tracer.without_reference))
         if [t.shape for t in outputs] != [t.shape for t in reference]:
-            return Verification("exact", float("inf"), 0.0, operators, tuple(reference), 0.0)
+            return Verification("exact", float("inf"), 0.0, operators, tuple(reference), torch.float32, 0.0)
         error = max(map(relative_error, outputs, reference), default=0.0)
         comparable = [(a, b) for a, b in zip(masked, plain, strict=False) if a.shape == b.shape]
         moved = max((relative_error(a, b) for a, b in comparable), default=0.0)
-        return Verification("exact", error, moved, operators, tuple(reference), 0.0)
+        precision = _precision(reference, tracer.record)
+        return Verification("exact", error, moved, operators, tuple(reference), precision, 0.0)
 
     def of_layers(self, outputs: Verification) -> Verification:
         """The same for what each layer puts out, in order, as far as both run the same layers on as many values.
@@ -160,9 +191,25 @@ def relative_error(one: Tensor, other: Tensor) -> float:
     """The largest difference over the largest value of `other`; infinite where one is finite and the other isn't."""
     if not other.numel():
         return 0.0
-    one, other = one.detach().double(), other.detach().double()
+    one, other = (_real(tensor.detach()).double() for tensor in (one, other))
     if bool((one.isfinite() != other.isfinite()).any()):
         return float("inf")
     difference = torch.where(one.isfinite(), (one - other).abs(), torch.zeros_like(one)).max()
     scale = torch.where(other.isfinite(), other.abs(), torch.zeros_like(other)).max()
     return float(difference / scale) if scale > 0 else float(difference)
+
+
+def _precision(outputs: list[Tensor], record: TraceRecord) -> torch.dtype:
+    """The coarsest number format that a network computes in, on the way too (autocast)."""
+    formats = {tensor.dtype for tensor in (*outputs, *named_tensors(record.model, record).values())}
+    if not formats & set(_HALF) and any(activation.itemsize == 2 for activation in record.activations):
+        formats.add(torch.bfloat16)
+    return max((f for f in formats if f in TOLERANCES), key=TOLERANCES.__getitem__, default=torch.float32)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in _HALF else tensor
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

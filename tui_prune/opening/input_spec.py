@@ -11,11 +11,16 @@ from tui_prune.errors import UsageError
 
 EXPLANATION = (
     'Write the sizes with commas ("1,3,224,224"), a semicolon between two inputs ("1,3,32,32;1,10"), '
+    'a name before one that forward takes by its name ("1,3,32,32;mask=1,10"), '
     ':int behind an input of whole numbers ("1,16:int"), and brackets around a list of images ("[3,320,320]").'
 )
 SEED = 0
 _LARGEST = 2**31
-_INPUT = re.compile(r"(?P<list>\[)?(?P<sizes>\d+(?:,\d+)*)(?(list)\])(?P<whole>:int)?")
+_INPUT = re.compile(r"((?P<name>[^\W\d]\w*)=)?(?P<list>\[)?(?P<sizes>\d+(?:,\d+)*)(?(list)\])(?P<whole>:int)?")
+
+
+Inputs = tuple[Tensor | list[Tensor], ...]
+Keywords = dict[str, Tensor | list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -27,25 +32,40 @@ class InputShape:
     """The input is a list that holds one tensor of these sizes, as torchvision's detectors take it."""
     whole: bool = False
     """Whole numbers, 0 or 1, instead of normally distributed ones."""
+    name: str | None = None
+    """The keyword of `forward` that it is passed by. None: by its place."""
 
 
 def parse_input_spec(spec: str) -> tuple[InputShape, ...]:
     """The inputs that `spec` stands for. Raises `UsageError` when it can't be read."""
-    return tuple(_parse_input(part, spec) for part in re.sub(r"\s", "", spec).split(";"))
+    shapes = tuple(_parse_input(part, spec) for part in re.sub(r"\s", "", spec).split(";"))
+    names = [shape.name for shape in shapes if shape.name is not None]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{spec!r} names an input twice. {EXPLANATION}")
+    return shapes
 
 
-def make_example_inputs(spec: str, device: str | torch.device = "cpu") -> tuple[Tensor | list[Tensor], ...]:
-    """Random inputs, the same ones for the same `spec`. Raises `UsageError` when it can't be read."""
+def make_example_inputs(
+    spec: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[Inputs, Keywords]:
+    """Random positional and keyword arguments of `forward`, the same ones for the same `spec`.
+
+    Raises `UsageError` when it can't be read.
+    """
     generator = torch.Generator().manual_seed(SEED)
     inputs: list[Tensor | list[Tensor]] = []
+    keywords: dict[str, Tensor | list[Tensor]] = {}
     for shape in parse_input_spec(spec):
         if shape.whole:
-            values = torch.randint(0, 2, shape.sizes, generator=generator)
+            values = torch.randint(0, 2, shape.sizes, generator=generator).to(device)
         else:
-            values = torch.randn(shape.sizes, generator=generator)
-        values = values.to(device)
-        inputs.append([values] if shape.listed else values)
-    return tuple(inputs)
+            values = torch.randn(shape.sizes, generator=generator).to(device, dtype)
+        value = [values] if shape.listed else values
+        if shape.name is None:
+            inputs.append(value)
+        else:
+            keywords[shape.name] = value
+    return tuple(inputs), keywords
 
 
 def _parse_input(part: str, spec: str) -> InputShape:
@@ -57,4 +77,4 @@ def _parse_input(part: str, spec: str) -> InputShape:
         raise UsageError(f"{spec!r} has a size of 0: an example input needs at least one element. {EXPLANATION}")
     if math.prod(sizes) > _LARGEST:
         raise UsageError(f"{spec!r} is too large for an example input; a batch of 1 is enough.")
-    return InputShape(sizes, listed=match["list"] is not None, whole=match["whole"] is not None)
+    return InputShape(sizes, match["list"] is not None, match["whole"] is not None, match["name"])

@@ -130,11 +130,13 @@ def _from_state(origin: Origin, state: dict[str, Tensor], file: str | Path) -> O
 
 def _from_checkpoint(checkpoint: Checkpoint, model: nn.Module | None) -> OpenedModel:
     module = load_pruned(checkpoint, model)
-    remembered = checkpoint.probe.inputs if checkpoint.probe is not None and not checkpoint.input_spec else None
+    probe = None if checkpoint.input_spec else checkpoint.probe
+    remembered = None if probe is None else probe.inputs
     return dataclasses.replace(
         _opened(checkpoint.origin, module, checkpoint.path),
         example_inputs=remembered or (),
-        input_spec=checkpoint.input_spec or ("" if remembered else default_input_spec(checkpoint.origin)),
+        example_kwargs={} if probe is None else probe.keywords,
+        input_spec=checkpoint.input_spec or ("" if remembered is not None else default_input_spec(checkpoint.origin)),
         edits=checkpoint.edits,
         kept=checkpoint.kept,
     )
@@ -146,6 +148,7 @@ def _opened(origin: Origin, module: nn.Module, weights: str | Path | None, notes
         origin=origin,
         module=module,
         example_inputs=(),
+        example_kwargs={},
         input_spec=default_input_spec(origin),
         weights=None if weights is None else Path(weights).name,
         notes=notes,
@@ -158,10 +161,18 @@ def _read(file: str | Path) -> Checkpoint | dict[str, Tensor]:
 
 
 def _with_inputs(opened: OpenedModel, input_spec: str | None, device: torch.device) -> OpenedModel:
-    if opened.example_inputs and input_spec is None:
-        return dataclasses.replace(opened, example_inputs=_on_device(opened.example_inputs, device))
+    if not (input_spec or opened.input_spec):
+        inputs, keywords = _on_device((opened.example_inputs, dict(opened.example_kwargs)), device)
+        return dataclasses.replace(opened, example_inputs=inputs, example_kwargs=keywords)
     spec = input_spec or opened.input_spec
-    return dataclasses.replace(opened, input_spec=spec, example_inputs=make_example_inputs(spec, device))
+    inputs, keywords = make_example_inputs(spec, device, _number_format(opened.module))
+    return dataclasses.replace(opened, input_spec=spec, example_inputs=inputs, example_kwargs=keywords)
+
+
+def _number_format(module: nn.Module) -> torch.dtype:
+    """The one that all parameters have, where they are alike."""
+    formats = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    return formats.pop() if len(formats) == 1 else torch.float32
 
 
 def _on_device(value: Any, device: torch.device) -> Any:

@@ -68,6 +68,8 @@ class OpenedModel:
     """In eval mode on the device that was asked for; a module that the caller passed stays as it is, where it is."""
     example_inputs: tuple[Any, ...]
     """Positional arguments of `forward`: tensors, or lists of tensors where images are listed."""
+    example_kwargs: "Mapping[str, Any]"
+    """Keyword arguments of `forward`."""
     input_spec: str
     """The shape of the inputs in the form "1,3,32,32"; empty where they can't be written so."""
     weights: str | None

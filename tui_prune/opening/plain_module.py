@@ -2,17 +2,22 @@
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from tui_prune.errors import TuiPruneError, UsageError
 
+_OBSERVERS = ("torch.ao.quantization.observer", "torch.ao.quantization.fake_quantize", "torch.ao.nn.qat",
+              "torch.ao.nn.intrinsic.qat")  # fmt: skip
 _QUANTISING_PACKAGES = ("torchao.", "bitsandbytes.", "quanto.", "optimum.quanto.")
+_FIXED = "whose code is fixed to its shapes. Open the Python network that it was made from."
 
 
 def plain_module(module: nn.Module, *, needs_values: bool = True) -> nn.Module:
     """`module` without the wrappers of `torch.compile` and of data parallel training.
 
-    Raises `UsageError` when it is no module; `TuiPruneError` when it is one that can't be pruned: a TorchScript, a
-    quantised one, a lazy one, or (if it `needs_values`) one on the meta device.
+    Raises `UsageError` when it is no module; `TuiPruneError` when it is one that can't be pruned: a TorchScript or
+    exported one, a quantised one or one prepared for that, a lazy one, one with sparse or wrapped tensors, or (if it
+    `needs_values`) one on the meta device.
     """
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise UsageError(f"Pass a network and not its class: {module.__name__}(), not {module.__name__}.")
@@ -20,16 +25,10 @@ def plain_module(module: nn.Module, *, needs_values: bool = True) -> nn.Module:
         raise UsageError(f"A network must be a torch.nn.Module; this is a {type(module).__name__}.")
     module = _unwrapped(module)
     for name, part in module.named_modules():
-        place = f"its part {name!r}" if name else "it"
-        if isinstance(part, torch.jit.ScriptModule):
-            raise TuiPruneError(
-                f"{_what(module)} can't be pruned: {place} is a TorchScript module, whose code is fixed to its shapes. "
-                "Open the Python network that it was made from."
-            )
-        if _is_quantised(part):
-            raise TuiPruneError(
-                f"{_what(module)} can't be pruned: {place} is quantised. Prune the float network, then quantise."
-            )
+        reason = _refusal(part)
+        if reason is not None:
+            place = f"its part {name!r}" if name else "it"
+            raise TuiPruneError(f"{_what(module)} can't be pruned: {place} {reason}")
     _check_tensors(module, needs_values)
     return module
 
@@ -42,6 +41,19 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             module = module.module
         else:
             return module
+
+
+def _refusal(part: nn.Module) -> str | None:
+    """Why a network with this part can't be pruned, and what to do then."""
+    if isinstance(part, torch.jit.ScriptModule):
+        return f"is a TorchScript module, {_FIXED}"
+    if any(kind.__module__.startswith("torch.export.") for kind in type(part).__mro__):
+        return f"is a module of torch.export, {_FIXED}"
+    if type(part).__module__.startswith(_OBSERVERS):
+        return "watches values to quantise them. Prune the float network before it is prepared for that."
+    if _is_quantised(part):
+        return "is quantised. Prune the float network, then quantise."
+    return None
 
 
 def _is_quantised(part: nn.Module) -> bool:
@@ -59,6 +71,15 @@ def _check_tensors(module: nn.Module, needs_values: bool) -> None:
         if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             raise TuiPruneError(
                 f"{_what(module)} can't be pruned: {name} has no shape yet. Run the network once first."
+            )
+        if tensor.layout != torch.strided:
+            raise TuiPruneError(
+                f"{_what(module)} can't be pruned: {name} is a sparse tensor. Make it dense first: to_dense()."
+            )
+        if is_traceable_wrapper_subclass(tensor):
+            raise TuiPruneError(
+                f"{_what(module)} can't be pruned: {name} is a {type(tensor).__name__}, which wraps other tensors. "
+                "Prune the plain network, before it is sharded or converted."
             )
         if needs_values and tensor.is_meta:
             raise TuiPruneError(

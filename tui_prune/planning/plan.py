@@ -66,10 +66,11 @@ class Plan:
 
     @cached_property
     def _by_name(self) -> dict[str, LayerPlan]:
-        return {layer.name: layer for layer in self.layers}
+        found = {layer.name: layer for layer in self.layers}
+        return found | {name: found[first] for name, first in self.graph.second_names.items()}
 
     def layer(self, name: str) -> LayerPlan:
-        """The plan of one layer. Raises `KeyError` for a name that no layer has."""
+        """The plan of one layer, by any of its names. Raises `KeyError` for a name that no layer has."""
         return self._by_name[name]
 
     @property

@@ -7,13 +7,15 @@ from math import floor, gcd, lcm
 
 import numpy as np
 
-from tui_prune.channels.graph import Graph, Group
+from tui_prune.channels.graph import UNREACHED, Graph, Group, Layer
 from tui_prune.errors import UsageError
 from tui_prune.measuring.cost import CostModel
 from tui_prune.planning.plan import LayerPlan, Pair, Plan
 from tui_prune.planning.recipe import Recipe, choose, matches
 
 Scores = Sequence[np.ndarray | None]
+
+UNALIGNED = "can't be aligned"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +45,17 @@ class Planner:
         Raises `UsageError` for a layer name that means nothing and for a lock that can't be lifted.
         """
         self._check_names(recipe)
-        choices = [_choose(group, recipe) for group in self.graph.groups]
+        choices = [self._choose(group, recipe) for group in self.graph.groups]
         wanted = _wanted_everywhere(self.graph.groups, choices, recipe, scores)
         keep = np.ones(self.graph.classes.channels, bool)
-        notes: list[str] = []
+        unaligned = keep.copy()
         for group, choice, score in zip(self.graph.groups, choices, scores, strict=True):
-            kept, note = _keep_in_group(group, choice, wanted[group.index], recipe, score)
-            keep[group.channels] = kept
+            kept, before_alignment, note = _keep_in_group(group, choice, wanted[group.index], recipe, score)
+            keep[group.channels], unaligned[group.channels] = kept, before_alignment
             choices[group.index] = replace(choice, note=note)
-            if note and "can't" in note:
-                notes.append(f"{group.name} {note}")
         keep.flags.writeable = False
         after, layers_after = self._costs.measure(keep)
+        unreached = dict.fromkeys(self.graph.unreached, UNREACHED)
         layers = tuple(
             LayerPlan(
                 name=layer.name,
@@ -70,15 +71,52 @@ class Planner:
                 bytes=Pair(self._layers_before.bytes.get(layer.name, 0), layers_after.bytes.get(layer.name, 0)),
                 ratio=choices[layer.group].ratio if layer.group is not None else 0.0,
                 own_ratio=choices[layer.group].own_ratio if layer.group is not None else False,
-                locked=choices[layer.group].locked if layer.group is not None else None,
-                note=choices[layer.group].note if layer.group is not None and layer.producer else "",
+                locked=choices[layer.group].locked if layer.group is not None else unreached.get(layer.name),
+                note=self._note(layer, choices, keep, unaligned),
             )
             for layer in self.graph.layers
         )
-        return Plan(recipe, self.graph, keep, layers, self._before, after, tuple(notes))
+        named = {group.name for group in self.graph.groups}
+        notes = tuple(f"{layer.name} {layer.note}" for layer in layers if "can't" in layer.note and layer.name in named)
+        return Plan(recipe, self.graph, keep, layers, self._before, after, notes)
+
+    def _note(self, layer: Layer, choices: Sequence[_Choice], keep: np.ndarray, unaligned: np.ndarray) -> str:
+        """Why a layer has its width, in its own channels."""
+        if not layer.producer or layer.group is None:
+            return ""
+        choice = choices[layer.group]
+        if choice.note == UNALIGNED:
+            reason = self._why_unaligned(self.graph.groups[layer.group], layer, choice.align)
+            return f"{UNALIGNED} to {choice.align}: {reason}"
+        if choice.align > 1:
+            wanted, stays = int(unaligned[layer.outputs].sum()), int(keep[layer.outputs].sum())
+            if wanted != stays:
+                return f"{wanted} aligned to {choice.align}: {stays}"
+        if not choice.note and layer.same_as is not None:
+            return f"shares its weight with {layer.same_as}"
+        return choice.note
+
+    def _why_unaligned(self, group: Group, layer: Layer, align: int) -> str:
+        tied = [layer, *(other for other in self.graph.layers if other.producer and other.group == group.index)]
+        narrow = next((other for other in tied if other.width < align), None)
+        if narrow is not None:
+            return f"{'it' if narrow is layer else narrow.name} has {narrow.width} channels"
+        if len(group.families[0]) > 1:
+            return f"{', '.join(group.blocks)} asks for equal blocks of {len(group.families[0][0])}"
+        steps = [(other, other.width // max(len(np.unique(other.outputs)), 1)) for other in tied]
+        coarse, step = max(steps, key=lambda pair: pair[1])
+        whose = "its" if coarse is layer else f"{coarse.name}'s"
+        return f"{whose} channels go {step} at a time"
+
+    def _choose(self, group: Group, recipe: Recipe) -> _Choice:
+        followers = tuple(member.layer for member in group.members if member.role == "follower")
+        return _choose(group, recipe, self._all_names(group.layers + followers), self._all_names(group.own_layers))
+
+    def _all_names(self, layers: tuple[str, ...]) -> tuple[str, ...]:
+        return layers + tuple(name for name, first in self.graph.second_names.items() if first in layers)
 
     def _check_names(self, recipe: Recipe) -> None:
-        names = [layer.name for layer in self.graph.layers]
+        names = [*(layer.name for layer in self.graph.layers), *self.graph.second_names]
         names += [name for group in self.graph.groups for name in group.layers]
         for key in (*recipe.layers, *recipe.layer_align, *recipe.lock, *recipe.unlock):
             if not any(matches(key, name) for name in names):
@@ -92,8 +130,8 @@ def unknown_layer(name: str, names: Sequence[str]) -> UsageError:
     return UsageError(f"No layer is called {name}.{hint}")
 
 
-def _choose(group: Group, recipe: Recipe) -> _Choice:
-    names = group.layers + tuple(m.layer for m in group.members if m.role == "follower")
+def _choose(group: Group, recipe: Recipe, names: Sequence[str], own_names: Sequence[str]) -> _Choice:
+    """What the recipe says of a group, by the names of all its layers and of those that patterns speak of."""
     held = group.locked
     unlock = next((key for key in recipe.unlock if any(matches(key, name) for name in group.layers)), None)
     if unlock is not None and group.locked.any():
@@ -103,12 +141,12 @@ def _choose(group: Group, recipe: Recipe) -> _Choice:
             raise UsageError(f"{unlock} can't be unlocked: {reason}.")
         held = group.locked_inside
     locked = group.locks[0].reason if held.all() and group.locks else None
-    if any(key in names or any(matches(key, name) for name in group.own_layers) for key in recipe.lock):
+    if any(key in names or any(matches(key, name) for name in own_names) for key in recipe.lock):
         held, locked = np.ones_like(held), "locked by you"
     elif group.residual and recipe.residual == "keep" and not held.all():
         held, locked = np.ones_like(held), "residual stream kept"
-    own = choose(recipe.layers, names, group.own_layers)
-    align = choose(recipe.layer_align, names, group.own_layers)
+    own = choose(recipe.layers, names, own_names)
+    align = choose(recipe.layer_align, names, own_names)
     return _Choice(
         ratio=recipe.ratio if own is None else own[1],
         own_ratio=own is not None,
@@ -190,16 +228,18 @@ def _rank_globally(
 
 def _keep_in_group(
     group: Group, choice: _Choice, wanted: list[int], recipe: Recipe, scores: np.ndarray | None
-) -> tuple[np.ndarray, str]:
-    """The mask of a group's kept channels, and why it is as wide as it is."""
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """The mask of a group's kept channels, what it would be without alignment, and why it is as it is."""
     kept = np.ones(len(group.channels), bool)
+    unaligned = kept.copy()
     whole = [len(group.channels)] if group.flows else [len(cells[0]) for cells in group.families]
     if choice.held.all() or (wanted == whole and not choice.ratio):
-        return kept, ""
+        return kept, kept, ""
     if scores is None:
-        return kept, f"can't be ranked by {recipe.criterion}: no batch norm covers its channels"
+        return kept, kept, f"can't be ranked by {recipe.criterion}: no batch norm covers its channels"
     if group.flows:
-        return _keep_by_flow(group, choice, sum(wanted), recipe, scores)
+        kept, note = _keep_by_flow(group, choice, sum(wanted), recipe, scores)
+        return kept, kept, note
     note = ""
     held = choice.held.copy()
     for share in group.shares:
@@ -216,17 +256,15 @@ def _keep_in_group(
             aligned = -(-least // step) * step
             aligned = aligned if aligned <= size else None
         if aligned is None:
-            note = _unaligned(group, choice, step, size)
+            note = UNALIGNED
             aligned = keep
-        elif aligned != keep:
-            total = group.width // size
-            note = f"{keep * total} aligned to {choice.align}: {aligned * total}"
         for cell in cells:
             ranked = cell[np.lexsort((-scores[cell], ~held[cell]))]
             kept[ranked[aligned:]] = False
+            unaligned[ranked[keep:]] = False
     if not note and group.blocked:
         note = f"equally many in each block ({', '.join(group.blocks)})"
-    return kept, note
+    return kept, unaligned, note
 
 
 def _keep_by_flow(
@@ -268,11 +306,3 @@ def _align(keep: int, size: int, step: int, rounding: str) -> int | None:
     else:
         chosen = up if rounding == "up" else down
     return max(min(chosen, size // step * step), step)
-
-
-def _unaligned(group: Group, choice: _Choice, step: int, size: int) -> str:
-    if group.width < choice.align:
-        return f"can't be aligned to {choice.align}: it has {group.width} channels"
-    if len(group.families[0]) > 1:
-        return f"can't be aligned to {choice.align}: {', '.join(group.blocks)} asks for equal blocks of {size}"
-    return f"can't be aligned to {choice.align}: its channels go {group.width // max(len(group.channels), 1)} at a time"

@@ -52,7 +52,7 @@ class Recipe:
     residual: str = "cut"
     """`keep`: channels that are added to another layer's stay."""
     grouped: str = "auto"
-    """How grouped convolutions are cut: "even" in each group, "whole" groups, or whichever is finer."""
+    """How grouped convolutions and norms are cut: "even" in each group, "whole" groups, or whichever is finer."""
     seed: int = 0
     """Of the criterion "random"."""
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tui_prune.channels.nested import map_tensors, tensors_in
-from tui_prune.channels.trace import untouched
+from tui_prune.channels.nested import all_tensors_in, map_tensors, tensors_in
+from tui_prune.channels.trace import call, untouched
 from tui_prune.cutting.verify import TOLERANCES
 from tui_prune.opening.input_spec import make_example_inputs
 from tui_prune.opening.pruned_file import Checkpoint, Probe, SampledOutput
@@ -56,15 +56,15 @@ def take_probe(
 
 def run_probe(model: nn.Module, checkpoint: Checkpoint, probe: Probe) -> list[Tensor]:
     """What the network puts out for the inputs of the checkpoint's probe, as they were saved or made again."""
-    inputs = make_example_inputs(checkpoint.input_spec) if probe.inputs is None else probe.inputs
+    inputs = make_example_inputs(checkpoint.input_spec)[0] if probe.inputs is None else probe.inputs
     return run(model, inputs, probe.keywords)
 
 
 def run(model: nn.Module, inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> list[Tensor]:
     """The numbers that the network puts out in eval mode; it is as before afterwards."""
     with untouched(model):
-        outputs = model(*map_tensors(inputs, Tensor.clone), **map_tensors(dict(keywords), Tensor.clone))
-    return [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point() or tensor.is_complex()]
+        outputs = call(model, inputs, keywords)
+    return [tensor for tensor in all_tensors_in(outputs) if tensor.is_floating_point() or tensor.is_complex()]
 
 
 def relative_error(expected: Sequence[SampledOutput], outputs: Sequence[Tensor]) -> float:
@@ -92,7 +92,7 @@ def _repeats(inputs: tuple[Any, ...], input_spec: str) -> bool:
     """Whether the inputs are those that `input_spec` makes."""
     if not input_spec:
         return False
-    ours, theirs = list(tensors_in(make_example_inputs(input_spec))), list(tensors_in(inputs))
+    ours, theirs = list(tensors_in(make_example_inputs(input_spec)[0])), list(tensors_in(inputs))
     return len(ours) == len(theirs) and all(
         one.dtype == other.dtype and torch.equal(one, other.cpu()) for one, other in zip(ours, theirs, strict=True)
     )

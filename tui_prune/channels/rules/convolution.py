@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tui_prune.channels.labels import Labels, collapse, compact, spread
-from tui_prune.channels.record import GroupedConvolution, LayerUse, owner_of
+from tui_prune.channels.record import Grouped, LayerUse
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept, single, zero_cut
 
@@ -41,15 +41,15 @@ def convolution(tracer: "Tracer", call: Call) -> None:
     if transposed:
         width, in_width = in_width, width
 
-    _take_in(tracer, x, inputs, in_width)
+    _take_in(tracer, x, weight, inputs, in_width)
     if groups > 1 and inputs is not None and outputs is not None:
-        tracer.record.grouped.append(GroupedConvolution(layer, inputs.view(groups, -1), outputs.view(groups, -1)))
+        tracer.record.grouped.append(Grouped(layer, inputs.view(groups, -1), outputs.view(groups, -1)))
     labels: Labels = {}
     if outputs is not None:
         axis = tracer.axis_of(outputs)
         if axis is None:
             tracer.lock(outputs, "the weight is computed in a way that isn't understood")
-        tracer.produce(axis)
+        tracer.produce(axis, layer)
         for label in tracer.labels(bias).values():
             tracer.tie(outputs, label, "bias")
         labels[(1,)] = spread(outputs, (1,), call.first_out.shape)
@@ -67,7 +67,7 @@ def _layer(tracer: "Tracer", weight: Tensor, x: Tensor) -> str:
         for label in tracer.labels(weight).values():
             axis = tracer.axis_of(label.reshape(label.shape[0], -1)[:, 0]) if label.dim() else None
             name = axis.tensor if axis is not None else name
-    return owner_of(name) if name is not None else "(computed weight)"
+    return tracer.layer_of(name) if name is not None else "(computed weight)"
 
 
 def _lock_measured(tracer: "Tracer", columns: Tensor, x: Tensor) -> None:
@@ -91,7 +91,7 @@ def _per_group_slots(
     return torch.arange(own.first, own.first + own.size)
 
 
-def _take_in(tracer: "Tracer", x: Tensor, inputs: Tensor | None, in_width: int) -> None:
+def _take_in(tracer: "Tracer", x: Tensor, weight: Tensor, inputs: Tensor | None, in_width: int) -> None:
     """Tie what the input carries to the weight's in-axis."""
     tied = False
     for dims, label in tracer.labels(x).items():
@@ -103,6 +103,8 @@ def _take_in(tracer: "Tracer", x: Tensor, inputs: Tensor | None, in_width: int) 
             shape[1] = in_width
             tracer.tie(inputs.view(shape).expand(collapse(label, dims).shape), collapse(label, dims), "feeds")
             tied = True
+        elif 1 in dims:
+            tracer.lock_label(label, dims, tracer.unlabelled_reason(weight))
         else:
             tracer.lock_label(label, dims, "a convolution slides over these positions")
     if inputs is not None and not tied:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.channels.labels import compact, spread
-from tui_prune.channels.record import LayerUse, owner_of
+from tui_prune.channels.record import LayerUse
 from tui_prune.channels.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -17,17 +17,17 @@ def embedding(tracer: "Tracer", call: Call) -> None:
     tracer.lock_all([call.arg("indices")], "these values are used as positions")
     labels = {}
     columns = None
+    name = tracer.leaf(table)
+    layer = tracer.layer_of(name) if name is not None else "(computed weight)"
     for dims, label in tracer.labels(table).items():
         if dims == (1,):
             columns = compact(label, dims)
-            tracer.produce(tracer.axis_of(columns))
+            tracer.produce(tracer.axis_of(columns), layer)
             last = (out.dim() - 1,)
             labels[last] = spread(columns, last, out.shape)
         else:
             tracer.lock_label(label, dims, "rows are looked up by their number")
     tracer.put(out, labels)
-    name = tracer.leaf(table)
     if name is not None:
-        layer = owner_of(name)
         use = LayerUse(layer, "embedding", columns, None, table.shape[1], table.shape[0], True)
         tracer.record.layers.setdefault(layer, use)

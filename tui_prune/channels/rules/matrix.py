@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from tui_prune.channels.labels import Labels, collapse, compact
-from tui_prune.channels.record import LayerUse, owner_of
+from tui_prune.channels.record import LayerUse
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.pointwise import combine
 from tui_prune.channels.rules.shared import Kept, zero_cut
@@ -90,10 +90,8 @@ def _note_layer(
         name = tracer.leaf(tensor) or _common_owner(axes)
         if name is None or tensor.dim() > 2:
             continue
-        axis = axes.get(outer) if outer is not None else None
-        if axis is not None:
-            tracer.produce(axis)
-        layer = owner_of(name)
+        layer = tracer.layer_of(name)
+        tracer.produce(axes.get(outer) if outer is not None else None, layer)
         width = tensor.shape[outer] if outer is not None else 1
         use = LayerUse(layer, "linear", slots.get(outer), slots.get(inner), width, tensor.shape[inner], True)
         tracer.record.layers.setdefault(layer, use)

@@ -92,7 +92,7 @@ def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: in
 
 
 @rule(
-    *("roll", "flip", "rot90", "repeat", "repeat_interleave", "unfold", "tril", "triu"),
+    *("roll", "flip", "rot90", "repeat", "repeat_interleave", "unfold"),
     *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
     *("index", "index_select", "gather", "take_along_dim"),
 )

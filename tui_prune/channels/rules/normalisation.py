@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tui_prune.channels.labels import collapse, compact
-from tui_prune.channels.record import LayerUse, owner_of
+from tui_prune.channels.record import GROUP_NORM, Grouped, LayerUse
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept
 
@@ -27,7 +27,7 @@ def batch_norm(tracer: "Tracer", call: Call) -> None:
     tracer.put(call.first_out, labels)
     _note(tracer, parameters, "batch norm", x.shape[1])
     if not parameters:
-        tracer.note_bare_norm(labels)
+        tracer.note_bare_norm(x, 1)
 
 
 @rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
@@ -51,24 +51,34 @@ def layer_norm(tracer: "Tracer", call: Call) -> None:
                     tracer.tie(collapse(label.expand(x.shape), both), collapse(wide, both), "layer norm")
     tracer.put(call.first_out, tracer.labels(x))
     _note(tracer, parameters, "layer norm", shape[-1])
+    if not parameters:
+        tracer.note_bare_norm(x, first)
 
 
 @rule("native_group_norm", "group_norm")
 def group_norm(tracer: "Tracer", call: Call) -> None:
-    """Like batch norm, and equally many channels stay in each of its groups."""
+    """Like batch norm, and whole groups go or equally many channels stay in each.
+
+    Where no module keeps the number of groups, it is fixed in the code, and none can go.
+    """
     x, groups = call.args[0], call.arg("group", call.arg("num_groups"))
     parameters = [p for p in call.args[1:5] if isinstance(p, Tensor)]
+    name, module = tracer.running_part()
     for dims, label in tracer.labels(x).items():
         if 1 not in dims:
             continue
         ids = compact(label, dims).movedim(dims.index(1), 0)
+        rows = ids.reshape(groups, -1)
         tracer.statistic(ids, "group_norm")
-        tracer.block(ids.reshape(groups, -1), "group norm")
+        if name is not None and getattr(module, "num_groups", None) == groups > 1 and bool((rows >= 0).all()):
+            tracer.record.grouped.append(Grouped(name, rows, rows, GROUP_NORM))
+        else:
+            tracer.block(rows, GROUP_NORM)
     _tie_parameters(tracer, x, parameters, 1, "group norm")
     tracer.put(call.first_out, tracer.labels(x))
     _note(tracer, parameters, "group norm", x.shape[1])
     if not parameters:
-        tracer.note_bare_norm(tracer.labels(x))
+        tracer.note_bare_norm(x, 1)
 
 
 @rule("_weight_norm_interface", "_weight_norm")
@@ -108,7 +118,7 @@ def _note(tracer: "Tracer", parameters: list[Tensor], kind: str, width: int) -> 
     if name is None:
         return
     slots = next((compact(label, dims) for p in parameters for dims, label in tracer.labels(p).items()), None)
-    layer = owner_of(name)
+    layer = tracer.layer_of(name)
     tracer.record.layers.setdefault(layer, LayerUse(layer, kind, slots, slots, width, width, False))
 
 
@@ -116,22 +126,29 @@ def _note(tracer: "Tracer", parameters: list[Tensor], kind: str, width: int) -> 
 def masked_layer_norm(call: Call, cut: Kept) -> object:
     """Statistics over the kept channels only, by the same operator on the kept positions."""
     x, shape = call.args[0], list(call.args[1])
-    kept = {dims: mask for dims, mask in cut(x).items() if dims == (x.dim() - 1,)}
-    if len(shape) != 1 or not kept:
+    first = x.dim() - len(shape)
+    kept = {dims: mask for dims, mask in cut(x).items() if dims[-1] >= first}
+    if len(kept) != 1 or len(next(iter(kept))) != 1:
         return NotImplemented
-    index = next(iter(kept.values())).nonzero().flatten()
-    parameters = [p.index_select(0, index) if isinstance(p, Tensor) else p for p in call.args[2:4]]
-    small = call.func(x.index_select(-1, index), [len(index)], *parameters, *call.args[4:], **call.kwargs)
-    out = torch.zeros_like(x).index_copy(-1, index, small[0])
+    ((dim,), mask), *_ = kept.items()
+    index = mask.nonzero().flatten()
+    shape[dim - first] = len(index)
+    parameters = [p.index_select(dim - first, index) if isinstance(p, Tensor) else p for p in call.args[2:4]]
+    small = call.func(x.index_select(dim, index), shape, *parameters, *call.args[4:], **call.kwargs)
+    out = torch.zeros_like(x).index_copy(dim, index, small[0])
     return (out, *small[1:])
 
 
 @masked("native_group_norm")
 def masked_group_norm(call: Call, cut: Kept) -> object:
-    """Statistics over the kept channels of each group only."""
+    """Statistics over the kept channels of each group only, without the groups of which nothing is left."""
     x, weight, bias, batch, _channels, positions, groups, eps = call.args[:8]
     mask = cut(x).get((1,))
     if mask is None:
+        return NotImplemented
+    sizes = mask.view(groups, -1).sum(1)
+    groups = int((sizes > 0).sum())
+    if len(sizes[sizes > 0].unique()) != 1:
         return NotImplemented
     index = mask.nonzero().flatten()
     parameters = [p.index_select(0, index) if isinstance(p, Tensor) else p for p in (weight, bias)]

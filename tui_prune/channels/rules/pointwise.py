@@ -18,6 +18,7 @@ _SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "lerp", "lerp_", "addcm
 @rule(
     *("add", "where", "masked_fill", "hardtanh", "hardswish", "clamp", "prelu", "_prelu_kernel", "celu", "selu"),
     *("dropout", "native_dropout", "feature_dropout", "_fused_dropout", "bernoulli", "rrelu_with_noise", "_to_copy"),
+    *("tril", "triu"),
 )
 def pointwise(tracer: "Tracer", call: Call) -> None:
     """The rule of every operator that carries torch's pointwise tag as well."""

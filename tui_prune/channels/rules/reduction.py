@@ -37,6 +37,7 @@ def reduce(tracer: "Tracer", call: Call) -> None:
     for dims, label in tracer.labels(x).items():
         if set(dims) & set(reduced):
             tracer.statistic(compact(label, dims), call.name)
+            tracer.note_bare_norm(x, x.dim() - len(reduced))
             if len(outputs) > 1 and call.name in ("max", "min"):
                 tracer.lock_label(label, dims, f"operator {call.name} gives positions")
             continue

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.record import RECURRENT
 from tui_prune.channels.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def rank(tracer: "Tracer", call: Call) -> None:
 
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "mkldnn_rnn_layer",
-      "_cudnn_rnn", "quantized_lstm", "quantized_gru")  # fmt: skip
+      "_cudnn_rnn", "quantized_lstm", "quantized_gru", "_pack_padded_sequence", "_pad_packed_sequence")  # fmt: skip
 def recurrent(tracer: "Tracer", call: Call) -> None:
     """A cell's gates and states would have to be cut alike, inside one operator."""
-    _lock_arguments(tracer, call, "recurrent layers stay whole")
+    _lock_arguments(tracer, call, RECURRENT)
 
 
 def _lock_arguments(tracer: "Tracer", call: Call, reason: str) -> None:

@@ -23,6 +23,12 @@ def copy(tracer: "Tracer", call: Call) -> None:
     write_through(tracer, target, labels)
 
 
+@rule("zeros_like", "ones_like", "full_like", "empty_like")
+def make_alike(tracer: "Tracer", call: Call) -> None:
+    """A tensor made in the likeness of another is as wide as that at any width, and all its channels are alike."""
+    tracer.put(call.first_out, tracer.labels(call.arg("self")))
+
+
 @rule("fill", "fill_", "zero", "zero_", "uniform_", "normal_", "bernoulli_")
 def fill(tracer: "Tracer", call: Call) -> None:
     """The target carries nothing any more."""

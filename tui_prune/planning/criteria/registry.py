@@ -85,7 +85,8 @@ def score_groups(graph: Graph, name: str, seed: int = 0) -> tuple[np.ndarray | N
     if name not in CRITERIA:
         raise UsageError(f"There is no criterion {name!r}; there are {', '.join(CRITERIA)}.")
     computed = any(".parametrizations." in tensor for tensor in graph.record.shapes)
-    with untouched(graph.model) if computed else nullcontext():  # reading such a weight may update buffers
+    # Reading a computed weight may update its module's buffers.
+    with untouched(graph.model, graph.record.written) if computed else nullcontext():
         every = [CRITERIA[name](Evidence(graph, group, seed)) for group in graph.groups]
     for group, scores in zip(graph.groups, every, strict=True):
         if scores is not None and not np.isfinite(scores).all():
@@ -106,8 +107,13 @@ def per_channel(size: int, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.nda
 
 
 def _effective_weight(model: nn.Module, tensor: str, layer: str) -> Tensor:
-    """The parameter itself, or what the module computes from it (weight norm and other parametrizations)."""
+    """The parameter itself, or what the module computes from it (weight norm and other parametrizations, masks)."""
     if ".parametrizations." in tensor:
         name = tensor.partition(".parametrizations.")[2].partition(".")[0]
         return getattr(model.get_submodule(layer), name).detach()
-    return model.get_parameter(tensor).detach()
+    module = model if layer == tensor else model.get_submodule(layer)
+    base = tensor.rpartition(".")[2].removesuffix("_orig").removesuffix("_mask")
+    mask = getattr(module, f"{base}_mask", None)
+    if isinstance(mask, Tensor) and isinstance(getattr(module, f"{base}_orig", None), Tensor):
+        return getattr(module, f"{base}_orig").detach() * mask  # as torch.nn.utils.prune keeps them
+    return getattr(module, tensor.rpartition(".")[2]).detach()
