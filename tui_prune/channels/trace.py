@@ -84,14 +84,12 @@ def call(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tra
 
 def _advice(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """What to do about a forward pass that fails: where its arguments don't fit, how to give others."""
+    signature = inspect.signature(model.forward)
     try:
-        signature = inspect.signature(model.forward)
         signature.bind(*inputs, **kwargs)
     except TypeError:
         names = ", ".join(signature.parameters)
         return f'Its inputs are ({names}): give the shape of each, as in --input "1,3,32,32;1,10" or "name=1,10".'
-    except ValueError:  # a forward in C has no signature
-        pass
     return "Give it an input of the right shape (--input), or mend the model."
 
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import flop_registry
 from tui_prune.channels.labels import Dims, compact
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.registry import MASKED, Call
-from tui_prune.channels.tracer import Tracer
+from tui_prune.channels.tracer import Operator, Tracer
 
 
 class MaskedTracer(Tracer):
@@ -20,6 +20,8 @@ class MaskedTracer(Tracer):
         super().__init__(model)
         self._kept_slots = kept_slots
         self.without_reference: set[str] = set()
+        self.formats: set[torch.dtype] = set()
+        """Of everything that was computed on the way (autocast may differ from what goes in and comes out)."""
 
     def cut(self, tensor: Any) -> dict[Dims, Tensor]:
         """The kept masks of a tensor's labels, of those of which something is cut."""
@@ -43,6 +45,10 @@ class MaskedTracer(Tracer):
             self.without_reference.add(name.rpartition("::")[2])
             return func(*args, **kwargs)
         return out
+
+    def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
+        """Note the number format."""
+        self.formats.update(tensor.dtype for tensor in tensors_in((call.out,)))
 
     def kept_of(self, tensor: Tensor) -> Tensor:
         """What stays of a tensor: without the positions of its cut channels."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tui_prune.channels.labels import spread
 from tui_prune.channels.nested import all_tensors_in, map_tensors
-from tui_prune.channels.record import TraceRecord
 from tui_prune.channels.trace import run, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.carry_out import CutModule
@@ -134,7 +133,7 @@ class _Comparison:
         error = max(map(relative_error, outputs, reference), default=0.0)
         comparable = [(a, b) for a, b in zip(masked, plain, strict=False) if a.shape == b.shape]
         moved = max((relative_error(a, b) for a, b in comparable), default=0.0)
-        precision = _precision(reference, tracer.record)
+        precision = _coarsest({*tracer.formats, *(tensor.dtype for tensor in reference)})
         return Verification("exact", error, moved, operators, tuple(reference), precision, 0.0)
 
     def of_layers(self, outputs: Verification) -> Verification:
@@ -199,11 +198,8 @@ def relative_error(one: Tensor, other: Tensor) -> float:
     return float(difference / scale) if scale > 0 else float(difference)
 
 
-def _precision(outputs: list[Tensor], record: TraceRecord) -> torch.dtype:
-    """The coarsest number format that a network computes in, on the way too (autocast)."""
-    formats = {tensor.dtype for tensor in (*outputs, *named_tensors(record.model, record).values())}
-    if not formats & set(_HALF) and any(activation.itemsize == 2 for activation in record.activations):
-        formats.add(torch.bfloat16)
+def _coarsest(formats: set[torch.dtype]) -> torch.dtype:
+    """The coarsest of the number formats that a network computes in."""
     return max((f for f in formats if f in TOLERANCES), key=TOLERANCES.__getitem__, default=torch.float32)
 
 
