@@ -415,3 +415,24 @@ def test_a_part_of_a_flat_buffer_is_saved_without_the_rest(tmp_path: Path) -> No
     assert len({memory.data_ptr() for memory in memories}) == len(memories)
     assert all(m.nbytes() == 4 * p.numel() for m, p in zip(memories, result.model.parameters(), strict=True))
     trains(result.model, torch.randn(IMAGES))
+
+
+def test_near_ties_that_rounding_decides_lock_nothing() -> None:
+    """Which of two near scores is larger may differ between a masked and a cut network; in float64 it doesn't."""
+
+    class NearTies(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(16, 64)
+            self.b = nn.Linear(64, 1, bias=False)
+            self.scales = nn.Parameter(self.b.weight.detach()[0].clone())
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.a(x)
+            one, other = self.b(hidden)[:, 0], (hidden * self.scales).sum(1)
+            return torch.where(one - other + 1e-9 > 0, 1.0, -1.0) + one
+
+    torch.manual_seed(0)
+    result = tui_prune.prune(NearTies(), torch.randn(512, 16), ratio=0.5)
+    assert widths(result)["a"] == (64, 32)
+    assert result.report.equivalence.kind == "exact"

@@ -1,7 +1,7 @@
 """Verify: the cut module's numbers beside the masked original's, on the same input."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -62,8 +62,11 @@ def verify(
     """
     started = time.perf_counter()
     comparison = _Comparison(model, inputs, kwargs, plan, cut_module)
-    precise = comparison.of_float32_copies()
+    precise = comparison.of_copies(_HALF, torch.float32)
     found = comparison.made() if precise is None else comparison.of_outputs()
+    if precise is None and found.max_error > TOLERANCES.get(found.precision, 1e-4) and not found.operators:
+        # Rounding may turn round which of two near scores a detector takes first; a wrong cut is as wrong in float64.
+        precise = comparison.of_copies((torch.float32,), torch.float64)
     if precise is not None:
         rounded = found.max_error > TOLERANCES.get(found.precision, 1e-4)
         found = replace(precise, outputs=() if rounded else found.outputs)
@@ -90,18 +93,23 @@ class _Comparison:
         found = self.of_outputs()
         return self.of_layers(found) if self.plan.cuts and found.moved < TELLING else found
 
-    def of_float32_copies(self) -> Verification | None:
-        """The same of copies in float32; None where nothing is in half precision, or where the code won't run so."""
+    def of_copies(self, formats: Collection[torch.dtype], precise: torch.dtype) -> Verification | None:
+        """The same of copies in a more precise number format; None where nothing has one of `formats`, or where the
+        code won't run so."""
         record = self.plan.graph.record
         tensors = [(module, named_tensors(module, record)) for module in (self.model, self.cut.module)]
-        if not any(tensor.dtype in _HALF for tensor in tensors[0][1].values()):
+        if not any(tensor.dtype in formats for tensor in tensors[0][1].values()):
             return None
+
+        def widened(tensor: Tensor) -> Tensor:
+            return tensor.to(precise) if tensor.dtype in formats else tensor
+
         try:
             original, cut = (
-                with_tensors(module, {name: _widened(tensor.detach()) for name, tensor in own.items()}, record)
+                with_tensors(module, {name: widened(tensor.detach()) for name, tensor in own.items()}, record)
                 for module, own in tensors
             )
-            inputs, kwargs = map_tensors((tuple(self.inputs), dict(self.kwargs)), _widened)
+            inputs, kwargs = map_tensors((tuple(self.inputs), dict(self.kwargs)), widened)
             return _Comparison(original, inputs, kwargs, self.plan, replace(self.cut, module=cut)).made()
         except (TuiPruneError, RuntimeError):  # it asks for its own number format, or there isn't room for the copies
             return None
@@ -201,10 +209,6 @@ def relative_error(one: Tensor, other: Tensor) -> float:
 def _coarsest(formats: set[torch.dtype]) -> torch.dtype:
     """The coarsest of the number formats that a network computes in."""
     return max((f for f in formats if f in TOLERANCES), key=TOLERANCES.__getitem__, default=torch.float32)
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in _HALF else tensor
 
 
 def _real(tensor: Tensor) -> Tensor:
