@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tui_prune.api import plan, prune, trace
     from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+    from tui_prune.evaluating.task import Task
     from tui_prune.planning.recipe import Recipe
     from tui_prune.result import Result
     from tui_prune.saving.checkpoint import load, save
@@ -23,6 +24,7 @@ __all__ = [
     "Cancelled",
     "Recipe",
     "Result",
+    "Task",
     "TuiPruneError",
     "UsageError",
     "__version__",
@@ -37,6 +39,7 @@ _HOMES = {
     "Cancelled": "tui_prune.errors",
     "Recipe": "tui_prune.planning.recipe",
     "Result": "tui_prune.result",
+    "Task": "tui_prune.evaluating.task",
     "TuiPruneError": "tui_prune.errors",
     "UsageError": "tui_prune.errors",
     "load": "tui_prune.saving.checkpoint",

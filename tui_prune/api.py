@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,16 +13,16 @@ from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import as_arguments, record_trace
 from tui_prune.cutting.fit import Subject, probe
 from tui_prune.errors import UsageError
+from tui_prune.evaluating.plans import Plans
+from tui_prune.evaluating.task import Task, load_task
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
 from tui_prune.opening.plain_module import plain_module
-from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
-from tui_prune.planning.planner import Planner
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 from tui_prune.result import Result
-from tui_prune.session import Session, take_over
+from tui_prune.session import Session
 
 
 @torch.inference_mode(False)
@@ -32,13 +33,15 @@ def prune(
     *,
     example_kwargs: Mapping[str, Any] | None = None,
     inplace: bool = False,
+    task: Task | str | Path | None = None,
     progress: Progress = silent,
     **fields: Any,
 ) -> Result:
     """Cut a network and prove the cut one equal to the masked original.
 
     `example_inputs` is what `forward` takes: a tensor, or a tuple of positional arguments. The choices are a `recipe`,
-    or its fields as keywords (`ratio=0.5, align=8`), or both: keywords win.
+    or its fields as keywords (`ratio=0.5, align=8`), or both: keywords win. Criteria that need calibration data take it
+    from a `task`: a task file, or `tui_prune.Task(calibration=lambda: batches)`.
 
     The model stays as it is, unless `inplace`: then it becomes the cut network, once that is proved.
 
@@ -49,13 +52,14 @@ def prune(
     session = Session(
         _opened(model, inputs),
         example_kwargs=example_kwargs,
+        task=_task(task),
         recipe=chosen,
         probing=False,
         progress=progress,
     )
     result = session.cut(progress)
     if inplace:
-        take_over(plain_module(model), result)
+        _take_over(plain_module(model), result)
         return replace(result, model=model)
     return result
 
@@ -81,15 +85,21 @@ def trace(
     return probe(Subject(model, inputs, kwargs), graph) if probing else graph
 
 
-def plan(graph: Graph, recipe: Recipe | None = None, **fields: Any) -> Plan:
-    """The plan of a recipe for a traced model. Nothing is cut; takes milliseconds.
+@torch.inference_mode(False)
+def plan(graph: Graph, recipe: Recipe | None = None, *, task: Task | str | Path | None = None, **fields: Any) -> Plan:
+    """The plan of a recipe for a traced model. Nothing is cut; takes milliseconds, unless calibration data of a `task`
+    has to be run or this device to be measured first.
 
     Raises `UsageError` for a wrong choice, `TuiPruneError` when weights aren't finite.
     """
     chosen = _recipe(recipe, fields)
     if chosen.grouped != graph.grouped:
         graph = build_graph(graph.record, chosen.grouped, graph.findings)
-    return Planner(graph).plan(chosen, score_groups(graph, chosen.criterion, chosen.seed))
+    return Plans(_task(task)).make(graph, chosen)
+
+
+def _task(task: Task | str | Path | None) -> Task | None:
+    return load_task(task) if isinstance(task, (str, Path)) else task
 
 
 def _recipe(recipe: Recipe | None, fields: Mapping[str, Any]) -> Recipe:
@@ -101,3 +111,25 @@ def _recipe(recipe: Recipe | None, fields: Mapping[str, Any]) -> Recipe:
 
 def _opened(model: nn.Module, inputs: tuple[Any, ...]) -> OpenedModel:
     return replace(open_model(model=model), example_inputs=inputs, example_kwargs={}, input_spec="")
+
+
+@torch.no_grad()
+def _take_over(model: nn.Module, result: Result) -> nn.Module:
+    """Make a module what its cut copy is, keeping its parameter objects (an optimizer may hold them).
+
+    Gradients of parameters whose shape changes are dropped.
+    """
+    parts = dict(model.named_modules())
+    for name, part in result.model.named_modules():
+        own = parts[name]
+        for key, parameter in part._parameters.items():
+            mine = own._parameters[key]
+            if parameter is not None and mine is not None:
+                if mine.shape != parameter.shape:
+                    mine.grad = None
+                mine.data = parameter.data
+        for key, buffer in part._buffers.items():
+            own._buffers[key] = buffer
+    for edit in result.edits:
+        setattr(parts[edit.module], edit.attribute, edit.value)
+    return model

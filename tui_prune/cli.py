@@ -7,17 +7,18 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from tui_prune import __version__, tables
+from tui_prune import __version__, options, tables
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.planning.recipe import CRITERIA, GROUPED, RESIDUALS, ROUNDINGS, SCOPES, Recipe
+from tui_prune.options import recipe_from
+from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 PLOT_KINDS = ("hist", "scores")
 COLOR, CUT_COLOR = 6, 3
 """Of the terminal's palette: what stays, and what is cut."""
-
-_Value = TypeVar("_Value", int, float)
 
 
 class _Commands(TyperGroup):
@@ -66,43 +65,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A torchvision name (resnet50), a bundled name (nin), file.py:factory, "
-        "a weights file or a pruned checkpoint.",
-    ),
-]
-Weights = Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights: .pt, .pth or .safetensors.")]
-Input = Annotated[
-    str | None,
-    typer.Option(
-        "--input", metavar="SHAPE", help="Shape of the input: 1,3,224,224; of several: '1,3,32,32;mask=1,10'."
-    ),
-]
-Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-RecipeFile = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="FILE.toml|NAME",
-        help="A recipe file, or a bundled recipe (resnet18-inside); options on the line win over it.",
-    ),
-]
-Ratio = Annotated[float | None, typer.Option(metavar="R", help="Share of the channels to cut, 0 to 1.")]
-Criterion = Annotated[
-    str | None, typer.Option(metavar="|".join(CRITERIA), help="How the importance of a channel is told.")
-]
-Scope = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(SCOPES), help="local: each layer loses the ratio; global: all channels are ranked together."
-    ),
-]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the criterion random.")]
-
 
 def main() -> None:
     """Run the command line; the entry point of `tui-prune`."""
@@ -133,13 +95,11 @@ def open_app(
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="As for the other commands; the bundled network without one.")
     ] = None,
-    weights: Weights = None,
-    input_spec: Input = None,
-    task: Annotated[
-        str | None, typer.Option(metavar="FILE.py", help="What the network is for: evaluate, calibration, finetune.")
-    ] = None,
-    recipe_file: RecipeFile = None,
-    device: Device = "cpu",
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    task: options.Task = None,
+    recipe_file: options.RecipeFile = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Open the app (what tui-prune does when no command is named)."""
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
@@ -156,7 +116,11 @@ def open_app(
 
 @app.command()
 def inspect(
-    model: Model, weights: Weights = None, input_spec: Input = None, device: Device = "cpu", as_json: Json = False
+    model: options.Model,
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    device: options.Device = "cpu",
+    as_json: options.Json = False,
 ) -> None:
     """Show the layers, which of them are tied, what is locked and why."""
     session = _open_session(model, weights, input_spec, device, Recipe())
@@ -169,53 +133,58 @@ def inspect(
 
 @app.command()
 def prune(
-    model: Model,
+    model: options.Model,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The pruned checkpoint to write.")],
-    weights: Weights = None,
-    input_spec: Input = None,
-    device: Device = "cpu",
-    ratio: Ratio = None,
-    layer: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=R", help="Ratio of a layer or a glob of layers; repeatable.")
-    ] = None,
-    align: Annotated[int | None, typer.Option(metavar="N", help="Kept widths are multiples of N.")] = None,
-    layer_align: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=N", help="Alignment of a layer or a glob; repeatable.")
-    ] = None,
-    align_rounding: Annotated[
-        str | None, typer.Option(metavar="|".join(ROUNDINGS), help="Which multiple a width goes to.")
-    ] = None,
-    criterion: Criterion = None,
-    scope: Scope = None,
-    lock: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A layer or a glob that stays as it is; repeatable.")
-    ] = None,
-    unlock: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A layer whose model output may be cut; repeatable.")
-    ] = None,
-    residual: Annotated[
-        str | None, typer.Option(metavar="|".join(RESIDUALS), help="Whether channels that are added up may be cut.")
-    ] = None,
-    grouped: Annotated[
-        str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions and norms are cut.")
-    ] = None,
-    seed: Seed = None,
-    recipe_file: RecipeFile = None,
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    device: options.Device = "cpu",
+    task: options.Task = None,
+    ratio: options.Ratio = None,
+    layer: options.Layer = None,
+    threshold: options.Threshold = None,
+    target_macs: options.TargetMacs = None,
+    target_params: options.TargetParams = None,
+    target_bytes: options.TargetBytes = None,
+    target_latency: options.TargetLatency = None,
+    min_channels: options.MinChannels = None,
+    max_ratio: options.MaxRatio = None,
+    align: options.Align = None,
+    layer_align: options.LayerAlign = None,
+    align_rounding: options.AlignRounding = None,
+    criterion: options.Criterion = None,
+    combine: options.Combine = None,
+    normalise: options.Normalise = None,
+    scope: options.Scope = None,
+    lock: options.Lock = None,
+    unlock: options.Unlock = None,
+    residual: options.Residual = None,
+    grouped: options.Grouped = None,
+    seed: options.Seed = None,
+    recipe_file: options.RecipeFile = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Cut a network, verify the cut one and write it as a pruned checkpoint.
 
     With --recipe, single options win over the file; layers, alignments, locks and unlocks are added to the file's.
     """
-    recipe = _recipe(
+    recipe = recipe_from(
         recipe_file,
         ratio=ratio,
-        layers=_pairs("--layer", "NAME=R, such as 'layer1.*=0.25'", layer, float),
+        layers=layer,
+        threshold=threshold,
+        target_macs=target_macs,
+        target_params=target_params,
+        target_bytes=target_bytes,
+        target_latency=target_latency,
+        min_channels=min_channels,
+        max_ratio=max_ratio,
         align=align,
-        layer_align=_pairs("--layer-align", "NAME=N, such as 'layer1.*=16'", layer_align, int),
+        layer_align=layer_align,
         align_rounding=align_rounding,
         criterion=criterion,
+        combine=combine,
+        normalise=normalise,
         scope=scope,
         lock=lock,
         unlock=unlock,
@@ -226,7 +195,7 @@ def prune(
     from tui_prune.saving.whole_file import check_target
 
     check_target(output, force=force)
-    session = _open_session(model, weights, input_spec, device, recipe)
+    session = _open_session(model, weights, input_spec, device, recipe, task)
     with _progress() as progress:
         session.save(output, force=force, progress=progress)
     result = session.cut()
@@ -236,7 +205,7 @@ def prune(
         _print_json(report)
     else:
         notes = {layer.name: layer.note for layer in result.plan.layers}
-        _print_lines([*tables.report_lines(report, notes), "", *_load_lines(session, output)])
+        _print_lines([*tables.report_lines(report, notes), "", *tables.load_lines(session.opened.origin, output)])
 
 
 @app.command()
@@ -246,7 +215,7 @@ def verify(
         str | None,
         typer.Option(metavar="FILE.py:FACTORY", help="How to build a network that came from your own file."),
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Load a pruned checkpoint as a stranger would and check it again."""
     from tui_prune.opening.factory_file import load_factory
@@ -266,34 +235,72 @@ def verify(
 
 @app.command()
 def plot(
-    model: Model,
+    model: options.Model,
     layer: Annotated[str, typer.Option(metavar="NAME", help="The layer to draw.")],
     kind: Annotated[
         str, typer.Option(metavar="|".join(PLOT_KINDS), help="hist: its weights; scores: its channels and the cut.")
     ] = "hist",
-    weights: Weights = None,
-    input_spec: Input = None,
-    device: Device = "cpu",
-    ratio: Ratio = None,
-    criterion: Criterion = None,
-    scope: Scope = None,
-    seed: Seed = None,
-    recipe_file: RecipeFile = None,
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    device: options.Device = "cpu",
+    task: options.Task = None,
+    ratio: options.Ratio = None,
+    criterion: options.Criterion = None,
+    combine: options.Combine = None,
+    normalise: options.Normalise = None,
+    scope: options.Scope = None,
+    seed: options.Seed = None,
+    recipe_file: options.RecipeFile = None,
 ) -> None:
     """Draw one layer as text, as wide and high as the terminal."""
     if kind not in PLOT_KINDS:
         raise UsageError(f"--kind must be one of {', '.join(PLOT_KINDS)}; it is {kind!r}.")
-    recipe = _recipe(recipe_file, ratio=ratio, criterion=criterion, scope=scope, seed=seed)
-    session = _open_session(model, weights, input_spec, device, recipe)
+    recipe = recipe_from(
+        recipe_file,
+        ratio=ratio,
+        criterion=criterion,
+        combine=combine,
+        normalise=normalise,
+        scope=scope,
+        seed=seed,
+    )
+    session = _open_session(model, weights, input_spec, device, recipe, task)
     _print_lines(_drawing(session.details(layer), kind))
 
 
-def _open_session(model: str, weights: str | None, input_spec: str | None, device: str, recipe: Recipe) -> "Session":
+@app.command()
+def bench(
+    model: options.Model,
+    output: Annotated[
+        str | None, typer.Argument(metavar="[OUT]", help="A pruned checkpoint of it to compare with.")
+    ] = None,
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    device: options.Device = "cpu",
+    as_json: options.Json = False,
+) -> None:
+    """Measure latency, memory and MACs on this device: of a network, and of what it was cut to."""
+    from tui_prune.measuring.bench import benchmark
+
+    with _progress() as progress:
+        report, notes = benchmark(
+            model, output, weights=weights, input_spec=input_spec, device=device, progress=progress
+        )
+    _print_notes(notes)
+    if as_json:
+        _print_json(report)
+    else:
+        _print_lines(tables.bench_lines(report))
+
+
+def _open_session(
+    model: str, weights: str | None, input_spec: str | None, device: str, recipe: Recipe, task: str | None = None
+) -> "Session":
     from tui_prune.session import Session
 
     with _progress() as progress:
         session = Session.open(
-            model, weights=weights, input_spec=input_spec, device=device, recipe=recipe, progress=progress
+            model, weights=weights, input_spec=input_spec, device=device, task=task, recipe=recipe, progress=progress
         )
     _print_notes(session.opened.notes)
     return session
@@ -327,54 +334,6 @@ def _inspection(session: "Session") -> dict[str, Any]:
     }
 
 
-def _load_lines(session: "Session", path: Path) -> list[str]:
-    title, imports, argument = f"Written to {path}. To load it:", [], ""
-    if session.opened.origin.kind == "file":
-        file, _, factory = session.opened.origin.name.rpartition(":")
-        imports, argument = [f"    from {Path(file).stem} import {factory}"], f", model={factory}()"
-    return [
-        title,
-        "",
-        "    import tui_prune",
-        *imports,
-        f"    model = tui_prune.load({str(path)!r}{argument})",
-    ]
-
-
-def _recipe(path: str | None, **options: Any) -> Recipe:
-    """The recipe of a file with the options of the line over it; an option that is None says nothing."""
-    recipe = Recipe.from_toml(path) if path else Recipe()
-    changes = {}
-    for name, value in options.items():
-        if value is None:
-            continue
-        before = getattr(recipe, name)
-        if isinstance(before, Mapping):
-            # An entry of the line goes to the end, where a glob wins over the file's.
-            value = {key: entry for key, entry in before.items() if key not in value} | value
-        elif isinstance(before, tuple):
-            value = (*before, *(entry for entry in value if entry not in before))
-        changes[name] = value
-    return recipe.changed(**changes)
-
-
-def _pairs(
-    option: str, form: str, texts: Sequence[str] | None, number: Callable[[str], _Value]
-) -> dict[str, _Value] | None:
-    if texts is None:
-        return None
-    pairs = {}
-    for text in texts:
-        name, _, value = text.rpartition("=")
-        try:
-            pairs[name] = number(value)
-        except ValueError:
-            name = ""
-        if not name:
-            raise UsageError(f"{option} takes {form}; it was {text!r}.")
-    return pairs
-
-
 def _drawing(details: "LayerDetails", kind: str) -> list[str]:
     """A title and a drawing that fill the terminal; in colour only where there is one to show it."""
     from tui_prune import plots
@@ -392,7 +351,7 @@ def _drawing(details: "LayerDetails", kind: str) -> list[str]:
         return [title, plots.histogram(bins, color=COLOR if colored else None, **room)]
     if details.scores is None:
         raise TuiPruneError(f"{layer.name} has no channels to score: {layer.locked or 'it has no group'}.")
-    title += f" · {layer.before} channels, {layer.after} stay"
+    title += f" · {details.scored} · {layer.before} channels, {layer.after} stay"
     colors = {"color": COLOR, "cut_color": CUT_COLOR} if colored else {}
     return [title, plots.scores(details.scores, details.kept, **room, **colors)]
 

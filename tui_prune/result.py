@@ -26,6 +26,17 @@ class Equivalence:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Seconds of one forward pass on this device, each the median of several."""
+
+    before: float
+    predicted: float
+    """Of the cut network, by what single layers take at their widths."""
+    after: float
+    """Of the cut network, measured."""
+
+
+@dataclass(frozen=True)
 class Report(Mapping[str, Any]):
     """What was done to a network, in the fields of `prune --json`; also a mapping of their plain values."""
 
@@ -43,9 +54,16 @@ class Report(Mapping[str, Any]):
     """Spent on trace, plan, cut (with its replay) and verify."""
     output: str | None = None
     """The file that it was saved to."""
+    found: Mapping[str, Any] | None = None
+    """What the recipe left open: the ratio that its targets led to, the alignment that suits the device."""
+    targets: tuple[Mapping[str, Any], ...] = ()
+    """Each target: the most that it allows, what the network needed, and what it needs now by the plan."""
+    latency: Latency | None = None
+    """Where the recipe asks for one."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Plain values, ready for JSON. What is found, targets and latency are there only if the recipe asks for
+        them."""
         return {
             "model": self.model,
             "recipe": dict(self.recipe),
@@ -57,6 +75,9 @@ class Report(Mapping[str, Any]):
             "equivalence": asdict(self.equivalence),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "output": self.output,
+            **({"found": dict(self.found)} if self.found else {}),
+            **({"targets": [dict(target) for target in self.targets]} if self.targets else {}),
+            **({"latency": asdict(self.latency)} if self.latency else {}),
         }
 
     def written_to(self, path: str) -> Report:
@@ -92,6 +113,16 @@ class Result:
     """What the masked original puts out for the example inputs."""
     input_spec: str
     """The example inputs' shape where they are the seeded ones of `opening`, else empty."""
+
+
+def found_row(plan: Plan) -> dict[str, Any]:
+    """What a plan has found that its recipe leaves open."""
+    found: dict[str, Any] = {}
+    if plan.recipe.targets:
+        found["ratio"] = plan.ratio
+    if plan.recipe.finds_multiple:
+        found["align"] = plan.align
+    return found
 
 
 def layer_rows(plan: Plan) -> tuple[dict[str, Any], ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from tui_prune.channels.graph import Graph, Group
@@ -20,16 +19,18 @@ from tui_prune.cutting.fit import Fitted, Subject, fit, probe
 from tui_prune.cutting.flow import find_flows, widths_for
 from tui_prune.cutting.kept import kept_positions
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.task import Task, load_task
+from tui_prune.measuring.bench import measure
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import Edit, OpenedModel
-from tui_prune.planning.criteria import Evidence, score_groups
+from tui_prune.planning.criteria import Evidence
 from tui_prune.planning.plan import LayerPlan, Pair, Plan
-from tui_prune.planning.planner import Planner, Scores, unknown_layer
+from tui_prune.planning.planner import unknown_layer
 from tui_prune.planning.recipe import Recipe, matches
 from tui_prune.progress import Progress, silent
-from tui_prune.result import Equivalence, Report, Result, layer_rows, lock_rows
+from tui_prune.result import Equivalence, Latency, Report, Result, found_row, layer_rows, lock_rows
 
 LARGEST_RATIO = 0.99
 
@@ -54,6 +55,8 @@ class LayerDetails:
     """|scale| of the batch norm over the layer's outputs, one per channel."""
     scores: np.ndarray | None
     """One per channel of its group, by the recipe's criterion."""
+    scored: str
+    """In words, by what, and how the scores of several layers are combined."""
     kept: np.ndarray | None
     """Bool, in the order of `scores`."""
     group: Group | None
@@ -85,8 +88,7 @@ class Session:
             dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
         )
         self._graphs: dict[str, Graph] = {}
-        self._planners: dict[Graph, Planner] = {}
-        self._scores: dict[tuple[Graph, str, int], Scores] = {}
+        self._plans = Plans(task, self._subject.arguments)
         self._result: tuple[Plan, Result] | None = None
         self._accuracy_before: float | None = None
         started = time.perf_counter()
@@ -106,7 +108,7 @@ class Session:
         self._history = [first]
         self._place = 0
         self._saved = Recipe()
-        self._plan = self._make_plan(first)
+        self._plan = self._plans.make(graph, first, progress)
         progress("trace", 1.0)
 
     @classmethod
@@ -154,10 +156,29 @@ class Session:
     def can_redo(self) -> bool:
         return self._place < len(self._history) - 1
 
+    def waits_for(self, recipe: Recipe) -> str:
+        """In words, the long work that `prepare` has to do before this recipe can be planned; empty: none.
+
+        Raises `UsageError` where that can't be done, because the task has no calibration data.
+        """
+        return self._plans.waits_for(self._graph_for(recipe.grouped), recipe)
+
+    def prepare(self, recipe: Recipe, progress: Progress = silent) -> None:
+        """Do what a plan of this recipe needs once: run the task's calibration data, measure layers on this device.
+
+        Without it the first plan does so. Raises `UsageError` when the task has no calibration data, `TuiPruneError`
+        when its own code fails.
+        """
+        self._plans.prepare(self._graph_for(recipe.grouped), recipe, progress)
+
     # Choices. Each is one step that can be undone; a choice that can't be planned raises and changes nothing.
 
     def preview(self, recipe: Recipe) -> Plan:
-        """The plan that a recipe would give; nothing changes. Raises `UsageError`."""
+        """The plan that a recipe would give; nothing changes. Raises `UsageError`, also where long work is needed
+        first: a preview answers at once."""
+        waits_for = self.waits_for(recipe)
+        if waits_for:
+            raise UsageError(f"Before this can be shown {waits_for}.")
         return self._make_plan(recipe)
 
     def apply(self, recipe: Recipe) -> Plan:
@@ -182,11 +203,11 @@ class Session:
 
     def step_ratio(self, by: float, layer: str | None = None) -> Plan:
         """Raise or lower a ratio, within 0 and 0.99."""
-        now = self.recipe.ratio if layer is None else self._layer(layer).ratio
+        now = self._plan.ratio if layer is None else self._layer(layer).ratio
         return self.set_ratio(round(min(max(now + by, 0.0), LARGEST_RATIO), 4), layer)
 
-    def set_alignment(self, align: int, layer: str | None = None) -> Plan:
-        """Set the global alignment, or that of a layer and all that are tied to it."""
+    def set_alignment(self, align: int | str, layer: str | None = None) -> Plan:
+        """Set the global alignment ("auto": what suits this device), or that of a layer and all that are tied to it."""
         if layer is None:
             return self.apply(self.recipe.changed(align=align))
         self._layer(layer)
@@ -223,6 +244,10 @@ class Session:
     def set_scope(self, scope: str) -> Plan:
         return self.apply(self.recipe.changed(scope=scope))
 
+    def set_target(self, target: str, value: float | str | None) -> Plan:
+        """Ask for the largest network within a target ("target_macs", ...), instead of a ratio; None lets go of it."""
+        return self.apply(self.recipe.changed(**{target: value}))
+
     def undo(self) -> Plan:
         """Take the last choice back; nothing where there is none."""
         return self._go_to(self._place - 1) if self.can_undo else self._plan
@@ -258,24 +283,13 @@ class Session:
 
     def _make_plan(self, recipe: Recipe) -> Plan:
         graph = self._graph_for(recipe.grouped)
-        return self._planner(graph).plan(recipe, self._scores_for(graph, recipe))
+        return self._plans.make(graph, recipe)
 
     def _graph_for(self, grouped: str) -> Graph:
         if grouped not in self._graphs:
             known = next(iter(self._graphs.values()))
             self._graphs[grouped] = build_graph(known.record, grouped, known.findings)
         return self._graphs[grouped]
-
-    def _planner(self, graph: Graph) -> Planner:
-        if graph not in self._planners:
-            self._planners[graph] = Planner(graph)
-        return self._planners[graph]
-
-    def _scores_for(self, graph: Graph, recipe: Recipe) -> Scores:
-        key = graph, recipe.criterion, recipe.seed
-        if key not in self._scores:
-            self._scores[key] = score_groups(graph, recipe.criterion, recipe.seed)
-        return self._scores[key]
 
     def details(self, layer: str) -> LayerDetails:
         """What there is to see of a layer. Raises `UsageError` for a name that no layer has."""
@@ -289,14 +303,16 @@ class Session:
             weights = (getattr(module, name, None) for name in ("weight", "in_proj_weight"))
             weight = next((weight for weight in weights if isinstance(weight, Tensor)), None)
         scores = scales = kept = None
+        scored = ""
         if group is not None:
-            scores = self._scores_for(plan.graph, plan.recipe)[group.index]
+            scored = self._plans.scored(plan.graph, plan.recipe, group)
+            scores = self._plans.scores(plan.graph, plan.recipe)[group.index]
             kept = plan.keep[group.channels]
             found = Evidence(plan.graph, group, plan.recipe.seed).batch_norm_scales()
             own = [scale for name, scale, _ in found if name == layer] or [scale for _, scale, _ in found]
             scales = own[0].float().cpu().numpy() if own else None
         flat = None if weight is None else weight.detach().reshape(-1)
-        return LayerDetails(layer_plan, flat, scales, scores, kept, group)
+        return LayerDetails(layer_plan, flat, scales, scores, scored, kept, group)
 
     # Work.
 
@@ -320,7 +336,7 @@ class Session:
             try:
                 if graph is plan.graph:
                     return plan
-                return self._planner(graph).plan(plan.recipe, self._scores_for(graph, plan.recipe))
+                return self._plans.make(graph, plan.recipe, progress)
             finally:
                 seconds["plan"] += time.perf_counter() - started
 
@@ -330,8 +346,9 @@ class Session:
         spent = time.perf_counter() - started - seconds["plan"]
         seconds["verify"] = fitted.verification.seconds
         seconds["cut"] = spent - seconds["verify"]
-        seconds["plan"] += self._planning_seconds(fitted.plan)
-        result = self._result_of(fitted, seconds)
+        if fitted.plan is plan:
+            seconds["plan"] = plan.seconds
+        result = self._result_of(fitted, seconds, progress)
         if fitted.plan is not plan and self._plan is plan:
             self._graphs[plan.recipe.grouped] = fitted.plan.graph
             self._plan = fitted.plan
@@ -339,16 +356,14 @@ class Session:
         progress("verify", 1.0)
         return result
 
-    def _planning_seconds(self, plan: Plan) -> float:
-        """What a plan of this recipe costs, without scores."""
-        started = time.perf_counter()
-        self._make_plan(plan.recipe)
-        return time.perf_counter() - started
-
-    def _result_of(self, fitted: Fitted, seconds: Mapping[str, float]) -> Result:
+    def _result_of(self, fitted: Fitted, seconds: Mapping[str, float], progress: Progress) -> Result:
         opened, plan, made, verified = self.opened, fitted.plan, fitted.cut, fitted.verification
         for part, original in zip(made.module.modules(), opened.module.modules(), strict=True):
             part.training = original.training
+        latency = None
+        if plan.recipe.target_latency is not None:
+            both = measure([opened.module, made.module], *self._subject.arguments, progress)
+            latency = Latency(both[0].latency, plan.predicted_share * both[0].latency, both[1].latency)
         report = Report(
             model=opened.title,
             recipe=plan.recipe.to_dict(),
@@ -359,6 +374,9 @@ class Session:
             locks=lock_rows(plan.graph),
             equivalence=Equivalence(verified.kind, verified.max_error, str(verified.precision).removeprefix("torch.")),
             seconds=seconds,
+            found=found_row(plan),
+            targets=tuple(asdict(reached) for reached in plan.reached),
+            latency=latency,
         )
         return Result(
             model=made.module,
@@ -401,25 +419,3 @@ class Session:
 def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
     """Of several edits of one attribute the last."""
     return tuple({(edit.module, edit.attribute): edit for edit in edits}.values())
-
-
-@torch.no_grad()
-def take_over(model: nn.Module, result: Result) -> nn.Module:
-    """Make a module what its cut copy is, keeping its parameter objects (an optimizer may hold them).
-
-    Gradients of parameters whose shape changes are dropped.
-    """
-    parts = dict(model.named_modules())
-    for name, part in result.model.named_modules():
-        own = parts[name]
-        for key, parameter in part._parameters.items():
-            mine = own._parameters[key]
-            if parameter is not None and mine is not None:
-                if mine.shape != parameter.shape:
-                    mine.grad = None
-                mine.data = parameter.data
-        for key, buffer in part._buffers.items():
-            own._buffers[key] = buffer
-    for edit in result.edits:
-        setattr(parts[edit.module], edit.attribute, edit.value)
-    return model

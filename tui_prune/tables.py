@@ -1,9 +1,13 @@
 """What the command line prints for people: the same objects as `--json` gives, as lines of text."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tui_prune import wording
+
+if TYPE_CHECKING:
+    from tui_prune.opening.opened import Origin
 
 _PROOFS = {
     "exact": "Verified: the cut network gives the masked original's numbers "
@@ -31,6 +35,25 @@ def inspection_lines(inspection: Mapping[str, Any]) -> list[str]:
     return lines + _lock_lines(inspection["locks"])
 
 
+def bench_lines(report: Mapping[str, Any]) -> list[str]:
+    """The object of `bench --json` as text."""
+    rows = []
+    for title, name, in_words in (
+        ("latency", "latency", wording.latency),
+        ("memory", "memory", wording.size),
+        ("MACs", "macs", wording.count),
+        ("parameters", "params", wording.count),
+        ("bytes", "bytes", wording.size),
+    ):
+        before, after = report[name]["before"], report[name]["after"]
+        ends = ("", "") if after is None else (in_words(after), wording.share(after, before))
+        rows.append((title, in_words(before), *ends))
+    ends = ("before", "after", "") if report["output"] else ("", "", "")
+    lines = table((str(report["model"]), *ends), rows, right=(1, 2, 3))
+    shape = f"input {report['input']}, " if report["input"] else ""
+    return [*lines, "", f"Measured with {shape}on {report['device']}."]
+
+
 def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[str]:
     """The object of `prune --json` as text: what changed, in all and layer by layer, what is locked, and the proof.
 
@@ -52,6 +75,7 @@ def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[st
         ],
         right=(1, 2, 3),
     )
+    lines += _found_lines(report)
     rows = [
         (layer["name"], layer["kind"], str(layer["before"]), str(layer["after"]), notes.get(layer["name"], ""))
         for layer in report["layers"]
@@ -66,6 +90,15 @@ def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[st
     )
     spent = wording.seconds(sum(report["seconds"].values()))
     return [*lines, "", f"{proof}, in {spent}."]
+
+
+def load_lines(origin: "Origin", path: Path) -> list[str]:
+    """How to load what was saved, in Python."""
+    title, imports, argument = f"Written to {path}. To load it:", [], ""
+    if origin.kind == "file":
+        file, _, factory = origin.name.rpartition(":")
+        imports, argument = [f"    from {Path(file).stem} import {factory}"], f", model={factory}()"
+    return [title, "", "    import tui_prune", *imports, f"    model = tui_prune.load({str(path)!r}{argument})"]
 
 
 def verification_lines(report: Mapping[str, Any]) -> list[str]:
@@ -93,6 +126,21 @@ def _costs(layer: Mapping[str, Any]) -> tuple[str, str]:
 
 def _before_after(values: Mapping[str, int], in_words: Any) -> tuple[str, str]:
     return in_words(values["before"]), in_words(values["after"])
+
+
+def _found_lines(report: Mapping[str, Any]) -> list[str]:
+    """What was found for what the recipe leaves open, and the latency that it asks for."""
+    found, latency = report.get("found", {}), report.get("latency")
+    lines = [f"Found: {', '.join(f'{name} {value:.6g}' for name, value in found.items())}"] if found else []
+    if latency:
+        predicted, measured = (
+            f"{wording.latency(latency[name])} ({wording.share(latency[name], latency['before'])})"
+            for name in ("predicted", "after")
+        )
+        lines.append(
+            f"Latency: {wording.latency(latency['before'])} before, {predicted} predicted, {measured} measured"
+        )
+    return ["", *lines] if lines else []
 
 
 def _group_lines(group: Mapping[str, Any]) -> list[str]:

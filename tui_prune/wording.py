@@ -1,6 +1,7 @@
 """Numbers as people read them: three digits and a unit, the same in the app and on the command line."""
 
 _THOUSANDS = ("", "k", "M", "G", "T")
+_FRACTIONS = ("µs", "ms", "s")
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -28,6 +29,11 @@ def seconds(number: float) -> str:
     """A duration: 0.12 s, 8.4 s, 95 s."""
     digits = 2 if number < 1 else 1 if number < 10 else 0
     return f"{number:.{digits}f} s"
+
+
+def latency(number: float) -> str:
+    """Seconds of one forward pass: 812 µs, 14.6 ms, 1.20 s."""
+    return _scaled(1e6 * number, _FRACTIONS, " ")
 
 
 def _scaled(number: float, units: tuple[str, ...], gap: str) -> str:

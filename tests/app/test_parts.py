@@ -72,6 +72,13 @@ def test_the_status_line_keeps_what_is_new_and_shortens_what_is_known():
     assert text_of(status(recipe, side, 30)) == side[0].text
 
 
+def test_the_status_line_says_how_much_is_to_be_cut():
+    assert text_of(status(Recipe(target_macs=0.5, align="auto"), (), 80)) == "macs to 50 % · align auto · l2 · local"
+    recipe = Recipe(target_bytes="5MB", target_latency=0.6, scope="global")
+    assert text_of(status(recipe, (), 80)) == "bytes to 5.00 MB · latency to 60 % · l2 · global"
+    assert text_of(status(Recipe(threshold=0.01), (), 80)) == "scores from 0.01 · l2 · local"
+
+
 def test_work_and_its_outcome_in_words():
     assert text_of(doing(Doing("saving", "verify", 0.5))).startswith("saving verify     ━━━━━╌╌╌╌╌  50 %")
     assert text_of(doing(Doing("evaluating", "evaluate", 2.0))).startswith("evaluating ━━━━━━━━━━ 100 %")

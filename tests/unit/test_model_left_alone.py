@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,9 @@ from tests.exactness import largest_error
 from tests.small_nets import IMAGES, ROWS, conv
 
 IMAGE = torch.randn(IMAGES, generator=torch.Generator().manual_seed(0))
+
+
+SQUARES = tui_prune.Task(calibration=lambda: [IMAGE, IMAGE + 1], loss=lambda output, targets: output.square().mean())
 
 
 class Busy(nn.Module):
@@ -92,7 +97,8 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -107,8 +113,11 @@ def one_thread() -> Iterator[None]:
         lambda model: tui_prune.trace(model, IMAGE),
         lambda model: tui_prune.trace(model, IMAGE, probing=False),
         lambda model: tui_prune.plan(tui_prune.trace(model, IMAGE), ratio=0.5, criterion="bn_scale"),
+        lambda model: tui_prune.prune(model, IMAGE, ratio=0.5, criterion="taylor", task=SQUARES),
+        lambda model: tui_prune.prune(model, IMAGE, ratio=0.5, criterion="activation", task=SQUARES),
+        lambda model: tui_prune.prune(model, IMAGE, target_latency=1.0, align=2),
     ],
-    ids=["prune", "prune nothing", "trace", "trace without a trial", "plan"],
+    ids=["prune", "prune nothing", "trace", "trace without a trial", "plan", "taylor", "activation", "latency"],
 )
 def test_model_is_as_before(use: Callable[[nn.Module], Any]) -> None:
     model = busy()

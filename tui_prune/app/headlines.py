@@ -51,8 +51,8 @@ def title(name: str, weights: str | None, plan: "Plan | None", score: Score | No
 
 def status(recipe: "Recipe", right_side: Line, width: int) -> Line:
     """What the recipe says at the left; at the right whatever has just been found out."""
-    words = [f"cut {share(recipe.ratio, 1)}"]
-    if recipe.align > 1:
+    words = _amount(recipe)
+    if recipe.align != 1:
         words.append(
             f"align {recipe.align}" + (f" {recipe.align_rounding}" if recipe.align_rounding != "nearest" else "")
         )
@@ -77,6 +77,16 @@ def status(recipe: "Recipe", right_side: Line, width: int) -> Line:
         at = len(line) - len(right_side)
         line = (*line[:at], Cell(" " * gap), *line[at:])
     return line
+
+
+def _amount(recipe: "Recipe") -> list[str]:
+    """How much the recipe says to cut."""
+    words = [] if recipe.threshold is None else [f"scores from {recipe.threshold:g}"]
+    for target in recipe.targets:
+        value = getattr(recipe, target)
+        said = size(value) if target == "target_bytes" else share(value, 1)
+        words.append(f"{target.removeprefix('target_')} to {said}")
+    return words or [f"cut {share(recipe.ratio, 1)}"]
 
 
 def doing(work: Doing, stop: str = "   esc stops it") -> Line:

@@ -38,7 +38,7 @@ def usual_widths(width: int) -> list[int]:
 
 def widths_for(recipe: Recipe) -> Widths:
     """The widths that a recipe may ask for."""
-    if recipe.scope == "global":
+    if not recipe.fixed_widths:
         return usual_widths
     ratios = {ratio for ratio in (recipe.ratio, *recipe.layers.values()) if ratio}
     aligns = {recipe.align, *recipe.layer_align.values()}

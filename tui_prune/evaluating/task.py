@@ -1,14 +1,15 @@
-"""The user's task: a Python file that says what a network is for (DESIGN: evaluate, calibration, finetune)."""
+"""The user's task: a Python file that says what a network is for (evaluate, calibration, loss, finetune)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.opening.factory_file import import_file, own_errors
@@ -16,27 +17,42 @@ from tui_prune.opening.factory_file import import_file, own_errors
 
 @dataclass(frozen=True)
 class Task:
-    """What a task file offers; a function that it leaves out is None."""
+    """What a task file offers; a function that it leaves out is None. It can also be made without a file."""
 
-    file: Path
-    evaluate: Callable[[nn.Module], float] | None
+    file: Path | None = None
+    evaluate: Callable[[nn.Module], float] | None = None
     """Higher is better."""
-    calibration: Callable[[], Iterable[Any]] | None
-    finetune: Callable[..., None] | None
+    calibration: Callable[[], Iterable[Any]] | None = None
+    """Batches of inputs, or pairs of inputs and targets. Inputs are a tensor, a tuple of positional arguments or a dict
+    of keyword arguments; a tuple of two is a pair."""
+    finetune: Callable[..., None] | None = None
+    loss: Callable[[Any, Any], Tensor] | None = None
+    """What the network should make small: of its output and the targets (None where `calibration` gives none)."""
+
+    @property
+    def name(self) -> str:
+        """How to speak of it."""
+        return "the task" if self.file is None else self.file.name
+
+    @contextmanager
+    def own_errors(self, when: str) -> Iterator[None]:
+        """Give errors of the task's own code as a `TuiPruneError`, with their line."""
+        with own_errors(self.file or Path(self.name), when, passing=(Cancelled, TuiPruneError)):
+            yield
 
     def score(self, model: nn.Module) -> float:
         """What `evaluate` says of a model. Raises `TuiPruneError` when it fails, or gives no number."""
         if self.evaluate is None:
-            raise TuiPruneError(f"{self.file.name} has no function evaluate(model).")
+            raise TuiPruneError(f"{self.name} has no function evaluate(model).")
         modes = [(module, module.training) for module in model.modules()]
         try:
-            with own_errors(self.file, "in evaluate(model)", passing=Cancelled):
+            with self.own_errors("in evaluate(model)"):
                 value = float(self.evaluate(model))
         finally:
             for module, training in modes:
                 module.training = training
         if not math.isfinite(value):
-            raise TuiPruneError(f"evaluate(model) of {self.file.name} gave {value}, which is no number to compare.")
+            raise TuiPruneError(f"evaluate(model) of {self.name} gave {value}, which is no number to compare.")
         return value
 
 
@@ -46,7 +62,7 @@ def load_task(path: str | Path) -> Task:
     if not file.is_file():
         raise UsageError(f"There is no task file {path}.")
     module = import_file(file.resolve())
-    functions = {name: getattr(module, name, None) for name in ("evaluate", "calibration", "finetune")}
+    functions = {name: getattr(module, name, None) for name in ("evaluate", "calibration", "finetune", "loss")}
     if not any(callable(function) for function in functions.values()):
         raise UsageError(f"{path} has none of the functions evaluate(model), calibration(), finetune(model, progress).")
     for name, function in functions.items():

@@ -39,6 +39,31 @@ class LayerCosts:
     bytes: dict[str, int]
 
 
+@dataclass(frozen=True, eq=False)
+class SizedCall:
+    """A call whose multiply-accumulates count, with the shapes that it has at some choice of channels."""
+
+    func: Any
+    args: tuple[Any, ...]
+    """Tensors are their `torch.Size`."""
+    kwargs: dict[str, Any]
+    out: torch.Size
+    macs: int
+    layer: str
+    """The layer that it belongs to; empty for none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What one forward pass does; arrays have one number for each call of `record.costs`."""
+
+    macs: np.ndarray
+    outputs: np.ndarray
+    """Elements of what the call puts out."""
+    traffic: float
+    """Bytes of all tensors that operators put out."""
+
+
 class CostModel:
     """Computes the costs of a graph's network for any mask of kept channels, in about a millisecond."""
 
@@ -54,6 +79,7 @@ class CostModel:
         self._activation_itemsizes = np.array([a.itemsize for a in record.activations], np.int64)
         self._calls = [_Formula(call.func, call.args, call.kwargs, call.out, self._extents) for call in record.costs]
         self._call_layers = [call.layer or "" for call in record.costs]
+        self._outputs = self._extents.table([call.out for call in record.costs])
 
     def _axes_of(self, graph: Graph, name: str) -> tuple[Extent, ...]:
         shape = graph.record.shapes[name]
@@ -65,6 +91,20 @@ class CostModel:
             else:
                 found[axis.dim] = Extent(shape[axis.dim], slots.view(-1, 1))
         return tuple(found)
+
+    def sized_call(self, number: int, keep: np.ndarray) -> SizedCall:
+        """One of the calls that take multiply-accumulates (by its place in `record.costs`) when these channels are
+        kept."""
+        return self._calls[number].sized(self._extents.sizes(keep), self._call_layers[number])
+
+    def work(self, keep: np.ndarray) -> "Work":
+        """What each call and the memory have to do when these channels are kept."""
+        sizes = self._extents.sizes(keep)
+        return Work(
+            np.array([formula.macs(sizes) for formula in self._calls], float),
+            sizes[self._outputs].prod(axis=1).astype(float),
+            float((sizes[self._activations].prod(axis=1) * self._activation_itemsizes).sum()),
+        )
 
     def measure(self, keep: np.ndarray) -> tuple[Cost, LayerCosts]:
         """The cost of the network that keeps these channels (bool, one per channel of the graph)."""
@@ -175,19 +215,28 @@ class _Formula:
         )
         self._last: tuple[bytes, int] = (b"", 0)
 
+        self._func = func
+
     def macs(self, sizes: np.ndarray) -> int:
-        own = sizes[self._numbers]
-        key = own.tobytes()
+        key = sizes[self._numbers].tobytes()
         if key != self._last[0]:
-            values = iter(own.tolist())
-
-            def shape(value: Any) -> Any:
-                return torch.Size([next(values) for _ in value]) if _is_shape(value) else value
-
-            args = [shape(a) for a in self._args]
-            kwargs = {k: shape(v) for k, v in self._kwargs.items()}
-            self._last = key, self._formula(*args, **kwargs, out_shape=shape(self._out)) // 2
+            args, kwargs, out = self._shapes(sizes)
+            self._last = key, self._formula(*args, **kwargs, out_shape=out) // 2
         return self._last[1]
+
+    def sized(self, sizes: np.ndarray, layer: str) -> SizedCall:
+        args, kwargs, out = self._shapes(sizes)
+        return SizedCall(self._func, args, kwargs, out, self.macs(sizes), layer)
+
+    def _shapes(self, sizes: np.ndarray) -> tuple[tuple[Any, ...], dict[str, Any], torch.Size]:
+        values = iter(sizes[self._numbers].tolist())
+
+        def shape(value: Any) -> Any:
+            return torch.Size([next(values) for _ in value]) if _is_shape(value) else value
+
+        args = tuple(shape(a) for a in self._args)
+        kwargs = {k: shape(v) for k, v in self._kwargs.items()}
+        return args, kwargs, shape(self._out)
 
 
 def _is_shape(value: Any) -> bool:

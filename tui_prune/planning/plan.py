@@ -50,6 +50,20 @@ class LayerPlan:
     """Why it has this width, where that needs saying."""
 
 
+@dataclass(frozen=True)
+class Reached:
+    """A target of the recipe and what the plan makes of it."""
+
+    target: str
+    """The recipe's field: "target_macs"."""
+    limit: float
+    """The most that the target allows, in the unit of `before` and `after`."""
+    before: float
+    """Before the cut: a number of MACs, parameters or bytes; seconds."""
+    after: float
+    """After it; of the latency what the layers' own measurements predict."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Which channels stay, by a recipe; the model is not touched by it."""
@@ -63,6 +77,14 @@ class Plan:
     after: Cost
     notes: tuple[str, ...]
     """What couldn't be done as asked."""
+    ratio: float = 0.0
+    """The ratio of all groups that have none of their own: the recipe's, or what its targets have led to."""
+    align: int = 1
+    """The alignment of all groups that have none of their own: the recipe's, or what was measured."""
+    reached: tuple[Reached, ...] = ()
+    """The recipe's targets, and how near to them the plan comes."""
+    seconds: float = 0.0
+    """What planning took, without the scores."""
 
     @cached_property
     def _by_name(self) -> dict[str, LayerPlan]:
@@ -72,6 +94,12 @@ class Plan:
     def layer(self, name: str) -> LayerPlan:
         """The plan of one layer, by any of its names. Raises `KeyError` for a name that no layer has."""
         return self._by_name[name]
+
+    @property
+    def predicted_share(self) -> float:
+        """Of the latency, what would be left by the layers' own measurements; 1 where the recipe has no such target."""
+        found = next((one for one in self.reached if one.target == "target_latency"), None)
+        return found.after / found.before if found is not None and found.before else 1.0
 
     @property
     def cuts(self) -> bool:

@@ -5,23 +5,33 @@ import fnmatch
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from tui_prune.errors import UsageError
+from tui_prune.planning.criteria import CRITERIA as KNOWN_CRITERIA
 from tui_prune.planning.recipe_files import recipe_file
+from tui_prune.planning.sizes import parse_size
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-CRITERIA = ("l1", "l2", "bn_scale", "random")
+CRITERIA = tuple(KNOWN_CRITERIA)
+COMBINES = ("auto", "sum", "mean", "max")
+NORMALISATIONS = ("none", "mean", "max")
 SCOPES = ("local", "global")
 ROUNDINGS = ("nearest", "up", "down")
 RESIDUALS = ("cut", "keep")
 GROUPED = ("auto", "even", "whole")
+TARGETS = ("target_macs", "target_params", "target_bytes", "target_latency")
+AUTO = "auto"
+
+_AMOUNTS = (("ratio",), ("threshold",), TARGETS)
+"""Fields that say how much to cut; those of one row go together, those of different rows don't."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,30 @@ class Recipe:
     """Share of the channels to cut, 0 to 1 (1 excluded)."""
     layers: Mapping[str, float] = field(default_factory=dict)
     """Ratios of single layers. A layer that has one takes no part in the global ranking."""
-    align: int = 1
-    """Kept widths are multiples of this number wherever they can be."""
+    threshold: float | None = None
+    """Instead of a ratio: channels with a lower score than this go."""
+    target_macs: float | None = None
+    """Instead of a ratio: the largest network that has at most this share of the MACs."""
+    target_params: float | None = None
+    """Instead of a ratio: the same for the parameters."""
+    target_bytes: int | None = None
+    """Instead of a ratio: the same for the bytes of all parameters; also "5MB", "300kB", "2MiB"."""
+    target_latency: float | None = None
+    """Instead of a ratio: the same for the latency on this device, as a share of what it is now."""
+    min_channels: int = 1
+    """So many channels stay in each layer at least."""
+    max_ratio: float = 1.0
+    """No layer loses a larger share of its channels than this."""
+    align: int | str = 1
+    """Kept widths are multiples of this number wherever they can be; "auto": the one that suits this device."""
     layer_align: Mapping[str, int] = field(default_factory=dict)
     align_rounding: str = "nearest"
     criterion: str = "l2"
+    combine: str = AUTO
+    """What is made of the scores that several layers give to one channel: "sum", "mean", "max", or what suits the
+    criterion."""
+    normalise: str = "none"
+    """What the scores of a layer are divided by, to be compared with those of others: their "mean", "max"."""
     scope: str = "local"
     """`local`: each layer loses the ratio. `global`: all channels are ranked together."""
     lock: tuple[str, ...] = ()
@@ -60,11 +89,15 @@ class Recipe:
         _check_ratio("ratio", self.ratio)
         for name, ratio in self.layers.items():
             _check_ratio(f"the ratio of {name}", ratio)
-        _check_alignment("align", self.align)
+        self._check_amounts()
+        if self.align != AUTO:
+            _check_alignment("align", self.align, ', or "auto"')
         for name, align in self.layer_align.items():
             _check_alignment(f"the alignment of {name}", align)
         _check_choice("align_rounding", self.align_rounding, ROUNDINGS)
         _check_choice("criterion", self.criterion, CRITERIA)
+        _check_choice("combine", self.combine, COMBINES)
+        _check_choice("normalise", self.normalise, NORMALISATIONS)
         _check_choice("scope", self.scope, SCOPES)
         _check_choice("residual", self.residual, RESIDUALS)
         _check_choice("grouped", self.grouped, GROUPED)
@@ -73,8 +106,55 @@ class Recipe:
         object.__setattr__(self, "lock", _names("lock", self.lock))
         object.__setattr__(self, "unlock", _names("unlock", self.unlock))
 
+    def _check_amounts(self) -> None:
+        for name in ("target_macs", "target_params", "target_latency"):
+            _check_target(name, getattr(self, name))
+        if self.target_bytes is not None:
+            object.__setattr__(self, "target_bytes", parse_size("target_bytes", self.target_bytes))
+        if self.threshold is not None and not _is_number(self.threshold):
+            raise UsageError(f"threshold must be a number to compare scores with; it is {self.threshold!r}.")
+        if isinstance(self.min_channels, bool) or not isinstance(self.min_channels, int) or self.min_channels < 1:
+            raise UsageError(f"min_channels must be a whole number of at least 1; it is {self.min_channels!r}.")
+        if not _is_number(self.max_ratio) or not 0 <= self.max_ratio <= 1:
+            raise UsageError(f"max_ratio must be a share from 0 to 1; it is {self.max_ratio!r}.")
+        chosen = [next(name for name in row if _says(name, getattr(self, name))) for row in self._amounts()]
+        if len(chosen) > 1:
+            raise UsageError(f"{' and '.join(chosen)} each say how much to cut; give one of them.")
+
+    def _amounts(self) -> list[tuple[str, ...]]:
+        return [row for row in _AMOUNTS if any(_says(name, getattr(self, name)) for name in row)]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The fields that name a target."""
+        return tuple(name for name in TARGETS if getattr(self, name) is not None)
+
+    @property
+    def needs_latency(self) -> bool:
+        """Whether its plan follows from what layers take on this device."""
+        return self.align == AUTO or self.target_latency is not None
+
+    @property
+    def finds_multiple(self) -> bool:
+        """Whether the alignment is the one that suits this device: where it is "auto", and for a latency that is asked
+        for without any."""
+        return self.align == AUTO or (self.target_latency is not None and self.align == 1)
+
+    @property
+    def fixed_widths(self) -> bool:
+        """Whether ratios alone say how wide each layer becomes, whatever the scores are."""
+        free = self.threshold is not None or self.targets or self.needs_latency
+        return self.scope == "local" and not free and self.min_channels == 1 and self.max_ratio == 1
+
     def changed(self, **fields: Any) -> "Recipe":
-        """This recipe with some fields replaced."""
+        """This recipe with some fields replaced. A ratio, a threshold and targets each say how much to cut: setting one
+        lets go of the others."""
+        given = [row for row in _AMOUNTS if any(_says(name, fields.get(name)) for name in row)]
+        if not given and "ratio" in fields:
+            given = [("ratio",)]
+        if given:
+            gone = {name: 0.0 if name == "ratio" else None for row in _AMOUNTS if row not in given for name in row}
+            fields = {**gone, **fields}
         return dataclasses.replace(self, **fields)
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,9 +227,23 @@ def _check_ratio(what: str, ratio: float) -> None:
         raise UsageError(f"{what} must be a share from 0 up to, but not including, 1; it is {ratio!r}.")
 
 
-def _check_alignment(what: str, align: int) -> None:
+def _says(name: str, value: Any) -> bool:
+    """Whether a field says how much to cut, and isn't left at nothing."""
+    return value is not None and not (name == "ratio" and value == 0)
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and isfinite(value)
+
+
+def _check_target(name: str, share: float | None) -> None:
+    if share is not None and not (_is_number(share) and 0 < share <= 1):
+        raise UsageError(f"{name} must be a share of the network as it is, above 0 and up to 1; it is {share!r}.")
+
+
+def _check_alignment(what: str, align: int | str, otherwise: str = "") -> None:
     if isinstance(align, bool) or not isinstance(align, int) or align < 1:
-        raise UsageError(f"{what} must be a whole number of at least 1; it is {align!r}.")
+        raise UsageError(f"{what} must be a whole number of at least 1{otherwise}; it is {align!r}.")
 
 
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -1,28 +1,24 @@
 """Magnitude of a channel's weights: its L1 norm (Li et al. 2017, "Pruning Filters for Efficient ConvNets", sec. 3.1)
-or its L2 norm. A channel that several layers put out has the sum of theirs."""
+or its L2 norm."""
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from tui_prune.planning.criteria.registry import Evidence, criterion, per_channel
-
-
-@criterion("l1")
-def l1(evidence: Evidence) -> np.ndarray:
-    """Sum of |weight| of each channel."""
-    return _norm(evidence, 1)
+from tui_prune.planning.criteria.evidence import Evidence, Part
 
 
-@criterion("l2")
-def l2(evidence: Evidence) -> np.ndarray:
-    """Euclidean norm of each channel's weights."""
-    return _norm(evidence, 2)
+def l1(evidence: Evidence) -> list[Part]:
+    """Sum of |weight| of each output."""
+    return [Part(layer, row_norms(rows, 1), places) for layer, rows, places in evidence.outputs()]
 
 
-def _norm(evidence: Evidence, order: int) -> np.ndarray:
-    parts = []
-    for _, rows, places in evidence.outputs():
-        accumulator = torch.float32 if rows.dtype in (torch.float16, torch.bfloat16) else rows.dtype
-        norms = torch.linalg.vector_norm(rows, order, dim=1, dtype=accumulator)
-        parts.append((norms.double().cpu().numpy(), places))
-    return per_channel(len(evidence.group.channels), parts)
+def l2(evidence: Evidence) -> list[Part]:
+    """Euclidean norm of each output's weights."""
+    return [Part(layer, row_norms(rows, 2), places) for layer, rows, places in evidence.outputs()]
+
+
+def row_norms(rows: Tensor, order: int) -> np.ndarray:
+    """The norm of each row of (outputs, all else), summed up in float32 or finer."""
+    accumulator = torch.float32 if rows.dtype in (torch.float16, torch.bfloat16) else rows.dtype
+    return torch.linalg.vector_norm(rows, order, dim=1, dtype=accumulator).double().cpu().numpy()

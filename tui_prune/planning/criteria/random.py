@@ -4,11 +4,12 @@ import zlib
 
 import numpy as np
 
-from tui_prune.planning.criteria.registry import Evidence, criterion
+from tui_prune.planning.criteria.evidence import Evidence, Part
 
 
-@criterion("random")
-def random(evidence: Evidence) -> np.ndarray:
+def random(evidence: Evidence) -> list[Part]:
     """Uniform numbers from 0 to 1."""
+    size = len(evidence.group.channels)
     key = zlib.crc32(evidence.group.name.encode())
-    return np.random.default_rng((evidence.seed, key)).random(len(evidence.group.channels))
+    scores = np.random.default_rng((evidence.seed, key)).random(size)
+    return [Part(evidence.group.name, scores, np.arange(size))]

@@ -1,0 +1,130 @@
+"""What a criterion may look at: a group, the tensors that speak of it, and what calibration data has shown."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from tui_prune.channels.graph import Graph, Group
+from tui_prune.channels.record import Axis, owner_of
+
+
+class Part(NamedTuple):
+    """What one layer says of a group's channels."""
+
+    layer: str
+    values: np.ndarray
+    """One score for each of the layer's outputs (or inputs); higher is more important."""
+    places: np.ndarray
+    """For each of them its position among the group's channels; negative: it belongs to another group."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What a network has shown on calibration data; gathered once for a network and a task."""
+
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By layer: mean size of each of its inputs, shape (inputs,)."""
+    outputs: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    """By tensor and dimension of a producer's axis: mean size of each output, shape (outputs,)."""
+    gradients: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    """By tensor and dimension of a producer's axis: mean over the batches of (sum of weight times gradient)², one value
+    for each output, shape (outputs,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A group with what speaks of it. Nothing here is a copy of a weight."""
+
+    graph: Graph
+    group: Group
+    seed: int = 0
+    gathered: Gathered = field(default_factory=Gathered)
+
+    def producers(self) -> Iterable[tuple[Axis, np.ndarray]]:
+        """For each producer: the axis of its outputs, and the group position of each output."""
+        channel, position = self.graph.classes.channel, self._positions()
+        for axis in self.graph.producers[self.group.index]:
+            yield axis, position[channel[axis.slots]]
+
+    def outputs(self) -> list[tuple[str, Tensor, np.ndarray]]:
+        """For each producer: its layer, its weight as (outputs, all else), the group position of each output."""
+        found = []
+        for axis, places in self.producers():
+            layer = owner_of(axis.tensor)
+            weight = _effective_weight(self.graph.model, axis.tensor, layer)
+            if axis.groups > 1:
+                # A transposed grouped weight, (in, out / groups, ...): outputs lie along groups and dimension 1.
+                parts = weight.reshape(axis.groups, -1, *weight.shape[1:]).transpose(1, 2)
+                rows = parts.reshape(axis.size, -1)
+            else:
+                rows = weight.movedim(axis.dim, 0).reshape(axis.size, -1)
+            found.append((layer, rows, places))
+        return found
+
+    def batch_norm_scales(self) -> list[tuple[str, Tensor, np.ndarray]]:
+        """For each batch norm over the group's channels: its layer, |scale|, the group position of each scale."""
+        channel, position = self.graph.classes.channel, self._positions()
+        found = []
+        for name, use in self.graph.record.layers.items():
+            if use.kind == "batch norm" and use.outputs is not None:
+                scale = getattr(self.graph.model.get_submodule(name), "weight", None)
+                places = position[channel[use.outputs.numpy()]]
+                if scale is not None and (places >= 0).any():
+                    found.append((name, scale.detach().abs(), places))
+        return found
+
+    def gradients(self) -> list[Part]:
+        """What calibration data has shown of each producer's outputs (`Gathered.gradients`)."""
+        return [
+            Part(owner_of(axis.tensor), self.gathered.gradients[axis.tensor, axis.dim], places)
+            for axis, places in self.producers()
+            if (axis.tensor, axis.dim) in self.gathered.gradients
+        ]
+
+    def read_activations(self) -> list[Part]:
+        """What calibration data has shown of the inputs of each layer that reads the group's channels."""
+        position, found = self._positions(), []
+        for member in self.group.members:
+            layer, values = self.graph.layer(member.layer), self.gathered.inputs.get(member.layer)
+            if member.role != "consumer" or layer is None or values is None:
+                continue
+            if len(values) == len(layer.inputs):
+                found.append(Part(member.layer, values, position[layer.inputs]))
+        return found
+
+    def own_activations(self) -> list[Part]:
+        """The same of the outputs of each producer."""
+        return [
+            Part(owner_of(axis.tensor), self.gathered.outputs[axis.tensor, axis.dim], places)
+            for axis, places in self.producers()
+            if (axis.tensor, axis.dim) in self.gathered.outputs
+        ]
+
+    def covered(self, parts: Iterable[Part]) -> bool:
+        """Whether every channel of the group has a score."""
+        known = np.zeros(len(self.group.channels), bool)
+        for part in parts:
+            known[part.places[part.places >= 0]] = True
+        return bool(known.all())
+
+    def _positions(self) -> np.ndarray:
+        """For each channel of the graph its position in the group, or -1."""
+        position = np.full(self.graph.classes.channels, -1)
+        position[self.group.channels] = np.arange(len(self.group.channels))
+        return position
+
+
+def _effective_weight(model: nn.Module, tensor: str, layer: str) -> Tensor:
+    """The parameter itself, or what the module computes from it (weight norm and other parametrizations, masks)."""
+    if ".parametrizations." in tensor:
+        name = tensor.partition(".parametrizations.")[2].partition(".")[0]
+        return getattr(model.get_submodule(layer), name).detach()
+    module = model if layer == tensor else model.get_submodule(layer)
+    base = tensor.rpartition(".")[2].removesuffix("_orig").removesuffix("_mask")
+    mask = getattr(module, f"{base}_mask", None)
+    if isinstance(mask, Tensor) and isinstance(getattr(module, f"{base}_orig", None), Tensor):
+        return getattr(module, f"{base}_orig").detach() * mask  # as torch.nn.utils.prune keeps them
+    return getattr(module, tensor.rpartition(".")[2]).detach()

@@ -1,0 +1,27 @@
+"""Sizes in bytes as people write them: "5MB", "300 kB", "2MiB"."""
+
+import re
+
+from tui_prune.errors import UsageError
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
+}
+
+
+def parse_size(what: str, value: int | str) -> int:
+    """Bytes, from a whole number or from a number with a unit: powers of 1000, or of 1024 with an i ("MiB").
+
+    Raises `UsageError`, naming `what`, when it is none, or nothing at all.
+    """
+    size = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?b|)\s*", value.lower())
+        if found is not None and found[2] in _UNITS:
+            size = round(float(found[1]) * _UNITS[found[2]])
+    if size < 1:
+        raise UsageError(f"{what} must be a size such as 5MB, or a whole number of bytes; it is {value!r}.")
+    return size

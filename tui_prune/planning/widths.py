@@ -1,0 +1,274 @@
+"""How many channels of each group stay, and which: by a ratio, or by a threshold. Never touches the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import floor, gcd
+
+import numpy as np
+
+from tui_prune.channels.graph import Graph, Group
+from tui_prune.errors import UsageError
+from tui_prune.planning.alignment import UNALIGNED, aligned, alignment_step, linked_step
+from tui_prune.planning.criteria import CRITERIA
+from tui_prune.planning.recipe import Recipe, choose, matches
+
+Scores = Sequence[np.ndarray | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What a recipe says of one group."""
+
+    own_ratio: float | None
+    align: int
+    held: np.ndarray
+    """Per channel: must stay."""
+    locked: str | None
+    """Why nothing of it can be cut."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drafted:
+    """What stays at one ratio."""
+
+    keep: np.ndarray
+    """Bool, one per channel of the graph."""
+    unaligned: np.ndarray
+    """The same, if nothing were aligned."""
+    notes: tuple[str, ...]
+    """For each group why it is as wide as it is, where that needs saying; `UNALIGNED` alone: no multiple fits."""
+
+
+class Draft:
+    """All plans of a recipe that differ only in the ratio of the groups that have none of their own."""
+
+    def __init__(self, graph: Graph, recipe: Recipe, scores: Scores, align: int) -> None:
+        """`align` is the recipe's own, or the one that "auto" has led to. Raises `UsageError` for a lock that can't be
+        lifted."""
+        self.graph, self.recipe, self.scores, self.align = graph, recipe, scores, align
+        self._orders: dict[int, np.ndarray] = {}
+        """By the cell's identity, which the graph keeps alive: the same for every ratio."""
+        self.choices = tuple(self._choose(group, align) for group in graph.groups)
+
+    def _choose(self, group: Group, align: int) -> Choice:
+        followers = tuple(member.layer for member in group.members if member.role == "follower")
+        names, own_names = map(self._all_names, (group.layers + followers, group.own_layers))
+        return _choose(group, self.recipe, align, names, own_names)
+
+    def _all_names(self, layers: tuple[str, ...]) -> tuple[str, ...]:
+        return layers + tuple(name for name, first in self.graph.second_names.items() if first in layers)
+
+    def keep(self, ratio: float) -> Drafted:
+        """Which channels of the graph stay, and why."""
+        kept = np.ones(self.graph.classes.channels, bool)
+        unaligned = kept.copy()
+        survivors = self._survivors(ratio)
+        notes = []
+        for group, choice in zip(self.graph.groups, self.choices, strict=True):
+            alive = None if survivors is None or choice.own_ratio is not None else survivors[group.index]
+            own = ratio if choice.own_ratio is None else choice.own_ratio
+            kept[group.channels], unaligned[group.channels], note = self._keep_in_group(group, choice, own, alive)
+            notes.append(note)
+        kept.flags.writeable = False
+        return Drafted(kept, unaligned, tuple(notes))
+
+    def ratios(self) -> np.ndarray:
+        """Every ratio below 1 at which some width changes, ascending from 0: between two of them all plans are one."""
+        if self.recipe.scope == "global":
+            # At ratio r > 0 the int(T r) lowest go and the one at the threshold.
+            total = len(self._ranking)
+            found = np.arange(total) / max(total, 1)
+            found[:1] = 0.5 / max(total, 1)
+        else:
+            sizes = {size for sizes in map(self._sizes, self.graph.groups, self.choices) for size in sizes}
+            found = np.concatenate([np.arange(size) / size for size in sizes] or [np.zeros(0)])
+        return np.unique(np.concatenate([[0.0], found]))
+
+    def _sizes(self, group: Group, choice: Choice) -> list[int]:
+        """The numbers of channels that a group's ratio is a share of."""
+        if choice.own_ratio is not None or choice.held.all() or self.scores[group.index] is None:
+            return []
+        if group.flows:
+            return [len(group.channels)]
+        if group.linked:
+            return [gcd(*(len(cells[0]) for cells in group.families))]
+        return [size for cells in group.families if (size := _free(cells, choice.held))]
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """Where each group's channels begin when all groups' are laid in a row; the end of all is the last."""
+        return np.cumsum([0, *(len(group.channels) for group in self.graph.groups)])
+
+    @cached_property
+    def _ranking(self) -> np.ndarray:
+        """All channels that are ranked together, as places in that row, the lowest score first."""
+        places, values = [np.zeros(0, np.int64)], [np.zeros(0)]
+        for start, choice, score in zip(self._starts, self.choices, self.scores, strict=False):
+            if choice.own_ratio is None and score is not None:
+                free = np.flatnonzero(~choice.held)
+                places.append(start + free)
+                values.append(score[free])
+        return np.concatenate(places)[np.argsort(np.concatenate(values), kind="stable")]
+
+    def _survivors(self, ratio: float) -> list[np.ndarray] | None:
+        """For each group the channels that the threshold, or one ranking of all, leaves; None: ratios say it all.
+
+        Of T ranked channels at ratio r the int(T r) lowest and the one at the threshold go.
+        """
+        if self.recipe.threshold is not None:
+            return [
+                np.ones(len(group.channels), bool) if score is None else (score >= self.recipe.threshold) | choice.held
+                for group, choice, score in zip(self.graph.groups, self.choices, self.scores, strict=True)
+            ]
+        if self.recipe.scope != "global" or not ratio:
+            return None
+        alive = np.ones(self._starts[-1], bool)
+        alive[self._ranking[: floor(len(self._ranking) * ratio + 1e-9) + 1]] = False
+        return np.split(alive, self._starts[1:-1])
+
+    def _keep_in_group(
+        self, group: Group, choice: Choice, ratio: float, alive: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """The mask of a group's kept channels, what it would be without alignment, and why it is as it is."""
+        kept = np.ones(len(group.channels), bool)
+        unaligned = kept.copy()
+        scores = self.scores[group.index]
+        if choice.held.all() or (not ratio and alive is None):
+            return kept, kept, ""
+        if scores is None:
+            return kept, kept, f"can't be ranked by {self.recipe.criterion}: {CRITERIA[self.recipe.criterion].missing}"
+        if group.flows:
+            kept, note = self._keep_by_flow(group, choice, ratio, alive, scores)
+            return kept, kept, note
+        notes: list[str] = []
+        held = choice.held.copy()
+        for share in group.shares:
+            held[share[np.argmax(scores[share])]] = True
+        for cells in group.families:
+            wanted, stay = self._stay(group, choice, cells, held, ratio, alive, notes)
+            for cell in cells:
+                ranked = self._ranked(cell, scores, held)
+                kept[ranked[stay:]] = False
+                unaligned[ranked[wanted:]] = False
+        if not notes and group.blocked:
+            notes.append(f"equally many in each block ({', '.join(group.blocks)})")
+        return kept, unaligned, next((note for note in notes if "can't" in note), notes[0] if notes else "")
+
+    def _ranked(self, cell: np.ndarray, scores: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """A cell's channels in the order in which they stay: those that must, then the others by their scores."""
+        if id(cell) not in self._orders:
+            self._orders[id(cell)] = cell[np.lexsort((-scores[cell], ~held[cell]))]
+        return self._orders[id(cell)]
+
+    def _stay(
+        self,
+        group: Group,
+        choice: Choice,
+        cells: Sequence[np.ndarray],
+        held: np.ndarray,
+        ratio: float,
+        alive: np.ndarray | None,
+        notes: list[str],
+    ) -> tuple[int, int]:
+        """How many channels stay in each cell of a family, without alignment and with it. `held` counts what must stay
+        in the end, `choice.held` what a ratio isn't a share of."""
+        size = len(cells[0])
+        base = gcd(*(len(family[0]) for family in group.families)) if group.linked else size
+        if group.linked and choice.held.any():
+            return size, size
+        if alive is None:
+            keep = base - floor((base if group.linked else _free(cells, choice.held)) * ratio + 1e-9)
+        elif group.linked:
+            keep = floor(base * float(alive.mean()) + 0.5)
+        else:
+            keep = floor(sum(int(alive[cell].sum()) for cell in cells) / len(cells) + 0.5)
+        must = max(int(held[cell].sum()) for cell in cells)
+        most, why = self._least(group, base)
+        if group.linked:
+            must = -(-must * base // size)
+        least = max(must, most, 1)
+        if most > max(keep, must):
+            notes.append(why)
+        keep = min(max(keep, least), base)
+        step = linked_step(group, choice.align, base) if group.linked else alignment_step(group, choice.align)
+        if keep == base and (group.linked or base % step == 0):
+            return size, size
+        found = aligned(keep, base, step, self.recipe.align_rounding, least)
+        if found is None:
+            kept = f" to {choice.align}: at least {least} of {base} channels stay" if step <= base else ""
+            notes.append(UNALIGNED + kept)
+            found = keep
+        return keep * size // base, found * size // base
+
+    def _least(self, group: Group, size: int) -> tuple[int, str]:
+        """How many of `size` the recipe's limits leave at least, and in words which of them does."""
+        recipe = self.recipe
+        if group.linked:
+            steps = [width // size for width in group.producer_widths]
+        else:
+            steps = [unit * cells for unit, cells in group.slots_per_channel]
+        counted = min(max(-(-recipe.min_channels // step) for step in steps), size) if recipe.min_channels > 1 else 0
+        shared = size - floor(size * recipe.max_ratio + 1e-9)
+        if counted >= shared:
+            return counted, f"at least {recipe.min_channels} channels stay"
+        return shared, f"at most {100 * recipe.max_ratio:.3g} % of it goes"
+
+    def _keep_by_flow(
+        self, group: Group, choice: Choice, ratio: float, alive: np.ndarray | None, scores: np.ndarray
+    ) -> tuple[np.ndarray, str]:
+        """Of an uneven group: the width next to the wanted one that its code can deal out, and who stays in each
+        cell."""
+        size = len(group.channels)
+        wanted = size - floor(size * ratio + 1e-9) if alive is None else int(alive.sum())
+        (cells,) = group.families
+        kept = np.ones(size, bool)
+        must = [int(choice.held[cell].sum()) for cell in cells]
+        least, why = self._least(group, group.width)
+        possible = [
+            flow
+            for flow in group.flows
+            if flow.width >= least and all(n >= held for n, held in zip(flow.counts, must, strict=True))
+        ]
+        if not possible:
+            return kept, ""
+        fitting = [flow for flow in possible if flow.width % choice.align == 0]
+        width = group.width * wanted / size
+        chosen = min(fitting or possible, key=lambda flow: (abs(flow.width - width), -flow.width))
+        for cell, count in zip(cells, chosen.counts, strict=True):
+            kept[self._ranked(cell, scores, choice.held)[count:]] = False
+        if choice.align > 1 and not fitting:
+            return kept, f"can't be aligned to {choice.align}: no such width of it can be shuffled"
+        if least > width:
+            return kept, why
+        return kept, f"as its code deals channels out ({', '.join(group.blocks)})"
+
+
+def _free(cells: Sequence[np.ndarray], held: np.ndarray) -> int:
+    """How many channels of each cell a ratio is a share of."""
+    return min(int((~held[cell]).sum()) for cell in cells)
+
+
+def _choose(group: Group, recipe: Recipe, align: int, names: Sequence[str], own_names: Sequence[str]) -> Choice:
+    """What the recipe says of a group, by the names of all its layers and of those that patterns speak of."""
+    held = group.locked
+    unlock = next((key for key in recipe.unlock if any(matches(key, name) for name in group.layers)), None)
+    if unlock is not None and group.locked.any():
+        exact = unlock in group.layers
+        if exact and group.locked_inside.all():
+            reason = next(lock for lock in group.locks if lock.reason != "model output").reason
+            raise UsageError(f"{unlock} can't be unlocked: {reason}.")
+        held = group.locked_inside
+    locked = group.locks[0].reason if held.all() and group.locks else None
+    if any(key in names or any(matches(key, name) for name in own_names) for key in recipe.lock):
+        held, locked = np.ones_like(held), "locked by you"
+    elif group.residual and recipe.residual == "keep" and not held.all():
+        held, locked = np.ones_like(held), "residual stream kept"
+    own = choose(recipe.layers, names, own_names)
+    own_align = choose(recipe.layer_align, names, own_names)
+    return Choice(
+        own_ratio=None if own is None else own[1],
+        align=align if own_align is None else own_align[1],
+        held=held,
+        locked=locked,
+    )
