@@ -24,7 +24,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A torchvision name (resnet50), a bundled name (nin), file.py:factory, "
+        help="A torchvision name (resnet50), a name of timm's (timm:resnet50), a bundled name (nin), file.py:factory, "
         "a weights file or a pruned checkpoint.",
     ),
 ]

@@ -25,8 +25,8 @@ OpenSession = Callable[["Progress"], "Session"]
 """Opens what the app is to show; it runs in a thread and may import torch."""
 
 HINTS = [
-    "tui-prune takes the name of a torchvision model (resnet50), of a bundled one (nin), file.py:factory, a weights "
-    "file, or a checkpoint that it has written itself. tui-prune --help has the rest.",
+    "tui-prune takes the name of a torchvision model (resnet50), of timm's (timm:resnet50), of a bundled one (nin), "
+    "file.py:factory, a weights file, or a checkpoint that it has written itself. tui-prune --help has the rest.",
 ]
 
 

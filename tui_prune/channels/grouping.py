@@ -34,6 +34,8 @@ UNEVEN = "its blocks are of unequal size"
 SINGLE = "has a single channel"
 ALONE = "each of its blocks has a single channel, which must stay"
 
+UNSEEN = "the example input leaves nothing of it, so what it is for isn't seen"
+
 LINKED = "attention at its input's width"
 
 
@@ -173,6 +175,8 @@ class _Locks:
             for lock, channels in locked_channels(record, sorted_classes.channel, count).items()
         ]
         held += [(lock, np.unique(sorted_classes.channel[slots])) for slots, lock in findings.locks]
+        unseen = np.setdiff1d(_unseen(record, sorted_classes), np.concatenate([[-1], *(own for _, own in held)]))
+        held += [(Lock(UNSEEN), unseen)] if len(unseen) else []
         for lock, channels in held:
             self.any[channels] = True
             if lock.reason != MODEL_OUTPUT:
@@ -183,6 +187,15 @@ class _Locks:
         mine = np.zeros(len(self.any), bool)
         mine[channels] = True
         return tuple(dict.fromkeys(lock for lock, held in self.held if mine[held].any()))
+
+
+def _unseen(record: TraceRecord, sorted_classes: Classes) -> np.ndarray:
+    """Channels that end in a tensor without elements: code that would read it may not have run (a loop over finds)."""
+    if not record.without_elements:
+        return np.zeros(0, np.int64)
+    read = [part for tie in record.ties if tie.why == "feeds" for part in (tie.left, tie.right)]
+    without_elements, fed = (sorted_classes.channel[slot_numbers(parts)] for parts in (record.without_elements, read))
+    return np.setdiff1d(without_elements, fed)
 
 
 def _make_group(

@@ -3,6 +3,9 @@
 A tensor's labels are a dict. A key is the tuple of dimensions along which a label varies; the value is an int64 tensor
 of the labelled tensor's own shape that has stride 0 along all other dimensions, so it costs as many integers as there
 are slots. A negative label stands for something that can't go away: -1 - i names lock i of the trace.
+
+A tensor without elements (a detector that has found nothing) carries labels too: its label has no elements either, but
+is a view of memory that holds them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,6 +57,8 @@ def distinct_ids(ids: Tensor) -> Tensor:
 
 def rebroadcast(label: Tensor) -> Tensor:
     """Give the dimensions along which a materialised label doesn't vary stride 0 again."""
+    if not label.numel():
+        return label
     for d in varying(label):
         first = label.narrow(d, 0, 1)
         if bool((first == label).all()):
@@ -68,7 +73,8 @@ def reshaped(label: Tensor, shape: Sequence[int]) -> Tensor:
     only along those that vary.
     """
     if not label.numel():
-        return label.reshape(shape)
+        one = label.as_strided([size or 1 for size in label.shape], label.stride())
+        return reshaped(one, [size or 1 for size in shape]).expand(shape)
     strides = label.stride()
     small: list[int] = []
     new: list[int] = []

@@ -146,6 +146,8 @@ class TraceRecord:
     costs: list[CostedCall] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)
     layers: dict[str, LayerUse] = field(default_factory=dict)
+    without_elements: list[Tensor] = field(default_factory=list)
+    """The slots that tensors without elements carry."""
     bare_norms: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     """Of norms without parameters and statistics, by module: the slots along the dimensions that they normalise."""
     unreached: tuple[str, ...] = ()

@@ -115,12 +115,17 @@ class Tracer(TorchDispatchMode):
         return NOTHING if entry is None else entry.labels
 
     def put(self, tensor: Any, labels: Labels | list[Tensor]) -> None:
-        """Set what a tensor carries, in place of what it carried. A tensor without elements carries nothing."""
+        """Set what a tensor carries, in place of what it carried."""
         if isinstance(tensor, Tensor):
-            if not labels or not tensor.numel():
+            if not labels:
                 self._carried.forget(tensor)
                 return
-            self._carried.note(tensor).labels = self.by_dims(labels) if isinstance(labels, list) else labels
+            known = self.by_dims(labels) if isinstance(labels, list) else labels
+            if not tensor.numel():
+                for dims, label in known.items():
+                    # This raises where the memory behind a label without elements is lost.
+                    self.record.without_elements.append(compact(label, dims))
+            self._carried.note(tensor).labels = known
 
     def by_dims(self, labels: list[Tensor]) -> Labels:
         """Labels by the dimensions along which they vary; of two along the same ones, elements go with both."""

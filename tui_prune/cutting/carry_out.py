@@ -97,7 +97,7 @@ def _misfit_of_error(
         suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed), tracer, tensors))
     names = {id(part): name for name, part in module.named_modules()}
     failing = [names[id(part)] for part in failing_modules(error) if id(part) in names]
-    for name in failing:
+    for name in filter(None, failing):  # that the whole network fails says nothing
         suspects = suspects or groups_inside(plan, name)
     return Misfit(suspects, lock, failing)
 

@@ -8,9 +8,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening import bundled_networks, torchvision_networks
+from tui_prune.opening import bundled_networks, timm_networks, torchvision_networks
 from tui_prune.opening.bundled_networks import build_bundled, bundled_input_spec, bundled_names
 from tui_prune.opening.opened import Origin
+from tui_prune.opening.timm_networks import build_timm, check_timm_name, timm_input_spec
 from tui_prune.opening.torchvision_networks import build_torchvision, torchvision_input_spec, torchvision_names
 
 SEED = 0
@@ -24,7 +25,7 @@ def build(origin: Origin, device: Literal["cpu", "meta"] = "cpu") -> nn.Module:
     whoever has the values; its buffers have theirs, because some are computed and stand in no file.
 
     Raises `TuiPruneError` when the origin is no entry of the fixed lists, or asks for arguments that a network from
-    there can't have.
+    there can't have; `UsageError` when it is timm's and timm isn't installed.
     """
     _check(origin)
     try:
@@ -44,17 +45,22 @@ def default_input_spec(origin: Origin) -> str:
         return bundled_input_spec(origin.name)
     if origin.kind == "torchvision":
         return torchvision_input_spec(origin.name, origin.arguments)
+    if origin.kind == "timm":
+        return timm_input_spec(origin.name, origin.arguments)
     return _ANY_OTHER_INPUT
 
 
 def _check(origin: Origin) -> None:
     if not origin.buildable:
         raise TuiPruneError(f"{origin.title} is a network of your own; only you can build it.")
-    if origin.kind == "torchvision":
-        names, allowed = torchvision_names(), torchvision_networks.ARGUMENTS
+    if origin.kind == "timm":
+        check_timm_name(origin.name)
+        known, allowed = True, timm_networks.ARGUMENTS
+    elif origin.kind == "torchvision":
+        known, allowed = origin.name in torchvision_names(), torchvision_networks.ARGUMENTS
     else:
-        names, allowed = bundled_names(), bundled_networks.ARGUMENTS
-    if origin.name not in names:
+        known, allowed = origin.name in bundled_names(), bundled_networks.ARGUMENTS
+    if not known:
         raise TuiPruneError(f"This installation has no {origin.kind} network {origin.name!r}.")
     for key, value in origin.arguments.items():
         if key not in allowed or not _is_plain(value):
@@ -71,6 +77,8 @@ def _call_factory(origin: Origin) -> nn.Module:
     arguments: Mapping[str, Any] = origin.arguments
     if origin.kind == "torchvision":
         return build_torchvision(origin.name, arguments)
+    if origin.kind == "timm":
+        return build_timm(origin.name, arguments)
     return build_bundled(origin.name, arguments)
 
 

@@ -10,6 +10,7 @@ from tui_prune.opening.opened import Edit
 
 EDITABLE = frozenset(
     {
+        "attn_dim",
         "channels",
         "dim",
         "dim_head",
@@ -38,6 +39,7 @@ EDITABLE = frozenset(
         "out_features",
         "scale",
         "vdim",
+        "width",
         "_qkv_same_embed_dim",
     }
 )

@@ -10,14 +10,18 @@ from tui_prune.opening.kept import cut_shape, missing_positions
 from tui_prune.opening.plain_module import plain_module
 from tui_prune.opening.pruned_file import Checkpoint
 from tui_prune.opening.replacing import named_tensors, replace_tensors
+from tui_prune.opening.timm_networks import timm_version
 from tui_prune.opening.torchvision_networks import torchvision_version
+
+_VERSIONS = {"torchvision": torchvision_version, "timm": timm_version}
+"""Of the packages whose networks are built by name."""
 
 
 def load_pruned(checkpoint: Checkpoint, model: nn.Module | None = None) -> nn.Module:
     """The cut network in eval mode on the CPU, its floating-point parameters ready to be trained.
 
-    torchvision's and bundled networks are built here. Any other network is the user's: `model` is a fresh one, which
-    is cut in place and returned.
+    torchvision's, timm's and bundled networks are built here. Any other network is the user's: `model` is a fresh one,
+    which is cut in place and returned.
 
     Raises `UsageError` when a network of the user's is needed and not passed; `TuiPruneError` when the checkpoint
     doesn't fit the network, with what differs. `model` is unchanged then.
@@ -69,7 +73,8 @@ def _described(checkpoint: Checkpoint, network: nn.Module) -> str:
 
 
 def _other_version(checkpoint: Checkpoint) -> str:
-    saved = checkpoint.versions.get("torchvision")
-    if checkpoint.origin.kind != "torchvision" or saved == torchvision_version():
+    package = checkpoint.origin.kind
+    if package not in _VERSIONS:
         return ""
-    return f" It was saved with torchvision {saved}; this is torchvision {torchvision_version()}."
+    saved, here = checkpoint.versions.get(package), _VERSIONS[package]()
+    return "" if saved == here else f" It was saved with {package} {saved}; this is {package} {here}."

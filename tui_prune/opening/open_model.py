@@ -22,6 +22,7 @@ from tui_prune.opening.plain_module import plain_module
 from tui_prune.opening.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
 from tui_prune.opening.recognise import recognise, sized_for
 from tui_prune.opening.replacing import named_tensors, replace_tensors
+from tui_prune.opening.timm_networks import PREFIX
 from tui_prune.opening.torchvision_networks import torchvision_names
 from tui_prune.opening.weights import state_dict_in
 from tui_prune.progress import Progress, silent
@@ -43,10 +44,10 @@ def open_model(
 ) -> OpenedModel:
     """Open what the user names, with an input to run it on. Nothing is ever downloaded.
 
-    `spec` is a torchvision name, a bundled name, "file.py:factory", or a file: a pruned checkpoint, or weights of a
-    torchvision or bundled network, which is recognised by them. Without `spec` it is the bundled network with its
-    trained weights. `weights` is a file for a network that is named. `input_spec` is the shape of an example input
-    ("1,3,224,224").
+    `spec` is a torchvision name, "timm:" and a name of timm's, a bundled name, "file.py:factory", or a file: a pruned
+    checkpoint, or weights of a torchvision or bundled network, which is recognised by them. Without `spec` it is the
+    bundled network with its trained weights. `weights` is a file for a network that is named. `input_spec` is the shape
+    of an example input ("1,3,224,224").
 
     `model` is a network that the caller has made. Alone it is opened as it is, where it is, in the mode that it is in;
     with a file as `spec`, the file is loaded into it.
@@ -79,6 +80,8 @@ def _open(spec: str | None, weights: str | Path | None, model: nn.Module | None,
     if is_factory_spec(spec):
         file, factory = split_factory_spec(spec)
         return _from_module(load_factory(spec)(), Origin("file", f"{file}:{factory}"), weights)
+    if spec.startswith(PREFIX):
+        return _from_name(Origin("timm", spec.removeprefix(PREFIX)), weights)
     if spec in bundled_names():
         return _from_name(Origin("bundled", spec), weights)
     if not _is_path(spec) and spec in torchvision_names():

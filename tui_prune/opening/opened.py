@@ -9,7 +9,7 @@ from tui_prune.errors import TuiPruneError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Kind = Literal["torchvision", "bundled", "file", "module"]
+Kind = Literal["torchvision", "timm", "bundled", "file", "module"]
 EditValue = int | float | bool | tuple[int, ...]
 
 
@@ -18,7 +18,7 @@ class Origin:
     """How a module can be built again."""
 
     kind: Kind
-    """`torchvision` and `bundled`: from a fixed list of names. `file` and `module`: only its owner can build it."""
+    """`torchvision`, `timm`, `bundled`: from fixed lists of names. `file` and `module`: only its owner can build it."""
     name: str
     """"resnet50", "nin", "/home/ada/net.py:make", or the qualified name of a class."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Origin:
     @property
     def buildable(self) -> bool:
         """Whether `build` can build it without its owner."""
-        return self.kind in ("torchvision", "bundled")
+        return self.kind in ("torchvision", "timm", "bundled")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -10,9 +10,10 @@ from tui_prune.opening.bundled_networks import bundled_source
 from tui_prune.opening.opened import Origin
 from tui_prune.opening.recognise import sized_for
 from tui_prune.opening.signatures import Signature, candidates, parameter_count, signature_of
+from tui_prune.opening.timm_networks import timm_name
 from tui_prune.opening.torchvision_networks import torchvision_source
 
-_KNOWN_CODE = ("torchvision.models.", "tui_prune.models.")
+_KNOWN_CODE = ("torchvision.models.", "timm.models.", "tui_prune.models.")
 _SWITCH = "transform_input"
 _REMEMBERED = {"MultiScaleRoIAlign": frozenset({"scales", "map_levels"})}
 """What modules note of the first images that they see: it says nothing of what they are."""
@@ -21,11 +22,11 @@ _NEAREST = 6
 
 
 def origin_of(module: nn.Module) -> Origin:
-    """By name, where the module is exactly one of torchvision's or bundled networks; else only by its owner."""
+    """By name, where the module is exactly one of torchvision's, timm's or bundled networks; else only by its owner."""
     kind = type(module)
     if kind.__module__.startswith(_KNOWN_CODE):
         signature = signature_of(module)
-        for origin in _of_the_same_code(kind, signature):
+        for origin in _of_the_same_code(module, signature):
             built = build(origin, "meta")
             if not _same_parts(built, module):
                 continue
@@ -36,7 +37,11 @@ def origin_of(module: nn.Module) -> Origin:
     return Origin("module", f"{kind.__module__}.{kind.__qualname__}")
 
 
-def _of_the_same_code(kind: type[nn.Module], signature: Signature) -> list[Origin]:
+def _of_the_same_code(module: nn.Module, signature: Signature) -> list[Origin]:
+    kind = type(module)
+    if kind.__module__.startswith("timm."):
+        name = timm_name(module)
+        return [] if name is None else [Origin("timm", name)]
     by_likelihood = [candidate.origin for candidate in candidates(parameter_count(signature))]
     sources = {"torchvision": torchvision_source, "bundled": bundled_source}
     found = [origin for origin in by_likelihood if sources[origin.kind](origin.name) == kind.__module__]

@@ -17,6 +17,7 @@ from tui_prune.opening.kept import axis_name
 from tui_prune.opening.load_pruned import load_pruned
 from tui_prune.opening.pruned_file import Checkpoint, read_checkpoint
 from tui_prune.opening.replacing import named_tensors
+from tui_prune.opening.timm_networks import timm_version
 from tui_prune.opening.torchvision_networks import torchvision_version
 from tui_prune.progress import Progress, silent
 from tui_prune.saving.probe import take_probe
@@ -40,8 +41,8 @@ __all__ = [
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """The network in a pruned checkpoint: in eval mode, on the CPU, ready to be trained or to serve.
 
-    Nothing in the file is run. torchvision's and bundled networks are built by their names; for a network of your own
-    pass a fresh one, `load(path, model=Net())`, which is cut in place and returned.
+    Nothing in the file is run. torchvision's, timm's and bundled networks are built by their names; for a network of
+    your own pass a fresh one, `load(path, model=Net())`, which is cut in place and returned.
 
     Raises `UsageError` when there is no such file, or when `model` is needed and missing; `TuiPruneError` when the
     file is damaged, was altered, or doesn't fit `model`.
@@ -99,6 +100,7 @@ def _checkpoint(path: Path, result: "Result") -> Checkpoint:
             "tui_prune": tui_prune.__version__,
             "torch": str(torch.__version__),
             "torchvision": torchvision_version(),
+            **({"timm": timm_version()} if result.origin.kind == "timm" else {}),
             "python": platform.python_version(),
         },
         input_spec=result.input_spec or "",

@@ -102,6 +102,9 @@ def materialise(tracer: "Tracer", call: Call) -> None:
     labels: list[Tensor] = []
     arguments, keywords = map_tensors((call.args[1:], call.kwargs), Tensor.cpu)
     for dims, label in tracer.labels(source).items():
+        if not call.first_out.numel():
+            labels.append(_of_nothing(call, dims, label))
+            continue
         moved = rebroadcast(call.func(label, *arguments, **keywords))
         after = varying(moved)
         if call.name in _BY_POSITION and _repeats(moved, after):
@@ -116,6 +119,16 @@ def materialise(tracer: "Tracer", call: Call) -> None:
 
 
 _BY_POSITION = frozenset({"index", "index_select", "gather", "take_along_dim"})
+
+
+def _of_nothing(call: Call, dims: Dims, label: Tensor) -> Tensor:
+    """The label of a result without elements, where nothing is moved along the labelled dimensions."""
+    indices = call.arg("indices") if call.name == "index" else None
+    if indices is None or call.first_out.dim() != label.dim():
+        raise ValueError("it gives a tensor without elements")
+    if any(d < len(indices) and indices[d] is not None for d in dims):
+        raise ValueError("it gives a tensor without elements")
+    return collapse(label, dims).expand(call.first_out.shape)
 
 
 def _repeats(label: Tensor, dims: Dims) -> bool:

@@ -46,6 +46,10 @@ def write_rows(tracer: "Tracer", call: Call) -> None:
     tracer.lock_all([i for i in indices if i is not None], "these values are used as positions")
     indexed = {d for d, index in enumerate(indices) if index is not None}
     present, written = tracer.labels(call.arg("self")), tracer.labels(values)
+    if values.dim() < target.dim() and [indices[d].dim() for d in indexed] == [1]:
+        # A single row comes without its first dimension.
+        values = values.reshape([1] * (target.dim() - values.dim()) + list(values.shape))
+        written = tracer.by_dims([label.reshape(values.shape) for label in written.values()])
     same_rank = values.dim() == target.dim()
     for dims, label in [*present.items(), *written.items()]:
         if set(dims) & indexed or not same_rank:

@@ -1,0 +1,133 @@
+"""What can be cut of torchvision's networks: the README's table, as Markdown, and all of it as JSON.
+
+    python -m tests.benchmarks.coverage [MODEL ...] [--json FILE] [--each] [--limit-seconds S]
+
+Each network has a process of its own and is cut by half; `tests/networks/sweep.py` says what is asked of it.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tests.networks.sweep import Outcome, family_of, names, sweep
+
+ROOT = Path(__file__).parents[2]
+"""The repository: child processes find this package there."""
+KINDS = ("exact", "structural", "refused", "failed")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="of torchvision; all of them by default")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--each", action="store_true", help="a row for each network instead of each family")
+    parser.add_argument("--limit-seconds", type=float, default=1800.0, help="of one network")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        print(json.dumps(_swept(asked.models[0]).to_dict()))
+        return
+    outcomes = []
+    for name in asked.models or names():
+        outcomes.append(_in_a_child(name, asked.limit_seconds))
+        print(_summary(outcomes[-1]), file=sys.stderr, flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps([outcome.to_dict() for outcome in outcomes], indent=1) + "\n")
+    rows = each_network(outcomes) if asked.each else each_family(outcomes)
+    print("\n".join(markdown(rows)))
+
+
+def each_family(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """A heading, a row for each family, and one for all."""
+    rows = [("family", "networks", *KINDS, "largest error", "parameters that can be cut", "parameters left at 50 %")]
+    families = list(dict.fromkeys(outcome.family for outcome in outcomes))
+    for family in families:
+        rows.append(_row(family, [outcome for outcome in outcomes if outcome.family == family]))
+    return [*rows, _row("all", outcomes)] if len(families) > 1 else rows
+
+
+def each_network(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """A heading and a row for each network."""
+    rows = [("network", "result", "error", "can be cut", "left at 50 %", "seconds", "what stays, and why")]
+    for outcome in outcomes:
+        rows.append(
+            (
+                outcome.name,
+                outcome.kind,
+                "" if outcome.max_error is None else f"{outcome.max_error:.0e}",
+                _share(outcome.cuttable),
+                _share(outcome.left),
+                f"{sum(outcome.seconds.values()):.1f}" if outcome.seconds else "",
+                "; ".join([*outcome.problems, *(outcome.locks or {})]),
+            )
+        )
+    return rows
+
+
+def markdown(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """A table; the first row is its heading."""
+    heading, *others = rows
+    lines = [heading, tuple("---" for _ in heading), *others]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+
+
+def _row(title: str, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    def found(name: str) -> list[float]:
+        return [value for outcome in outcomes if (value := getattr(outcome, name)) is not None]
+
+    return (
+        title,
+        str(len(outcomes)),
+        *(str(sum(outcome.kind == kind for outcome in outcomes)) for kind in KINDS),
+        f"{max(found('max_error')):.0e}" if found("max_error") else "",
+        _range(found("cuttable")),
+        _range(found("left")),
+    )
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return f"{_share(statistics.median(values))} ({_share(min(values))} to {_share(max(values))})"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}".replace("%", " %")
+
+
+def _summary(outcome: Outcome) -> str:
+    spent = sum(outcome.seconds.values()) if outcome.seconds else 0.0
+    why = "; ".join(outcome.problems)
+    return f"{outcome.name:45} {outcome.kind:10} left {_share(outcome.left) or '?':5} {spent:7.1f} s  {why}"
+
+
+def _swept(name: str) -> Outcome:
+    import torch
+
+    torch.set_num_threads(1)
+    return sweep(name)
+
+
+def _in_a_child(name: str, seconds: float) -> Outcome:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.coverage", "--child", name]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, env=environment, cwd=ROOT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(name, family_of(name), "failed", problems=(f"not done after {seconds:.0f} s",))
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+        return Outcome(name, family_of(name), "failed", problems=(last,))
+    values = json.loads(done.stdout.strip().splitlines()[-1])
+    return Outcome(**{**values, "problems": tuple(values["problems"]), "untried": tuple(values["untried"])})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What the benchmarks print follows from what they measured."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from tests.benchmarks.coverage import each_family, each_network, markdown
+from tests.benchmarks.engine import as_json, line, table
+from tests.benchmarks.figures import Figures, targets
+from tests.networks.conftest import pytest_terminal_summary
+from tests.networks.sweep import Outcome
+
+QUICK = Figures(
+    "quick", forward=1.0, trace=1.2, ours=2.0, plan_again=0.01, our_peak=50.0, kind="exact", gmacs=5.0,
+    build=2.0, step=6.0, peer=8.0, peer_peak=100.0, peer_equal=True,
+)  # fmt: skip
+SLOW = dataclasses.replace(QUICK, model="slow", trace=1.6, ours=4.0, plan_again=0.5, our_peak=110.0)
+ALONE = dataclasses.replace(
+    QUICK, model="alone", gmacs=1.0, trace=9.0, build=None, step=None, peer=None, peer_peak=None, peer_failure="Error"
+)
+
+
+def values(*figures: Figures) -> list[tuple[float | None, bool, str]]:
+    return [(target.value, target.met, target.model) for target in targets(figures)]
+
+
+def test_all_targets_met() -> None:
+    assert values(QUICK, ALONE) == [
+        (4.0, True, ""),
+        (4.0, True, "quick"),
+        (800.0, True, "quick"),
+        (1.2, True, "quick"),
+        (0.5, True, "quick"),
+    ]
+
+
+def test_the_worst_network_decides() -> None:
+    (mean, met, _), *others = values(QUICK, SLOW, ALONE)
+    assert mean == pytest.approx(8**0.5)
+    assert not met
+    assert others == [(2.0, True, "slow"), (16.0, False, "slow"), (1.6, False, "slow"), (1.1, False, "slow")]
+
+
+def test_what_was_not_measured_is_not_met() -> None:
+    assert values(ALONE) == [(None, False, "")] * 5
+    assert line(targets([ALONE])[0]).endswith("nothing measured, wanted ≥ 3: not met")
+
+
+def test_the_table_has_a_row_for_each_network_and_the_json_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
+    assert table([QUICK, ALONE]).row_count == 2
+    written = as_json([QUICK, ALONE], targets([QUICK]), "cpu")
+    assert [network["model"] for network in written["networks"]] == ["quick", "alone"]
+    assert written["networks"][1]["peer_failure"] == "Error"
+
+
+OUTCOMES = [
+    Outcome("one", "classification", "exact", 2e-7, 0.99, 0.25, {"trace": 1.0}, 0.1, {}),
+    Outcome("two", "classification", "failed", problems=("nothing is cut",)),
+    Outcome("three", "video", "exact", 3e-7, 0.5, 0.75, {"trace": 2.0}, 0.1, {"a | b": 2}),
+]
+
+
+def test_coverage_by_family_and_by_network() -> None:
+    rows = each_family(OUTCOMES)
+    assert rows[1] == ("classification", "2", "1", "0", "0", "1", "2e-07", "99 % (99 % to 99 %)", "25 % (25 % to 25 %)")
+    assert rows[3][:6] == ("all", "3", "2", "0", "0", "1")
+    lines = markdown(each_network(OUTCOMES))
+    assert lines[1] == "| --- | --- | --- | --- | --- | --- | --- |"
+    assert "| nothing is cut |" in lines[3]
+    assert r"| a \| b |" in lines[4]
+
+
+def test_the_sweep_is_counted_at_the_end() -> None:
+    reports = [SimpleNamespace(user_properties=[("sweep", kind)]) for kind in ("exact", "exact", "refused")]
+    failed = [SimpleNamespace(user_properties=[("sweep", "structural")])]
+    said: list[str] = []
+    terminal = SimpleNamespace(
+        stats={"passed": [*reports, SimpleNamespace(user_properties=[])], "failed": failed},
+        section=said.append,
+        line=said.append,
+    )
+    pytest_terminal_summary(terminal)
+    assert said[1:] == ["exact 2, structural 1, refused 1, failed 0"]
