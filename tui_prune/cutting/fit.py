@@ -1,7 +1,7 @@
 """Finding a cut that the model's own code can follow: cut, verify, and lock what doesn't fit until the rest does."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tui_prune.cutting.verify import NotEqual, Verification, verify
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
-from tui_prune.planning.planner import Planner
+from tui_prune.planning.planner import uncosted_plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 
@@ -123,7 +123,7 @@ def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
     recipe = Recipe(layers=shares, criterion="random", grouped=graph.grouped)
 
     def planning(graph: Graph) -> Plan:
-        return Planner(graph).plan(recipe, score_groups(graph, "random"))
+        return uncosted_plan(graph, recipe, score_groups(graph, "random"))
 
     return fit(subject, graph, planning, verifying=False, progress=progress).plan.graph
 
@@ -143,7 +143,7 @@ def _culprits_by_halves(subject: Subject, plan: Plan, verifying: bool) -> frozen
         for group in groups:
             channels = plan.graph.groups[group].channels
             keep[channels] = plan.keep[channels]
-        partial = Plan(plan.recipe, plan.graph, keep, plan.layers, plan.before, plan.after, ())
+        partial = replace(plan, keep=keep)
         try:
             subject.try_plan(partial, verifying)
         except Misfit:
