@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tui_prune.channels.counting import CountingTracer
 from tui_prune.channels.kept_state import KeptState
 from tui_prune.channels.model_code import failing_line
-from tui_prune.channels.modules import named_modules
+from tui_prune.channels.modules import named_modules, named_tensors
 from tui_prune.channels.nested import all_tensors_in, map_tensors
 from tui_prune.channels.record import TraceRecord, owner_of
 from tui_prune.channels.tracer import Tracer
@@ -167,7 +167,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     training = [module for _, module in named_modules(model) if module.training]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    devices = {tensor.get_device() for tensor in model.parameters() if tensor.is_cuda}
+    devices = {tensor.get_device() for _, tensor in named_tensors(model) if tensor.is_cuda}
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         torch.set_float32_matmul_precision("highest")
