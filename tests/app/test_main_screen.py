@@ -1,6 +1,11 @@
 """What a user does on the main screen, and what it then says."""
 
+from pathlib import Path
+
 import pytest
+import torch
+
+from tui_prune.evaluating.task import Task
 
 
 async def test_nothing_is_cut_when_a_network_is_opened(start):
@@ -279,3 +284,34 @@ async def test_a_change_repaints_only_what_differs(start):
         painted.clear()
         await desk.press("plus")
         assert set(painted) <= {1, 2, desk.tree.cursor + 1}
+
+
+async def test_a_target_is_asked_for_and_met_by_the_largest_network(start):
+    async with start() as desk:
+        await desk.press("t")
+        await desk.type("40 % macs, 1 MB")
+        assert "MACs" in desk.effect
+        await desk.press("enter")
+        plan = desk.session.plan
+        assert plan.after.macs <= 0.4 * plan.before.macs and plan.after.bytes <= 1_000_000
+        assert max(plan.after.macs / (0.4 * plan.before.macs), plan.after.bytes / 1e6) > 0.9
+        assert desk.status.startswith("macs to 40 % · bytes to 1.00 MB · cut 50 %")
+        await desk.press("t")
+        await desk.type("40 elephants")
+        assert "Type" in desk.effect
+        await desk.press("escape", "plus")
+        assert not desk.session.recipe.targets, "a step of the ratio starts from what the target has led to"
+        assert desk.session.recipe.ratio == pytest.approx(plan.ratio + 0.05, abs=1e-3)
+
+
+async def test_a_criterion_that_needs_data_runs_it_first(start, digits):
+    images = torch.randn(4, 3, 32, 32)
+    task = Task(Path("task.py"), None, lambda: [images], None)
+    async with start(task=task) as desk:
+        await desk.press("c")
+        await desk.type("activation")
+        assert "calibration data" in desk.effect
+        await desk.press("enter")
+        await desk.until(lambda: desk.session.recipe.criterion == "activation", "the criterion")
+        await desk.press("g", "5", "0", "enter")
+        assert desk.session.plan.after.params < desk.session.plan.before.params

@@ -3,6 +3,8 @@
 import re
 
 from tui_prune.errors import UsageError
+from tui_prune.planning.recipe import Recipe
+from tui_prune.planning.sizes import parse_size
 
 _NUMBER = re.compile(r"([0-9]*[.,]?[0-9]*)\s*(%?)")
 
@@ -30,6 +32,37 @@ def whole(text: str, least: int = 1) -> int:
     if value < least:
         raise UsageError(f"Type a whole number of at least {least}.")
     return value
+
+
+_TARGETS = {"macs": "target_macs", "params": "target_params", "latency": "target_latency"}
+
+
+def targets(text: str) -> dict[str, float | int | None]:
+    """The fields of a recipe from "50 % macs, 5 MB": shares of MACs (unless it says params or latency), and a size.
+
+    Targets that the text doesn't name are None. Raises `UsageError`.
+    """
+    found: dict[str, float | int | None] = dict.fromkeys((*_TARGETS.values(), "target_bytes"))
+    for part in filter(str.strip, re.split(r"[,;]\s+|;", text.strip())):
+        amount, _, name = part.strip().lower().rpartition(" ")
+        if name in _TARGETS:
+            found[_TARGETS[name]] = share(amount)
+        elif name.endswith("b"):
+            found["target_bytes"] = parse_size("A size", part.strip())
+        else:
+            found["target_macs"] = share(part)
+    if not any(found.values()):
+        raise UsageError("Type what may be left: 50 % macs, 30 % params, 60 % latency, or a size such as 5 MB.")
+    return found
+
+
+def said_targets(recipe: Recipe) -> str:
+    """A recipe's targets as one would type them."""
+    shares = {name: getattr(recipe, field) for name, field in _TARGETS.items()}
+    parts = [f"{said(value)} % {name}" for name, value in shares.items() if value is not None]
+    if recipe.target_bytes is not None:
+        parts.append(f"{recipe.target_bytes / 1e6:.4g} MB")
+    return ", ".join(parts)
 
 
 def said(ratio: float) -> str:

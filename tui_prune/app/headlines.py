@@ -49,9 +49,10 @@ def title(name: str, weights: str | None, plan: "Plan | None", score: Score | No
     return compose(parts, width)
 
 
-def status(recipe: "Recipe", right_side: Line, width: int) -> Line:
-    """What the recipe says at the left; at the right whatever has just been found out."""
-    words = _amount(recipe)
+def status(recipe: "Recipe", right_side: Line, width: int, found: float | None = None) -> Line:
+    """What the recipe says at the left, with the ratio that its targets have led to; at the right whatever has just
+    been found out."""
+    words = _amount(recipe, found)
     if recipe.align != 1:
         words.append(
             f"align {recipe.align}" + (f" {recipe.align_rounding}" if recipe.align_rounding != "nearest" else "")
@@ -79,14 +80,16 @@ def status(recipe: "Recipe", right_side: Line, width: int) -> Line:
     return line
 
 
-def _amount(recipe: "Recipe") -> list[str]:
+def _amount(recipe: "Recipe", found: float | None) -> list[str]:
     """How much the recipe says to cut."""
     words = [] if recipe.threshold is None else [f"scores from {recipe.threshold:g}"]
     for target in recipe.targets:
         value = getattr(recipe, target)
         said = size(value) if target == "target_bytes" else share(value, 1)
         words.append(f"{target.removeprefix('target_')} to {said}")
-    return words or [f"cut {share(recipe.ratio, 1)}"]
+    if not words:
+        return [f"cut {share(recipe.ratio, 1)}"]
+    return [*words, f"cut {share(found, 1)}"] if recipe.targets and found is not None else words
 
 
 def doing(work: Doing, stop: str = "   esc stops it") -> Line:

@@ -27,7 +27,8 @@ class LongWork:
         self._screen = screen
         self.job: Job | None = None
         self.doing: Doing | None = None
-        self._waiting: list[tuple[str, Callable[[Progress], Outcome]]] = []
+        self._waiting: list[tuple[str, Callable[[Progress], Outcome], Recipe | None]] = []
+        self._chosen: Recipe | None = None
         self._plan: Plan | None = None
         self._score: tuple[Recipe, Score] | None = None
         self._checked: tuple[Recipe, Line] | None = None
@@ -57,18 +58,29 @@ class LongWork:
         """Measure the network, and the cut one, by the user's task."""
         self._start("evaluating", self._evaluate)
 
+    def prepare(self, recipe: "Recipe") -> None:
+        """Do what a recipe needs before it can be planned, then choose it."""
+
+        def do(progress: "Progress") -> Outcome:
+            self._screen.session.prepare(recipe, progress)
+            return None, None
+
+        self._start("measuring", do, recipe)
+
     def stop(self) -> None:
         """Ask the work to stop at its next step; nothing is waited for."""
         self._screen.workers.cancel_group(self._screen, "job")
         self.job, self.doing = None, None
         self._waiting.clear()
 
-    def _start(self, words: str, do: "Callable[[Progress], Outcome]") -> None:
+    def _start(self, words: str, do: "Callable[[Progress], Outcome]", chosen: "Recipe | None" = None) -> None:
+        """Start some work, or let it wait for what is going on; `chosen` becomes the recipe at its end."""
         if self.job is not None:
             again = words == self.job.words and self._screen.session.plan is self._plan
-            if not again and words not in [waiting for waiting, _ in self._waiting]:
-                self._waiting.append((words, do))
+            if not again and words not in [waiting for waiting, *_ in self._waiting]:
+                self._waiting.append((words, do, chosen))
             return
+        self._chosen = chosen
         self._plan = plan = self._screen.session.plan
         self.job = Job(words, lambda progress: (plan, *do(progress)))
         self.doing = Doing(words, "", 0.0)
@@ -102,6 +114,9 @@ class LongWork:
             self._screen.remark(f"! {event.failure}", "error")
         elif not event.stopped:
             self.take(*event.outcome)
+            chosen = self._chosen
+            if chosen is not None:
+                self._screen.change(lambda: self._screen.session.apply(chosen))
         self._screen.sum_up()
         if self._waiting:
             self._start(*self._waiting.pop(0))

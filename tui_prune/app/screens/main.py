@@ -169,10 +169,10 @@ class MainScreen(Screen[None]):
         self.query_one("#title", OneLine).show(
             lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
         )
-        self.query_one("#status", OneLine).show(lambda width: headlines.status(recipe, side, width))
+        self.query_one("#status", OneLine).show(lambda width: headlines.status(recipe, side, width, plan.ratio))
 
     def _notes(self) -> Line:
-        notes = self.plan.notes
+        notes = self.plan.notes[1:] if self.plan.reached else self.plan.notes  # the status line itself says the first
         if not notes:
             return ()
         return (Cell(notes[0] if len(notes) == 1 else f"{len(notes)} notes: see Channels of the top row", "dim"),)
@@ -283,6 +283,9 @@ class MainScreen(Screen[None]):
 
     def action_ask_global(self) -> None:
         self.questions.ratio(None)
+
+    def action_ask_target(self) -> None:
+        self.questions.target()
 
     def action_ask_alignment(self) -> None:
         self.questions.alignment(None)

@@ -65,6 +65,18 @@ class Questions:
             CRITERIA,
         )
 
+    def target(self) -> None:
+        """Ask how large the network may be; the plan is the largest one that keeps to it."""
+        session = self._screen.session
+        self._ask_change(
+            "the largest network with at most:",
+            "50 % macs, 30 % params, 60 % latency, 5 MB; several hold together",
+            answers.said_targets(session.recipe) or "50 % macs",
+            lambda text: session.recipe.changed(**answers.targets(text)),
+            lambda text: session.apply(session.recipe.changed(**answers.targets(text))),
+            None,
+        )
+
     def find(self) -> None:
         """Ask for letters that the names of the layers to show have in them."""
         before = self.needle
@@ -100,11 +112,19 @@ class Questions:
         screen = self._screen
 
         def preview(text: str) -> list[Part]:
-            plan = screen.session.preview(recipe(text))
+            chosen = recipe(text)
+            waits_for = screen.session.waits_for(chosen)
+            if waits_for:
+                return [Part(0, ((Cell(f"enter starts: {waits_for}"),),))]
+            plan = screen.session.preview(chosen)
             screen.show_plan(plan)
             return _effect(plan, node)
 
         def accept(text: str) -> None:
+            chosen = recipe(text)
+            if screen.session.waits_for(chosen):
+                screen.work.prepare(chosen)
+                return
             screen.show_plan(apply(text))
             screen.remark("")
 
