@@ -107,15 +107,13 @@ def masked_original(model: nn.Module, result: tui_prune.Result, reference: Refer
     kept = _by_every_name(model, result.kept)
     done: set[int] = set()
     for name, module in masked.named_modules():
-        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)):
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.MultiheadAttention)):
             for own, weight in _weights(name, module):
                 if id(weight) not in done:
                     done.add(id(weight))
                     _mask_columns(module, weight, own, kept)
-        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) and module.weight is not None:
-            for dim in range(module.weight.dim()):
-                if f"{name}.weight/{dim}" in kept:
-                    count_only(module, kept[f"{name}.weight/{dim}"], dim)
+        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) and f"{name}.weight/0" in kept:
+            _count_only(module, kept[f"{name}.weight/0"])
     if reference is not None:
         reference(masked, kept)
     return masked
@@ -165,30 +163,53 @@ def _mask_columns(module: nn.Module, weight: Tensor, name: str, kept: Kept) -> N
     weight.data = weight.data * mask
 
 
-def count_only(module: Any, channels: Tensor, own_dim: int = 0) -> None:
-    """Let a norm see the kept channels alone: its statistics are theirs; the others become zero.
-
-    They lie along dimension `own_dim` of the norm's weight. Of a group norm, groups that nothing is left of don't
-    count.
-    """
+def _count_only(module: nn.Module, channels: Tensor) -> None:
+    """Let a norm see the kept channels alone: its statistics are theirs; the others become zero."""
     small = copy.deepcopy(module)
     for name in ("weight", "bias"):
         if getattr(small, name, None) is not None:
-            setattr(small, name, nn.Parameter(getattr(small, name).detach().index_select(own_dim, channels)))
+            setattr(small, name, nn.Parameter(getattr(small, name).detach()[channels]))
     if isinstance(small, nn.GroupNorm):
-        small.num_groups = len((channels // (module.num_channels // module.num_groups)).unique())
         small.num_channels = len(channels)
-        dim = 1
     else:
-        shape = list(module.normalized_shape)
-        shape[own_dim] = len(channels)
-        small.normalized_shape = tuple(shape)
-        dim = 1 if type(module).__name__ == "LayerNorm2d" else own_dim - len(shape)
+        small.normalized_shape = (len(channels),)
+    over_images = isinstance(module, nn.GroupNorm) or type(module).__name__ == "LayerNorm2d"
+    dim = 1 if over_images else -1
 
     def forward(x: Tensor) -> Tensor:
         return torch.zeros_like(x).index_copy(dim, channels, small(x.index_select(dim, channels)))
 
     module.forward = forward
+
+
+_HEADS = {
+    "MultiheadAttention": ("in_proj_weight", "in_proj_bias", True),
+    "Attention": ("qkv.weight", "qkv.bias", True),
+    "ShiftedWindowAttention": ("qkv.weight", "qkv.bias", False),
+    "ShiftedWindowAttention3d": ("qkv.weight", "qkv.bias", False),
+    "RelativePositionalMultiHeadAttention": ("to_qkv.weight", "to_qkv.bias", False),
+}
+"""By class, the parameters that make queries, keys and values, and whether attention is the fused operator's."""
+
+
+def only_kept_heads(masked: nn.Module, kept: Kept) -> None:
+    """Queries, keys and values of the masked original are zero where they are cut: no layer reads them, attention does.
+
+    The fused attention of PyTorch divides by the root of the size of a head, whatever that is; the other networks here
+    multiply with a number, and what that was is kept.
+    """
+    for name, part in masked.named_modules():
+        weight_name, bias_name, fused = _HEADS.get(type(part).__name__, ("", "", False))
+        rows = kept.get(f"{name}.{weight_name}/0")
+        if rows is None:
+            continue
+        weight, bias = part.get_parameter(weight_name), part.get_parameter(bias_name)
+        factors = torch.zeros(len(weight))
+        factors[rows] = 1
+        if fused:
+            factors[: len(weight) // 3] *= (len(weight) / len(rows)) ** 0.5
+        weight.data *= factors[:, None]
+        bias.data *= factors
 
 
 def largest_error(one: object, other: object) -> float:

@@ -14,7 +14,7 @@ import torchvision
 from torch import nn
 
 import tui_prune
-from tests.exactness import Kept, prune_exactly, randomise_norms, trains
+from tests.exactness import only_kept_heads, prune_exactly, randomise_norms, trains
 from tui_prune.models import NETWORKS, factory
 
 AUXILIARY = {"googlenet", "inception_v3"}
@@ -48,9 +48,6 @@ class Network:
 
 UNEVEN = "its blocks are of unequal size (grouped convolution, is reshaped into equal parts)"
 ALONE = "each of its blocks has a single channel, which must stay (grouped convolution, is reshaped into equal parts)"
-UNREACHED = frozenset(
-    {"AuxLogits may read it, which the example input doesn't reach", "the forward pass doesn't use it"}
-)
 
 QUICK = [
     Network("nin", 32),
@@ -72,7 +69,7 @@ QUICK = [
     Network("squeezenet1_0"),
     Network("squeezenet1_1"),
     Network("googlenet"),
-    Network("inception_v3", 96, 0.6, UNREACHED),
+    Network("inception_v3", 96, 0.6, frozenset({"AuxLogits may read it, which the example input doesn't reach"})),
     Network("alexnet"),
     Network("mnasnet1_0"),
     Network("convnext_tiny"),
@@ -94,29 +91,6 @@ def one_thread() -> Iterator[None]:
 
 def networks(listed: list[Network], *marks: Any) -> list[Any]:
     return [pytest.param(network, marks=marks, id=network.name) for network in listed]
-
-
-def only_kept_heads(masked: Any, kept: Kept) -> None:
-    """Queries, keys and values of the masked original are zero where they are cut: no layer reads them, attention does.
-
-    The fused attention of `nn.MultiheadAttention` divides by the root of the size of a head, whatever that is; the
-    code of swin transformers multiplies with a number, and what that was is kept.
-    """
-    for name, part in masked.named_modules():
-        if isinstance(part, nn.MultiheadAttention):
-            rows, weights, biases = kept.get(f"{name}.in_proj_weight/0"), part.in_proj_weight, part.in_proj_bias
-        elif type(part).__name__ == "ShiftedWindowAttention":
-            rows, weights, biases = kept.get(f"{name}.qkv.weight/0"), part.qkv.weight, part.qkv.bias
-        else:
-            continue
-        if rows is None:
-            continue
-        factors = torch.zeros(len(weights))
-        factors[rows] = 1
-        if isinstance(part, nn.MultiheadAttention):
-            factors[: len(weights) // 3] *= (len(weights) / len(rows)) ** 0.5
-        weights.data *= factors[:, None]
-        biases.data *= factors
 
 
 @pytest.mark.parametrize("network", [*networks(QUICK), *networks(LARGE, pytest.mark.networks)])

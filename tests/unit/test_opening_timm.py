@@ -3,14 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import tui_prune
-from tests.exactness import Kept, prune_exactly, randomise_norms
+from tests.exactness import only_kept_heads, prune_exactly, randomise_norms
 from tui_prune.cli import app
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.opening.building import build
@@ -95,18 +94,6 @@ class TestWithTimm:
         """It keeps the width of all heads together as a number of its own."""
         torch.manual_seed(0)
         model = randomise_norms(self.timm.create_model("vit_tiny_patch16_224", depth=2)).eval()
-        result = prune_exactly(model, torch.randn(1, 3, 224, 224), reference=kept_heads_of_timm)
+        result = prune_exactly(model, torch.randn(1, 3, 224, 224), reference=only_kept_heads)
         assert result.model.blocks[0].attn.attn_dim == 96
         assert result.plan.after.params < 0.4 * result.plan.before.params
-
-
-def kept_heads_of_timm(masked: Any, kept: Kept) -> None:
-    """Cut queries, keys and values are zero; attention divides by the root of the size of a head, whatever that is."""
-    for name, part in masked.named_modules():
-        rows = kept.get(f"{name}.qkv.weight/0")
-        if rows is not None:
-            factors = torch.zeros(len(part.qkv.weight))
-            factors[rows] = 1
-            factors[: len(factors) // 3] *= (len(factors) / len(rows)) ** 0.5
-            part.qkv.weight.data *= factors[:, None]
-            part.qkv.bias.data *= factors
