@@ -79,8 +79,8 @@ class Outcome:
     untried: tuple[str, ...] = ()
     """What the original itself can't do, so that nothing is asked of the cut network: "trains", or a shape."""
     error_by_hand: float | None = None
-    """Like `max_error`, but beside the original as `tests/exactness.py` masks it, on another input; None where that can't be done:
-    for detectors, optical flow and attention that pools."""
+    """Like `max_error`, but beside the original as `tests/exactness.py` masks it, on another input; None where that
+    can't be done: for detectors, optical flow and attention that pools."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -10,6 +10,7 @@ from tui_prune.measuring.bench import measure
 from tui_prune.measuring.latency import LatencyModel
 from tui_prune.measuring.stopwatch import Stopwatch
 from tui_prune.planning.criteria import CRITERIA, Gathered, Needs, combination, combine_parts, score_parts
+from tui_prune.planning.criteria.scoring import Known
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import Planner
 from tui_prune.planning.recipe import Recipe
@@ -32,6 +33,7 @@ class Plans:
         self._planners: dict[Graph, Planner] = {}
         self._parts: dict[tuple[Graph, str, int], Any] = {}
         self._scores: dict[tuple[Graph, str, int, str, str], Scores] = {}
+        self._known: dict[str, Known] = {}
         self._gathered: dict[Needs, Gathered] = {}
         self._latencies: dict[Graph, LatencyModel] = {}
         self._stopwatch: Stopwatch | None = None
@@ -39,7 +41,7 @@ class Plans:
         self._found: dict[tuple[Graph, str], Plan] = {}
 
     def make(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> Plan:
-        """The plan of a recipe. Takes milliseconds once it is `ready_for` it.
+        """The plan of a recipe. Takes milliseconds where it `waits_for` nothing.
 
         Raises `UsageError` for a recipe that can't be followed, `TuiPruneError` when scores can't be had.
         """
@@ -81,7 +83,8 @@ class Plans:
         if key not in self._scores:
             if own not in self._parts:
                 gathered = self._gather(graph, CRITERIA[recipe.criterion].needs, progress)
-                self._parts[own] = score_parts(graph, recipe.criterion, recipe.seed, gathered)
+                known = self._known.setdefault(recipe.criterion, {})
+                self._parts[own] = score_parts(graph, recipe.criterion, recipe.seed, gathered, known)
             self._scores[key] = combine_parts(
                 graph.groups, self._parts[own], recipe.criterion, recipe.combine, recipe.normalise
             )

@@ -86,7 +86,8 @@ def benchmark(
     opened = [open_model(spec, weights=weights, input_spec=input_spec, device=device, progress=progress)]
     if output is not None:
         own = load_factory(spec)() if is_factory_spec(spec) else None
-        opened.append(open_model(output, input_spec=opened[0].input_spec, device=device, model=own, progress=progress))
+        shape = opened[0].input_spec or None
+        opened.append(open_model(output, input_spec=shape, device=device, model=own, progress=progress))
     models, inputs = [one.module for one in opened], opened[0].example_inputs
     costs = [_cost(model, inputs) for model in models]
     measured = measure(models, inputs, progress=progress)

@@ -6,16 +6,17 @@ the whole network takes beyond its calls (norms, additions, activation functions
 pass through memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 import torch
 
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.record import CostedCall, Extent
-from tui_prune.measuring.cost import CostModel, Work
+from tui_prune.measuring.cost import CostModel, SizedCall, Work
 from tui_prune.measuring.multiple import Sweep, best_multiple
 from tui_prune.measuring.stopwatch import Stopwatch
 from tui_prune.progress import Progress, silent
@@ -100,8 +101,8 @@ class LatencyModel:
     def _predicted(self, work: Work) -> list[float]:
         if self._calls is None:
             raise ValueError("the latency hasn't been measured")
-        outputs = work.outputs / self._uncut.outputs
-        inputs = work.macs / np.maximum(self._uncut.macs, 1) / outputs
+        outputs = work.outputs / np.maximum(self._uncut.outputs, 1)
+        inputs = work.macs / np.maximum(self._uncut.macs, 1) / np.maximum(outputs, 1e-12)
         return [
             call.seconds * call.outputs.at(out) * call.inputs.at(within)
             for call, out, within in zip(self._calls, outputs, inputs, strict=True)
@@ -146,38 +147,34 @@ class LatencyModel:
         progress("measure widths", 1.0)
 
     def _time(self, number: int, call: CostedCall) -> _Timed:
-        (whole,) = self._watch.seconds([self._costs.sized_call(number, self._all)])
-        if whole is None:
-            return _Timed(call.layer or "", 0.0, CONSTANT, CONSTANT)
+        """Measure a call as it is, with its outputs cut, and with its inputs cut; all in one go."""
+        whole = self._costs.sized_call(number, self._all)
         out = self._groups_of(call.out)
         within = self._groups_of(_extents(call.args)) - out
-        return _Timed(
-            call.layer or "", whole, self._curve(number, out, whole), self._curve(number, within, whole, inputs=True)
-        )
+        by_output = self._cut_calls(number, out, lambda cut: prod(cut.out) / prod(whole.out))
+        by_input = self._cut_calls(number, within, lambda cut: cut.macs / whole.macs * prod(whole.out) / prod(cut.out))
+        calls = [whole, *by_output.values(), *by_input.values()]
+        first, *rest = self._watch.seconds(calls)
+        if first is None:
+            return _Timed(call.layer or "", 0.0, CONSTANT, CONSTANT)
+        times = iter(rest)
+        outputs, inputs = ([(share, next(times)) for share in side] for side in (by_output, by_input))
+        return _Timed(call.layer or "", first, _curve(outputs, first, bool(out)), _curve(inputs, first, bool(within)))
 
-    def _curve(self, number: int, groups: frozenset[int], whole: float, inputs: bool = False) -> Curve:
-        """Time against share with all channels of these groups cut alike."""
-        if not groups:
-            return CONSTANT
-        places: dict[float, int] = {}
-        calls = []
-        for share in SHARES:
+    def _cut_calls(
+        self, number: int, groups: frozenset[int], share_of: Callable[[SizedCall], float]
+    ) -> dict[float, SizedCall]:
+        """A call with all channels of these groups cut alike, by the share of it that is left."""
+        found: dict[float, SizedCall] = {}
+        for share in SHARES if groups else ():
             keep = self._all.copy()
             for group in groups:
                 keep[self._graph.groups[group].channels] = _first(self._graph.groups[group], share)
-            work = self._costs.work(keep)
-            found = work.outputs[number] / self._uncut.outputs[number]
-            if inputs:
-                found = work.macs[number] / max(self._uncut.macs[number], 1) / found
-            if 0 < found < 1 and found not in places:
-                places[float(found)] = len(calls)
-                calls.append(self._costs.sized_call(number, keep))
-        seconds = self._watch.seconds(calls)
-        known = sorted((share, seconds[n]) for share, n in places.items() if seconds[n] is not None)
-        if not known:
-            return LINEAR
-        times = np.minimum.accumulate([1.0, *(value / whole for _, value in reversed(known))])[::-1]
-        return Curve(np.array([*(share for share, _ in known), 1.0]), times)
+            call = self._costs.sized_call(number, keep)
+            left = share_of(call) if call.macs else 0.0
+            if 0 < left < 1:
+                found.setdefault(left, call)
+        return found
 
     def _groups_of(self, extents: Sequence[Extent]) -> frozenset[int]:
         """The groups, of those that may be cut, whose channels lie along some dimensions."""
@@ -220,6 +217,16 @@ class LatencyModel:
         keep = self._all.copy()
         keep[self._graph.groups[group].channels[width:]] = False
         return keep
+
+
+def _curve(known: Sequence[tuple[float, float | None]], whole: float, cut: bool) -> Curve:
+    """Time against share from what was measured; where nothing could be, in proportion, or constant if nothing of the
+    call is cut."""
+    times = sorted((share, seconds) for share, seconds in known if seconds is not None)
+    if not times:
+        return LINEAR if cut else CONSTANT
+    falling = np.minimum.accumulate([1.0, *(seconds / whole for _, seconds in reversed(times))])
+    return Curve(np.array([*(share for share, _ in times), 1.0]), falling[::-1])
 
 
 def _first(group: Group, share: float) -> np.ndarray:

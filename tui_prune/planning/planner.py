@@ -15,7 +15,7 @@ from tui_prune.planning.alignment import UNALIGNED, why_unaligned
 from tui_prune.planning.plan import LayerPlan, Pair, Plan, Reached
 from tui_prune.planning.recipe import Recipe, matches
 from tui_prune.planning.targets import Spent, found_in_words, goals_of, largest_network, unreachable
-from tui_prune.planning.widths import Draft, Drafted, Scores
+from tui_prune.planning.widths import Draft, Kept, Scores
 
 
 class Planner:
@@ -43,7 +43,7 @@ class Planner:
             raise ValueError("this recipe needs a latency model")
         draft = Draft(self.graph, recipe, scores, _alignment(recipe, latency))
         if not recipe.targets:
-            return self._plan(draft, recipe.ratio)
+            return self._plan(draft, draft.keep(recipe.ratio), recipe.ratio)
 
         def spent(keep: np.ndarray) -> Spent:
             cost = self._costs.measure(keep)[0]
@@ -56,20 +56,19 @@ class Planner:
             }
 
         goals = goals_of(recipe, spent(np.ones(self.graph.classes.channels, bool)))
-        ratio = largest_network(draft, spent, goals)
-        if ratio is None:
-            last = self._plan(draft, (float(draft.ratios()[-1]) + 1) / 2)
+        found = largest_network(draft, spent, goals)
+        if found is None:
+            largest = (float(draft.ratios()[-1]) + 1) / 2
+            last = self._plan(draft, draft.keep(largest), largest)
             seconds = latency.by_layer(last.keep) if latency is not None else {}
             raise unreachable(last, goals, spent(last.keep), seconds)
-        plan = self._plan(draft, ratio)
+        plan = self._plan(draft, found.kept, found.ratio)
         after = spent(plan.keep)
         reached = tuple(Reached(goal.target, goal.limit, goal.before, after[goal.target]) for goal in goals)
-        return replace(plan, reached=reached, notes=(found_in_words(recipe, ratio, reached), *plan.notes))
+        return replace(plan, reached=reached, notes=(found_in_words(recipe, found, reached), *plan.notes))
 
-    def _plan(self, draft: Draft, ratio: float) -> Plan:
-        recipe, choices = draft.recipe, draft.choices
-        drafted = draft.keep(ratio)
-        keep, unreached = drafted.keep, dict.fromkeys(self.graph.unreached, UNREACHED)
+    def _plan(self, draft: Draft, kept: Kept, ratio: float) -> Plan:
+        choices, keep, unreached = draft.choices, kept.mask, dict.fromkeys(self.graph.unreached, UNREACHED)
         after, layers_after = self._costs.measure(keep)
         before = self._layers_before
         layers = tuple(
@@ -85,26 +84,26 @@ class Planner:
                 params=Pair(before.params.get(layer.name, 0), layers_after.params.get(layer.name, 0)),
                 macs=Pair(before.macs.get(layer.name, 0), layers_after.macs.get(layer.name, 0)),
                 bytes=Pair(before.bytes.get(layer.name, 0), layers_after.bytes.get(layer.name, 0)),
-                ratio=_ratio(choices[layer.group].own_ratio, ratio) if layer.group is not None else 0.0,
+                ratio=kept.ratios[layer.group] if layer.group is not None else 0.0,
                 own_ratio=layer.group is not None and choices[layer.group].own_ratio is not None,
                 locked=choices[layer.group].locked if layer.group is not None else unreached.get(layer.name),
-                note=self._note(layer, draft, drafted),
+                note=self._note(layer, draft, kept),
             )
             for layer in self.graph.layers
         )
         named = {group.name for group in self.graph.groups}
         notes = tuple(f"{layer.name} {layer.note}" for layer in layers if "can't" in layer.note and layer.name in named)
-        return Plan(recipe, self.graph, keep, layers, self._before, after, notes, ratio, draft.align)
+        return Plan(draft.recipe, self.graph, keep, layers, self._before, after, notes, ratio, draft.align)
 
-    def _note(self, layer: Layer, draft: Draft, drafted: Drafted) -> str:
+    def _note(self, layer: Layer, draft: Draft, kept: Kept) -> str:
         """Why a layer has its width, in its own channels."""
         if not layer.producer or layer.group is None:
             return ""
-        align, note = draft.choices[layer.group].align, drafted.notes[layer.group]
+        align, note = draft.choices[layer.group].align, kept.notes[layer.group]
         if note == UNALIGNED:
             return f"{UNALIGNED} to {align}: {why_unaligned(self.graph, layer, align)}"
         if align > 1:
-            wanted, stays = int(drafted.unaligned[layer.outputs].sum()), int(drafted.keep[layer.outputs].sum())
+            wanted, stays = int(kept.unaligned[layer.outputs].sum()), int(kept.mask[layer.outputs].sum())
             if wanted != stays:
                 return f"{wanted} aligned to {align}: {stays}"
         if not note and layer.same_as is not None:
@@ -123,7 +122,7 @@ def uncosted_plan(graph: Graph, recipe: Recipe, scores: Scores) -> Plan:
     """Only which channels stay, for a trial: nobody asks what it costs, or for the layers one by one."""
     nothing = Cost(0, 0, 0, 0)
     return Plan(
-        recipe, graph, Draft(graph, recipe, scores, int(recipe.align)).keep(recipe.ratio).keep, (), nothing, nothing, ()
+        recipe, graph, Draft(graph, recipe, scores, int(recipe.align)).keep(recipe.ratio).mask, (), nothing, nothing, ()
     )
 
 
@@ -132,10 +131,6 @@ def unknown_layer(name: str, names: Sequence[str]) -> UsageError:
     close = difflib.get_close_matches(name, names, 3, 0.4)
     hint = f" Did you mean {' or '.join(close)}?" if close else " `tui-prune inspect` lists all."
     return UsageError(f"No layer is called {name}.{hint}")
-
-
-def _ratio(own: float | None, common: float) -> float:
-    return common if own is None else own
 
 
 def _alignment(recipe: Recipe, latency: LatencyModel | None) -> int:

@@ -6,11 +6,11 @@ from math import ceil
 
 import numpy as np
 
-from tui_prune.channels.graph import Graph
+from tui_prune.channels.graph import Graph, Group
 from tui_prune.errors import UsageError
 from tui_prune.planning.plan import LayerPlan, Plan, Reached
 from tui_prune.planning.recipe import Recipe
-from tui_prune.planning.widths import Draft
+from tui_prune.planning.widths import Draft, Kept
 from tui_prune.wording import share, size
 
 Spent = Mapping[str, float]
@@ -40,37 +40,71 @@ def goals_of(recipe: Recipe, whole: Spent) -> tuple[Goal, ...]:
     return tuple(Goal(name, limit, whole[name]) for name, limit in limits.items())
 
 
-def largest_network(draft: Draft, spent: Callable[[np.ndarray], Spent], goals: Sequence[Goal]) -> float | None:
-    """The smallest ratio whose plan meets all goals, in as few digits as tell it from the next; None: no ratio does.
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The network that meets all goals."""
+
+    ratio: float
+    """The smallest at which they are met, in as few digits as tell it from the next."""
+    kept: Kept
+    wider: int
+    """So many groups are one step wider than the ratio would have them, since the goals allow it."""
+
+
+def largest_network(draft: Draft, spent: Callable[[np.ndarray], Spent], goals: Sequence[Goal]) -> Found | None:
+    """The largest network that meets all goals; None: no ratio meets them.
 
     A larger ratio keeps no channel that a smaller one cuts, so what a plan needs never rises with it, and halving the
-    list of all ratios that differ finds the first that fits.
+    list of all ratios that differ finds the first that fits. Between it and the one before, which doesn't fit, many
+    groups may differ by a step; as many of them as can be stay at the wider one, those first whose step would cost the
+    most important channels.
     """
     ratios = draft.ratios()
 
-    def fits(place: int) -> bool:
-        needs = spent(draft.keep(float(ratios[place])).keep)
+    def fits(kept: Kept) -> bool:
+        needs = spent(kept.mask)
         return all(needs[goal.target] <= goal.limit * (1 + 1e-12) for goal in goals)
 
     low, high = 0, len(ratios) - 1
-    if fits(low):
-        return 0.0
-    if not fits(high):
+    if fits(whole := draft.keep(0.0)):
+        return Found(0.0, whole, 0)
+    if not fits(draft.keep(float(ratios[high]))):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return _shortest(float(ratios[high]), float(ratios[high + 1]) if high + 1 < len(ratios) else 1.0)
+        low, high = (low, middle) if fits(draft.keep(float(ratios[middle]))) else (middle, high)
+    ratio = _shortest(float(ratios[high]), float(ratios[high + 1]) if high + 1 < len(ratios) else 1.0)
+    fitting, larger = draft.keep(ratio), draft.keep(float(ratios[low]))
+    wider = _by_importance(draft, fitting, larger)
+    low, high = 0, len(wider)
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = fits(fitting.with_groups(larger, wider[:middle]))
+        low, high = (middle, high) if enough else (low, middle)
+    return Found(ratio, fitting.with_groups(larger, wider[:low]), low)
 
 
-def found_in_words(recipe: Recipe, ratio: float, reached: Sequence[Reached]) -> str:
+def _by_importance(draft: Draft, fitting: Kept, larger: Kept) -> list[Group]:
+    """The groups that differ, by the mean score of the channels in between beside that of the whole group, the highest
+    first."""
+    found = []
+    for group, scores in zip(draft.graph.groups, draft.scores, strict=True):
+        between = larger.mask[group.channels] & ~fitting.mask[group.channels]
+        if scores is not None and between.any():
+            found.append((-float(scores[between].mean()) / (float(np.abs(scores).mean()) or 1.0), group.index))
+    return [draft.graph.groups[index] for _, index in sorted(found)]
+
+
+def found_in_words(recipe: Recipe, found: Found, reached: Sequence[Reached]) -> str:
     """What a target has led to."""
     parts = []
     for one in reached:
         predicted = " predicted" if one.target == "target_latency" else ""
         parts.append(f"{_amount(one, one.after)}{predicted} (at most {_amount(one, one.limit)})")
     whose = "of all channels together" if recipe.scope == "global" else "of each layer"
-    cut = f"a cut of {100 * ratio:.6g} % {whose}" if ratio else "nothing more needs to go"
+    cut = f"a cut of {100 * found.ratio:.6g} % {whose}" if found.ratio else "nothing more needs to go"
+    if found.wider:
+        cut += f", {found.wider} of them a step wider"
     return f"Found for the target: {cut}. Left: {', '.join(parts)}."
 
 

@@ -29,15 +29,26 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Drafted:
-    """What stays at one ratio."""
+class Kept:
+    """Which channels stay; tuples have one entry for each group of the graph."""
 
-    keep: np.ndarray
+    mask: np.ndarray
     """Bool, one per channel of the graph."""
     unaligned: np.ndarray
     """The same, if nothing were aligned."""
     notes: tuple[str, ...]
-    """For each group why it is as wide as it is, where that needs saying; `UNALIGNED` alone: no multiple fits."""
+    """Why the group is as wide as it is, where that needs saying; `UNALIGNED` alone: no multiple fits."""
+    ratios: tuple[float, ...]
+
+    def with_groups(self, other: "Kept", groups: Sequence[Group]) -> "Kept":
+        """The same, but some groups as they are in another."""
+        mask, unaligned, notes, ratios = self.mask.copy(), self.unaligned.copy(), list(self.notes), list(self.ratios)
+        for group in groups:
+            mask[group.channels] = other.mask[group.channels]
+            unaligned[group.channels] = other.unaligned[group.channels]
+            notes[group.index], ratios[group.index] = other.notes[group.index], other.ratios[group.index]
+        mask.flags.writeable = False
+        return Kept(mask, unaligned, tuple(notes), tuple(ratios))
 
 
 class Draft:
@@ -59,19 +70,20 @@ class Draft:
     def _all_names(self, layers: tuple[str, ...]) -> tuple[str, ...]:
         return layers + tuple(name for name, first in self.graph.second_names.items() if first in layers)
 
-    def keep(self, ratio: float) -> Drafted:
-        """Which channels of the graph stay, and why."""
+    def keep(self, ratio: float) -> Kept:
+        """What stays at a ratio."""
         kept = np.ones(self.graph.classes.channels, bool)
         unaligned = kept.copy()
         survivors = self._survivors(ratio)
-        notes = []
+        notes, ratios = [], []
         for group, choice in zip(self.graph.groups, self.choices, strict=True):
             alive = None if survivors is None or choice.own_ratio is not None else survivors[group.index]
             own = ratio if choice.own_ratio is None else choice.own_ratio
             kept[group.channels], unaligned[group.channels], note = self._keep_in_group(group, choice, own, alive)
             notes.append(note)
+            ratios.append(own)
         kept.flags.writeable = False
-        return Drafted(kept, unaligned, tuple(notes))
+        return Kept(kept, unaligned, tuple(notes), tuple(ratios))
 
     def ratios(self) -> np.ndarray:
         """Every ratio below 1 at which some width changes, ascending from 0: between two of them all plans are one."""

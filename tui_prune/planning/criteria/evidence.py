@@ -1,6 +1,6 @@
 """What a criterion may look at: a group, the tensors that speak of it, and what calibration data has shown."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,6 +42,8 @@ class Evidence:
     group: Group
     seed: int = 0
     gathered: Gathered = field(default_factory=Gathered)
+    known: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    """Scores that this criterion has given to weights before, by tensor and dimension."""
 
     def producers(self) -> Iterable[tuple[Axis, np.ndarray]]:
         """For each producer: the axis of its outputs, and the group position of each output."""
@@ -49,19 +51,14 @@ class Evidence:
         for axis in self.graph.producers[self.group.index]:
             yield axis, position[channel[axis.slots]]
 
-    def outputs(self) -> list[tuple[str, Tensor, np.ndarray]]:
-        """For each producer: its layer, its weight as (outputs, all else), the group position of each output."""
+    def weights(self, score: Callable[[Tensor], np.ndarray]) -> list[Part]:
+        """What a function says of each producer's weight, which it is given as (outputs, all else)."""
         found = []
         for axis, places in self.producers():
-            layer = owner_of(axis.tensor)
-            weight = _effective_weight(self.graph.model, axis.tensor, layer)
-            if axis.groups > 1:
-                # A transposed grouped weight, (in, out / groups, ...): outputs lie along groups and dimension 1.
-                parts = weight.reshape(axis.groups, -1, *weight.shape[1:]).transpose(1, 2)
-                rows = parts.reshape(axis.size, -1)
-            else:
-                rows = weight.movedim(axis.dim, 0).reshape(axis.size, -1)
-            found.append((layer, rows, places))
+            key, layer = (axis.tensor, axis.dim), owner_of(axis.tensor)
+            if key not in self.known:
+                self.known[key] = score(_rows(_effective_weight(self.graph.model, axis.tensor, layer), axis))
+            found.append(Part(layer, self.known[key], places))
         return found
 
     def batch_norm_scales(self) -> list[tuple[str, Tensor, np.ndarray]]:
@@ -115,6 +112,15 @@ class Evidence:
         position = np.full(self.graph.classes.channels, -1)
         position[self.group.channels] = np.arange(len(self.group.channels))
         return position
+
+
+def _rows(weight: Tensor, axis: Axis) -> Tensor:
+    """A weight as one row for each output."""
+    if axis.groups > 1:
+        # A transposed grouped weight, (in, out / groups, ...): outputs lie along groups and dimension 1.
+        parts = weight.reshape(axis.groups, -1, *weight.shape[1:]).transpose(1, 2)
+        return parts.reshape(axis.size, -1)
+    return weight.movedim(axis.dim, 0).reshape(axis.size, -1)
 
 
 def _effective_weight(model: nn.Module, tensor: str, layer: str) -> Tensor:

@@ -11,7 +11,7 @@ from tui_prune.planning.criteria.evidence import Evidence, Part
 
 def fpgm(evidence: Evidence) -> list[Part]:
     """Sum of the Euclidean distances to all other outputs of the layer."""
-    return [Part(layer, _distances(rows), places) for layer, rows, places in evidence.outputs()]
+    return evidence.weights(_distances)
 
 
 def _distances(rows: Tensor) -> np.ndarray:

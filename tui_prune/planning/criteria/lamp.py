@@ -10,7 +10,7 @@ from tui_prune.planning.criteria.magnitude import row_norms
 
 def lamp(evidence: Evidence) -> list[Part]:
     """Each output's squared norm over the sum of those of all outputs of its layer that are no smaller."""
-    return [Part(layer, _lamp(row_norms(rows, 2) ** 2), places) for layer, rows, places in evidence.outputs()]
+    return evidence.weights(lambda rows: _lamp(row_norms(rows, 2) ** 2))
 
 
 def _lamp(squares: np.ndarray) -> np.ndarray:

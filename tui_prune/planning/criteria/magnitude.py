@@ -10,12 +10,12 @@ from tui_prune.planning.criteria.evidence import Evidence, Part
 
 def l1(evidence: Evidence) -> list[Part]:
     """Sum of |weight| of each output."""
-    return [Part(layer, row_norms(rows, 1), places) for layer, rows, places in evidence.outputs()]
+    return evidence.weights(lambda rows: row_norms(rows, 1))
 
 
 def l2(evidence: Evidence) -> list[Part]:
     """Euclidean norm of each output's weights."""
-    return [Part(layer, row_norms(rows, 2), places) for layer, rows, places in evidence.outputs()]
+    return evidence.weights(lambda rows: row_norms(rows, 2))
 
 
 def row_norms(rows: Tensor, order: int) -> np.ndarray:

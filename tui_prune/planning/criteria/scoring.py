@@ -14,6 +14,7 @@ from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.criteria.evidence import Evidence, Gathered, Part
 
 Parts = Sequence[Part]
+Known = dict[tuple[str, int], np.ndarray]
 
 NAMED = 4
 """So many layers are named where scores are combined."""
@@ -22,8 +23,12 @@ _WAYS = {"sum": "sum", "mean": "mean", "max": "largest"}
 
 
 @torch.no_grad()
-def score_parts(graph: Graph, name: str, seed: int = 0, gathered: Gathered | None = None) -> tuple[Parts, ...]:
+def score_parts(
+    graph: Graph, name: str, seed: int = 0, gathered: Gathered | None = None, known: Known | None = None
+) -> tuple[Parts, ...]:
     """What single layers say of every group's channels, by one criterion.
+
+    `known` remembers what the criterion says of a weight, for other graphs of the same network.
 
     Raises `UsageError` for an unknown criterion or one whose calibration data is missing, `TuiPruneError` naming the
     layer whose scores aren't finite.
@@ -36,10 +41,11 @@ def score_parts(graph: Graph, name: str, seed: int = 0, gathered: Gathered | Non
             "FILE.py)."
         )
     function = getattr(import_module(f"tui_prune.planning.criteria.{CRITERIA[name].file}"), name)
+    gathered, known = gathered or Gathered(), {} if known is None else known
     computed = any(".parametrizations." in tensor for tensor in graph.record.shapes)
     # Reading a computed weight may update its module's buffers.
     with untouched(graph.model, graph.record.written) if computed else nullcontext():
-        every = tuple(function(Evidence(graph, group, seed, gathered or Gathered())) for group in graph.groups)
+        every = tuple(function(Evidence(graph, group, seed, gathered, known)) for group in graph.groups)
     for parts in every:
         for part in parts:
             if not np.isfinite(part.values).all():
