@@ -30,10 +30,9 @@ def find_repairs(plan: Plan, modules: Sequence[str]) -> tuple[Repair, ...]:
             for other, part in model.named_modules()
             if type(part) is kind
             for repair in _repairs_of(plan, other, part)
-            if repair not in plan.graph.findings.repairs
         )
-        if found:
-            return found
+        if found:  # those of modules around it were tried for another failure, and would be guesses here
+            return tuple(repair for repair in found if repair not in plan.graph.findings.repairs)
     return ()
 
 
