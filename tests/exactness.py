@@ -107,13 +107,15 @@ def masked_original(model: nn.Module, result: tui_prune.Result, reference: Refer
     kept = _by_every_name(model, result.kept)
     done: set[int] = set()
     for name, module in masked.named_modules():
-        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.MultiheadAttention)):
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)):
             for own, weight in _weights(name, module):
                 if id(weight) not in done:
                     done.add(id(weight))
                     _mask_columns(module, weight, own, kept)
-        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) and f"{name}.weight/0" in kept:
-            _count_only(module, kept[f"{name}.weight/0"])
+        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) and module.weight is not None:
+            for dim in range(module.weight.dim()):
+                if f"{name}.weight/{dim}" in kept:
+                    count_only(module, kept[f"{name}.weight/{dim}"], dim)
     if reference is not None:
         reference(masked, kept)
     return masked
@@ -163,18 +165,25 @@ def _mask_columns(module: nn.Module, weight: Tensor, name: str, kept: Kept) -> N
     weight.data = weight.data * mask
 
 
-def _count_only(module: nn.Module, channels: Tensor) -> None:
-    """Let a norm see the kept channels alone: its statistics are theirs; the others become zero."""
+def count_only(module: Any, channels: Tensor, own_dim: int = 0) -> None:
+    """Let a norm see the kept channels alone: its statistics are theirs; the others become zero.
+
+    They lie along dimension `own_dim` of the norm's weight. Of a group norm, groups that nothing is left of don't
+    count.
+    """
     small = copy.deepcopy(module)
     for name in ("weight", "bias"):
         if getattr(small, name, None) is not None:
-            setattr(small, name, nn.Parameter(getattr(small, name).detach()[channels]))
+            setattr(small, name, nn.Parameter(getattr(small, name).detach().index_select(own_dim, channels)))
     if isinstance(small, nn.GroupNorm):
+        small.num_groups = len((channels // (module.num_channels // module.num_groups)).unique())
         small.num_channels = len(channels)
+        dim = 1
     else:
-        small.normalized_shape = (len(channels),)
-    over_images = isinstance(module, nn.GroupNorm) or type(module).__name__ == "LayerNorm2d"
-    dim = 1 if over_images else -1
+        shape = list(module.normalized_shape)
+        shape[own_dim] = len(channels)
+        small.normalized_shape = tuple(shape)
+        dim = 1 if type(module).__name__ == "LayerNorm2d" else own_dim - len(shape)
 
     def forward(x: Tensor) -> Tensor:
         return torch.zeros_like(x).index_copy(dim, channels, small(x.index_select(dim, channels)))

@@ -48,6 +48,9 @@ class Network:
 
 UNEVEN = "its blocks are of unequal size (grouped convolution, is reshaped into equal parts)"
 ALONE = "each of its blocks has a single channel, which must stay (grouped convolution, is reshaped into equal parts)"
+UNREACHED = frozenset(
+    {"AuxLogits may read it, which the example input doesn't reach", "the forward pass doesn't use it"}
+)
 
 QUICK = [
     Network("nin", 32),
@@ -69,7 +72,7 @@ QUICK = [
     Network("squeezenet1_0"),
     Network("squeezenet1_1"),
     Network("googlenet"),
-    Network("inception_v3", 96, 0.6, frozenset({"AuxLogits may read it, which the example input doesn't reach"})),
+    Network("inception_v3", 96, 0.6, UNREACHED),
     Network("alexnet"),
     Network("mnasnet1_0"),
     Network("convnext_tiny"),

@@ -964,28 +964,36 @@ def test_a_lock_never_names_the_line_that_called_us() -> None:
     assert [lock["where"] for lock in result.report.locks] == [None] * len(result.report.locks)
 
 
+class EncoderBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.wide, self.narrow = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(x, x, x, need_weights=False)[0]
+        return x + self.narrow(self.wide(x).relu())
+
+
 class KeepsItsWidth(nn.Module):
-    """Attention and an MLP on a stream whose width the network keeps as a number, too."""
+    """Blocks of attention and an MLP on a stream whose width the network keeps as a number, too."""
 
     def __init__(self) -> None:
         super().__init__()
         self.hidden_dim = 16
         self.embed = nn.Conv2d(3, 16, 4, 4)
-        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
-        self.wide, self.narrow = nn.Linear(16, 32), nn.Linear(32, 16)
+        self.blocks = nn.Sequential(EncoderBlock(), EncoderBlock())
         self.out = nn.Linear(16, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x).reshape(x.shape[0], self.hidden_dim, -1).permute(0, 2, 1)
-        x = x + self.attention(x, x, x, need_weights=False)[0]
-        x = x + self.narrow(self.wide(x).relu())
-        return self.out(x.mean(1))
+        return self.out(self.blocks(x).mean(1))
 
 
 def test_what_attention_cannot_do_on_a_kept_stream_leaves_the_rest_to_be_cut() -> None:
     torch.manual_seed(0)
     result = tui_prune.prune(KeepsItsWidth().eval(), torch.randn(1, 3, 8, 8), ratio=0.5, residual="keep")
     widths = {layer.name: (layer.before, layer.after) for layer in result.plan.layers if layer.producer}
-    assert widths["wide"] == (32, 16)
+    assert widths["blocks.0.wide"] == widths["blocks.1.wide"] == (32, 16)
     assert widths["embed"] == (16, 16)
     assert result.report.equivalence.kind == "exact"
