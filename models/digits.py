@@ -42,26 +42,31 @@ def calibration() -> Iterator[Tensor]:
         yield prepare(pixels[indices])
 
 
-def finetune(model: nn.Module, progress: Callable[[str, float], None]) -> None:
-    """Train `model` for a few epochs. What it learned until `progress` raises stays in it."""
+def finetune(model: nn.Module, progress: Callable[..., None]) -> None:
+    """Train `model` for a few epochs. What it learned until `progress` raises stays in it.
+
+    `progress(done, loss=None, accuracy=None)` takes the share that is done, 0 to 1, and how it goes.
+    """
     parameter = _parameter(model)
     pixels, labels = split("train")
     generator = seeded()
-    steps = FINETUNE_EPOCHS * -(-len(pixels) // BATCH)
+    steps_per_epoch = -(-len(pixels) // BATCH)
+    steps = FINETUNE_EPOCHS * steps_per_epoch
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
     batches = itertools.chain.from_iterable(shuffled_batches(len(pixels), generator) for _ in range(FINETUNE_EPOCHS))
+    progress(0.0)
     with _mode(model, training=True), torch.enable_grad():
-        for step, indices in enumerate(batches):
-            progress("fine-tune", step / steps)
+        for step, indices in enumerate(batches, 1):
             inputs = prepare(distort(pixels[indices], generator)).to(parameter)
             loss = F.cross_entropy(model(inputs), labels[indices].to(parameter.device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
+            accuracy = evaluate(model) if step % steps_per_epoch == 0 else None
+            progress(step / steps, loss=loss.item(), accuracy=accuracy)
     optimizer.zero_grad()
-    progress("fine-tune", 1.0)
 
 
 @cache

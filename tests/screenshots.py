@@ -19,12 +19,12 @@ RECIPE = ("c", "down", "enter", "o", "g", "5", "0", "enter", "a", "8", "enter")
 async def main() -> None:
     """Open the network, cut half of it, and look at it from three sides."""
     from tui_prune.app.app import PruneApp
-    from tui_prune.app.main import bundled_task
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.app.screens.save import SaveScreen
+    from tui_prune.opening.bundled_networks import bundled_task
     from tui_prune.session import Session
 
-    app = PruneApp(lambda progress: Session.open(task=bundled_task(), progress=progress), "nin")
+    app = PruneApp(lambda progress: Session.open(task=bundled_task(None), progress=progress), "nin")
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
         screen = app.screen

@@ -11,12 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui_prune.api import plan, prune, trace
+    from tui_prune.api import plan, prune, recover, sensitivity, suggest, trace
     from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+    from tui_prune.evaluating.sensitivity import Sensitivity
     from tui_prune.evaluating.task import Task
     from tui_prune.planning.recipe import Recipe
     from tui_prune.result import Result
     from tui_prune.saving.checkpoint import load, save
+    from tui_prune.slimming import group_penalty, slimming_penalty
 
 __version__ = "0.1.0"
 
@@ -24,14 +26,20 @@ __all__ = [
     "Cancelled",
     "Recipe",
     "Result",
+    "Sensitivity",
     "Task",
     "TuiPruneError",
     "UsageError",
     "__version__",
+    "group_penalty",
     "load",
     "plan",
     "prune",
+    "recover",
     "save",
+    "sensitivity",
+    "slimming_penalty",
+    "suggest",
     "trace",
 ]
 
@@ -39,13 +47,19 @@ _HOMES = {
     "Cancelled": "tui_prune.errors",
     "Recipe": "tui_prune.planning.recipe",
     "Result": "tui_prune.result",
+    "Sensitivity": "tui_prune.evaluating.sensitivity",
     "Task": "tui_prune.evaluating.task",
     "TuiPruneError": "tui_prune.errors",
     "UsageError": "tui_prune.errors",
+    "group_penalty": "tui_prune.slimming",
     "load": "tui_prune.saving.checkpoint",
     "plan": "tui_prune.api",
     "prune": "tui_prune.api",
+    "recover": "tui_prune.api",
     "save": "tui_prune.saving.checkpoint",
+    "sensitivity": "tui_prune.api",
+    "slimming_penalty": "tui_prune.slimming",
+    "suggest": "tui_prune.api",
     "trace": "tui_prune.api",
 }
 

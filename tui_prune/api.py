@@ -1,6 +1,6 @@
 """The Python functions: the same session as the app's and the command line's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,18 @@ from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import as_arguments, record_trace
 from tui_prune.cutting.fit import Subject, probe
 from tui_prune.errors import UsageError
+from tui_prune.evaluating.finetuning import Shown
 from tui_prune.evaluating.plans import Plans
+from tui_prune.evaluating.recovering import recover as recover_result
+from tui_prune.evaluating.sensitivity import RATIOS, Sensitivity
 from tui_prune.evaluating.task import Task, load_task
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
 from tui_prune.opening.plain_module import plain_module
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
-from tui_prune.progress import Progress, silent
-from tui_prune.result import Result
+from tui_prune.progress import Progress, part, silent
+from tui_prune.result import Accuracy, Result
 from tui_prune.session import Session
 
 
@@ -102,6 +105,96 @@ def _task(task: Task | str | Path | None) -> Task | None:
     return load_task(task) if isinstance(task, (str, Path)) else task
 
 
+@torch.inference_mode(False)
+def recover(
+    result: Result,
+    task: Task | str | Path,
+    *,
+    recalibrate: bool = True,
+    finetune: bool = False,
+    progress: Progress = silent,
+    shown: Shown | None = None,
+) -> Result:
+    """Give a cut network its accuracy back by a task: a task file, or a `tui_prune.Task`.
+
+    `recalibrate` estimates batch-norm statistics anew on the task's calibration data, `finetune` runs its own loop.
+    `result` stays as it is. `progress` may raise to stop; a fine-tuning that it stops gives the best state so far.
+    `shown` sees each point that the loop reports.
+
+    Raises `UsageError` where the task lacks the function that is needed, `TuiPruneError` when it fails.
+    """
+    task, original = _task(task), result.plan.graph.model
+    accuracy = result.report.accuracy
+    if accuracy is None and task.evaluate is not None and result.model is not original:
+        accuracy = Accuracy(task.score(original, part(progress, 0.0, 0.1)), None)
+    return recover_result(
+        result,
+        task,
+        recalibrating=recalibrate,
+        tuning=finetune,
+        accuracy=accuracy,
+        progress=part(progress, 0.1, 1.0),
+        shown=shown,
+    )
+
+
+@torch.inference_mode(False)
+def sensitivity(
+    model: nn.Module,
+    example_inputs: Any,
+    task: Task | str | Path,
+    *,
+    example_kwargs: Mapping[str, Any] | None = None,
+    recipe: Recipe | None = None,
+    ratios: Sequence[float] = RATIOS,
+    progress: Progress = silent,
+    **fields: Any,
+) -> Sensitivity:
+    """How much each layer can bear: the task's score with each group alone cut at each ratio.
+
+    Of the recipe only what isn't a ratio counts: criterion, locks and the like. What was measured is kept in the user's
+    state folder, so that a scan that was stopped goes on.
+
+    Raises `UsageError` for a wrong choice, `TuiPruneError` when the task fails.
+    """
+    session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
+    return session.sensitivity(progress, ratios=ratios)
+
+
+@torch.inference_mode(False)
+def suggest(
+    model: nn.Module,
+    example_inputs: Any,
+    task: Task | str | Path,
+    *,
+    target_macs: float | None = None,
+    target_params: float | None = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    recipe: Recipe | None = None,
+    progress: Progress = silent,
+    **fields: Any,
+) -> Recipe:
+    """A recipe for `prune` that leaves at most these shares of the MACs or parameters, each layer cut by what it can
+    bear; the recipe's criterion, locks and alignment stay.
+
+    Raises `UsageError` for a wrong choice or a target that can't be met, `TuiPruneError` when the task fails.
+    """
+    session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
+    return session.suggest(progress, target_macs=target_macs, target_params=target_params)
+
+
+def _with_task(
+    model: nn.Module,
+    example_inputs: Any,
+    example_kwargs: Mapping[str, Any] | None,
+    task: Task | str | Path,
+    recipe: Recipe,
+    progress: Progress,
+) -> Session:
+    opened = _opened(model, as_arguments(example_inputs))
+    return Session(opened, example_kwargs=example_kwargs, task=_task(task), recipe=recipe, progress=progress)
+
+
 def _recipe(recipe: Recipe | None, fields: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe(**fields) if recipe is None else recipe.changed(**fields)
@@ -120,15 +213,15 @@ def _take_over(model: nn.Module, result: Result) -> nn.Module:
     Gradients of parameters whose shape changes are dropped.
     """
     parts = dict(model.named_modules())
-    for name, part in result.model.named_modules():
+    for name, cut in result.model.named_modules():
         own = parts[name]
-        for key, parameter in part._parameters.items():
+        for key, parameter in cut._parameters.items():
             mine = own._parameters[key]
             if parameter is not None and mine is not None:
                 if mine.shape != parameter.shape:
                     mine.grad = None
                 mine.data = parameter.data
-        for key, buffer in part._buffers.items():
+        for key, buffer in cut._buffers.items():
             own._buffers[key] = buffer
     for edit in result.edits:
         setattr(parts[edit.module], edit.attribute, edit.value)

@@ -161,6 +161,9 @@ def prune(
     grouped: options.Grouped = None,
     seed: options.Seed = None,
     recipe_file: options.RecipeFile = None,
+    suggest: options.Suggest = False,
+    recalibrate: options.Recalibrate = False,
+    finetune: options.Finetune = False,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -168,13 +171,19 @@ def prune(
 
     With --recipe, single options win over the file; layers, alignments, locks and unlocks are added to the file's.
     """
+    if suggest and (ratio is not None or layer or threshold is not None):
+        raise UsageError("--suggest finds the ratios itself: leave --ratio, --layer and --threshold out.")
+    if suggest and target_macs is None and target_params is None:
+        raise UsageError("--suggest needs to know what may be left: give --target-macs R or --target-params R.")
+    if suggest and (target_bytes is not None or target_latency is not None):
+        raise UsageError("--suggest knows shares of MACs and parameters: leave other targets out.")
     recipe = recipe_from(
         recipe_file,
         ratio=ratio,
         layers=layer,
         threshold=threshold,
-        target_macs=target_macs,
-        target_params=target_params,
+        target_macs=None if suggest else target_macs,
+        target_params=None if suggest else target_params,
         target_bytes=target_bytes,
         target_latency=target_latency,
         min_channels=min_channels,
@@ -195,10 +204,19 @@ def prune(
     from tui_prune.saving.whole_file import check_target
 
     check_target(output, force=force)
+    task = task or (_bundled_task(model, weights) if suggest or recalibrate or finetune else None)
     session = _open_session(model, weights, input_spec, device, recipe, task)
+    remarks: Sequence[str] = ()
     with _progress() as progress:
+        if suggest:
+            session.apply(session.suggest(progress, target_macs=target_macs, target_params=target_params))
+        if recalibrate or finetune:
+            remarks = session.recover(progress, recalibrate=recalibrate, finetune=finetune).notes
+        elif session.task is not None and session.task.evaluate is not None:
+            session.evaluate(progress)
         session.save(output, force=force, progress=progress)
-    result = session.cut()
+    result = session.result()
+    _print_notes(remarks)
     report = result.report.written_to(str(output)).to_dict()
     if as_json:
         _print_notes(result.plan.notes)
@@ -206,6 +224,35 @@ def prune(
     else:
         notes = {layer.name: layer.note for layer in result.plan.layers}
         _print_lines([*tables.report_lines(report, notes), "", *tables.load_lines(session.opened.origin, output)])
+
+
+@app.command()
+def sensitivity(
+    model: options.Model,
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    device: options.Device = "cpu",
+    task: options.Task = None,
+    ratio: Annotated[
+        list[float] | None, typer.Option(metavar="R", help="Share of its channels that each layer loses; repeatable.")
+    ] = None,
+    criterion: options.Criterion = None,
+    seed: options.Seed = None,
+    recipe_file: options.RecipeFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what each layer can bear: what the task says of the network with that layer alone cut.
+
+    What was measured is remembered, so that a scan that was stopped goes on.
+    """
+    recipe = recipe_from(recipe_file, criterion=criterion, seed=seed)
+    session = _open_session(model, weights, input_spec, device, recipe, task or _bundled_task(model, weights))
+    with _progress() as progress:
+        found = session.sensitivity(progress, **({"ratios": ratio} if ratio else {})).to_dict()
+    if as_json:
+        _print_json({"model": session.opened.title, **found})
+    else:
+        _print_lines(tables.sensitivity_lines(session.opened.title, found))
 
 
 @app.command()
@@ -291,6 +338,14 @@ def bench(
         _print_json(report)
     else:
         _print_lines(tables.bench_lines(report))
+
+
+def _bundled_task(model: str, weights: str | None) -> str | None:
+    """The task that comes with a bundled network and its trained weights."""
+    from tui_prune.opening.bundled_networks import bundled_task
+
+    found = bundled_task(model, weights)
+    return None if found is None else str(found)
 
 
 def _open_session(

@@ -104,6 +104,15 @@ Residual = Annotated[
 Grouped = Annotated[
     str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions and norms are cut.")
 ]
+Suggest = Annotated[
+    bool, typer.Option("--suggest", help="Scan by the task, and give each layer the ratio that it can bear.")
+]
+Recalibrate = Annotated[
+    bool, typer.Option("--recalibrate", help="Estimate batch-norm statistics anew by the task's calibration data.")
+]
+Finetune = Annotated[
+    bool, typer.Option("--finetune", help="Fine-tune by the task's own loop; its best state is saved.")
+]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the criterion random.")]
 
 

@@ -16,3 +16,12 @@ class Progress(Protocol):
 
 def silent(stage: str, done: float) -> None:
     """The callback of somebody who doesn't want to know."""
+
+
+def part(progress: Progress, first: float, last: float) -> Progress:
+    """The callback of work that is a part of other work: its 0 to 1 are the other's `first` to `last`."""
+
+    def report(stage: str, done: float) -> None:
+        progress(stage, first + (last - first) * done)
+
+    return report

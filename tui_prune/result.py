@@ -37,6 +37,28 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """What the task's `evaluate` says of the original, of the cut network, and of that once it is recovered."""
+
+    before: float
+    after: float | None
+    """None where nothing is cut."""
+    recovered: float | None = None
+    """None where it wasn't recovered, or not evaluated since."""
+
+
+@dataclass(frozen=True)
+class TuningPoint:
+    """What a fine-tuning loop has reported at one time."""
+
+    done: float
+    """Share of the work, 0 to 1."""
+    loss: float | None
+    accuracy: float | None
+    """The loop's own, or what `evaluate` said at that time."""
+
+
+@dataclass(frozen=True)
 class Report(Mapping[str, Any]):
     """What was done to a network, in the fields of `prune --json`; also a mapping of their plain values."""
 
@@ -61,9 +83,14 @@ class Report(Mapping[str, Any]):
     latency: Latency | None = None
     """Where the recipe asks for one."""
 
+    accuracy: Accuracy | None = None
+    """Where there is a task that was asked."""
+    recovered: tuple[str, ...] = ()
+    """What was done to the weights after the cut was verified: "recalibrated", "fine-tuned", in this order."""
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON. What is found, targets and latency are there only if the recipe asks for
-        them."""
+        """Plain values, ready for JSON. What is found, targets, latency, accuracy and recovery are there only where
+        there is any."""
         return {
             "model": self.model,
             "recipe": dict(self.recipe),
@@ -78,6 +105,8 @@ class Report(Mapping[str, Any]):
             **({"found": dict(self.found)} if self.found else {}),
             **({"targets": [dict(target) for target in self.targets]} if self.targets else {}),
             **({"latency": asdict(self.latency)} if self.latency else {}),
+            **({"accuracy": asdict(self.accuracy)} if self.accuracy else {}),
+            **({"recovered": list(self.recovered)} if self.recovered else {}),
         }
 
     def written_to(self, path: str) -> Report:
@@ -96,7 +125,8 @@ class Report(Mapping[str, Any]):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A cut network that was proved equal to the masked original, and all that is needed to save it."""
+    """A cut network that was proved equal to the masked original, and all that is needed to save it. Once
+    recovered, its structure is what was proved, and its weights are its own."""
 
     model: nn.Module = field(repr=False)
     """In the mode of the original, on its device; shares no tensor with it."""
@@ -110,9 +140,16 @@ class Result:
     example_inputs: tuple[Any, ...] = field(repr=False)
     example_kwargs: Mapping[str, Any] = field(repr=False)
     reference_outputs: tuple[Tensor, ...] = field(repr=False)
-    """What the masked original puts out for the example inputs."""
+    """What the masked original puts out for the example inputs; or a recovered network itself, since its weights are
+    others by intention."""
     input_spec: str
     """The example inputs' shape where they are the seeded ones of `opening`, else empty."""
+    curve: tuple[TuningPoint, ...] = field(default=(), repr=False)
+    """What fine-tuning has reported."""
+    notes: tuple[str, ...] = ()
+    """What there is to say of its recovery."""
+    traceback: str | None = field(default=None, repr=False)
+    """Of the user's own exception, where the loop that fine-tunes has failed; for a viewer."""
 
 
 def found_row(plan: Plan) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tui_prune.cutting.kept import kept_positions
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.task import Task, load_task
+from tui_prune.evaluating.task_work import TaskWork
 from tui_prune.measuring.bench import measure
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
@@ -33,15 +34,6 @@ from tui_prune.progress import Progress, silent
 from tui_prune.result import Equivalence, Latency, Report, Result, found_row, layer_rows, lock_rows
 
 LARGEST_RATIO = 0.99
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """What the task's `evaluate` says of the original and of the cut network."""
-
-    before: float
-    after: float | None
-    """None where nothing is cut."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +54,9 @@ class LayerDetails:
     group: Group | None
 
 
-class Session:
-    """One opened network and the choices made for it. Not to be shared by threads, except `cut`, `save`, `evaluate`
-    and `details`, which work on the plan that they find when they start."""
+class Session(TaskWork):
+    """One opened network and the choices made for it. Not to be shared by threads, except `cut`, `save`, `details`
+    and what works by the task, which work on the plan that they find when they start."""
 
     def __init__(
         self,
@@ -90,7 +82,6 @@ class Session:
         self._graphs: dict[str, Graph] = {}
         self._plans = Plans(task, self._subject.arguments)
         self._result: tuple[Plan, Result] | None = None
-        self._accuracy_before: float | None = None
         started = time.perf_counter()
         progress("trace", 0.0)
         record = record_trace(opened.module, *self._subject.arguments)
@@ -108,6 +99,7 @@ class Session:
         self._history = [first]
         self._place = 0
         self._saved = Recipe()
+        self._saved_recovery: Result | None = None
         self._plan = self._plans.make(graph, first, progress)
         progress("trace", 1.0)
 
@@ -145,8 +137,8 @@ class Session:
 
     @property
     def dirty(self) -> bool:
-        """Whether there are choices that no saved checkpoint holds."""
-        return self.recipe != self._saved
+        """Whether there are choices, or a recovered network, that no saved checkpoint holds."""
+        return self.recipe != self._saved or self.recovered is not self._saved_recovery
 
     @property
     def can_undo(self) -> bool:
@@ -291,6 +283,9 @@ class Session:
             self._graphs[grouped] = build_graph(known.record, grouped, known.findings)
         return self._graphs[grouped]
 
+    def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
+        return self._plans.make(graph, recipe)
+
     def details(self, layer: str) -> LayerDetails:
         """What there is to see of a layer. Raises `UsageError` for a name that no layer has."""
         plan = self._plan
@@ -392,28 +387,13 @@ class Session:
         )
 
     def save(self, path: str | Path, *, force: bool = False, progress: Progress = silent) -> Path:
-        """Cut, verify and write a pruned checkpoint. Raises `TuiPruneError`; an existing file needs `force`."""
+        """Write `result` as a pruned checkpoint. Raises `TuiPruneError`; an existing file needs `force`."""
         from tui_prune.saving.checkpoint import save
 
-        recipe = self.recipe
-        written = save(path, self.cut(progress), force=force, progress=progress)
-        self._saved = recipe
+        recipe, recovered = self.recipe, self.recovered
+        written = save(path, self.result(progress), force=force, progress=progress)
+        self._saved, self._saved_recovery = recipe, recovered
         return written
-
-    def evaluate(self, progress: Progress = silent) -> Accuracy:
-        """What the task says of the original and of the cut network. Raises `TuiPruneError` without a task."""
-        if self.task is None:
-            raise TuiPruneError("There is no task to evaluate by: open the network with --task FILE.py.")
-        plan = self._plan
-        progress("evaluate", 0.0)
-        if self._accuracy_before is None:
-            self._accuracy_before = self.task.score(self.opened.module)
-        if not plan.cuts:
-            return Accuracy(self._accuracy_before, None)
-        progress("evaluate", 0.3)
-        after = self.task.score(self._cut(plan, progress).model)
-        progress("evaluate", 1.0)
-        return Accuracy(self._accuracy_before, after)
 
 
 def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

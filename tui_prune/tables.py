@@ -76,6 +76,7 @@ def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[st
         right=(1, 2, 3),
     )
     lines += _found_lines(report)
+    lines += _accuracy_lines(report)
     rows = [
         (layer["name"], layer["kind"], str(layer["before"]), str(layer["after"]), notes.get(layer["name"], ""))
         for layer in report["layers"]
@@ -99,6 +100,24 @@ def load_lines(origin: "Origin", path: Path) -> list[str]:
         file, _, factory = origin.name.rpartition(":")
         imports, argument = [f"    from {Path(file).stem} import {factory}"], f", model={factory}()"
     return [title, "", "    import tui_prune", *imports, f"    model = tui_prune.load({str(path)!r}{argument})"]
+
+
+def sensitivity_lines(model: str, found: Mapping[str, Any]) -> list[str]:
+    """The object of `sensitivity --json` as text: what the task says of the network with each layer alone cut."""
+    baseline = found["baseline"]
+    first = f"{model} · {wording.score(baseline, baseline)} as it is"
+    if found["recalibrated"]:
+        first += (
+            f" · {wording.score(found['reference'], baseline)} with batch norm recalibrated, as it is at each point"
+        )
+    header = ("cut alone", "width", *(f"{100 * ratio:.3g} %" for ratio in found["ratios"]), "")
+    rows = []
+    for curve in found["curves"]:
+        at = {point["ratio"]: wording.score(point["score"], baseline) for point in curve["points"]}
+        cells = (at.get(ratio, "") for ratio in found["ratios"])
+        tied = f"with {', '.join(curve['layers'][1:])}" if len(curve["layers"]) > 1 else ""
+        rows.append((curve["layer"], str(curve["width"]), *cells, tied))
+    return [first, "", *table(header, rows, right=range(1, len(header) - 1))]
 
 
 def verification_lines(report: Mapping[str, Any]) -> list[str]:
@@ -140,6 +159,16 @@ def _found_lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Latency: {wording.latency(latency['before'])} before, {predicted} predicted, {measured} measured"
         )
+    return lines
+
+
+def _accuracy_lines(report: Mapping[str, Any]) -> list[str]:
+    accuracy, steps = report.get("accuracy"), " and ".join(report.get("recovered", ()))
+    lines = [f"After the cut was verified, its weights were {steps}."] if steps else []
+    if accuracy:
+        before, after, recovered = (wording.score(value, accuracy["before"]) for value in accuracy.values())
+        said = before if accuracy["after"] is None else f"{before} → {after}"
+        lines.insert(0, f"accuracy {said}, {steps}: {recovered}" if steps else f"accuracy {said}")
     return ["", *lines] if lines else []
 
 

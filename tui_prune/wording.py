@@ -25,6 +25,13 @@ def change(before: str, after: str) -> str:
     return before if before == after else f"{before} → {after}"
 
 
+def score(value: float | None, baseline: float) -> str:
+    """What a task says of a network: 98.9 % where it says a share of the uncut one, else a number; ? for none."""
+    if value is None:
+        return "?"
+    return f"{100 * value:.1f} %" if 0 <= baseline <= 1 else f"{value:.4g}"
+
+
 def seconds(number: float) -> str:
     """A duration: 0.12 s, 8.4 s, 95 s."""
     digits = 2 if number < 1 else 1 if number < 10 else 0

@@ -93,16 +93,17 @@ def test_finetune_learns_reports_and_can_be_stopped(monkeypatch: pytest.MonkeyPa
     torch.manual_seed(0)
     model = tiny().eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    reports: list[tuple[str, float]] = []
-    digits.finetune(model, lambda stage, done: reports.append((stage, done)))
-    assert {stage for stage, _ in reports} == {"fine-tune"}
-    shares = [done for _, done in reports]
+    reports: list[tuple[float, float | None, float | None]] = []
+    digits.finetune(model, lambda done, loss=None, accuracy=None: reports.append((done, loss, accuracy)))
+    shares = [done for done, _, _ in reports]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
+    assert all(loss > 0 for _, loss, _ in reports[1:])
+    assert reports[-1][2] == digits.evaluate(model)
     assert not model.training
     assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
-    def stop(stage: str, done: float) -> None:
+    def stop(done: float, **_: float | None) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):

@@ -38,13 +38,14 @@ def run(
         import torch
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+        from tui_prune.opening.bundled_networks import bundled_task
         from tui_prune.session import Session
 
         return Session.open(
             spec,
             weights=weights,
             input_spec=input_spec,
-            task=task or (bundled_task() if spec in (None, "nin") and weights is None else None),
+            task=task or bundled_task(spec, weights),
             recipe=recipe,
             device=device,
             progress=progress,
@@ -69,13 +70,6 @@ def name_of(spec: str | None, weights: str | None) -> str:
     if spec is None:
         return Path(weights).name if weights else "nin"
     return Path(spec).name if os.sep in spec else spec
-
-
-def bundled_task() -> Path:
-    """The task of the trained network that is bundled."""
-    import tui_prune.models
-
-    return Path(tui_prune.models.__path__[0]) / "digits.py"
 
 
 def _leave(code: int) -> None:

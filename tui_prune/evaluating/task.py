@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.evaluating.stopping import Breaker
 from tui_prune.opening.factory_file import import_file, own_errors
+from tui_prune.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Task:
     """Batches of inputs, or pairs of inputs and targets. Inputs are a tensor, a tuple of positional arguments or a dict
     of keyword arguments; a tuple of two is a pair."""
     finetune: Callable[..., None] | None = None
+    """Trains the model that it is given; `progress(done, loss=None, accuracy=None)` says how far it is."""
     loss: Callable[[Any, Any], Tensor] | None = None
     """What the network should make small: of its output and the targets (None where `calibration` gives none)."""
 
@@ -36,17 +41,27 @@ class Task:
 
     @contextmanager
     def own_errors(self, when: str) -> Iterator[None]:
-        """Give errors of the task's own code as a `TuiPruneError`, with their line."""
+        """Give errors of the task's own code as a `TuiPruneError`, with their line; its cause has the traceback."""
         with own_errors(self.file or Path(self.name), when, passing=(Cancelled, TuiPruneError)):
             yield
 
-    def score(self, model: nn.Module) -> float:
-        """What `evaluate` says of a model. Raises `TuiPruneError` when it fails, or gives no number."""
+    def score(self, model: nn.Module, progress: Progress = silent) -> float:
+        """What `evaluate` says of a model, which it is given in eval mode. `progress` may raise before each forward
+        pass, to stop an evaluation that takes long or never ends.
+
+        Raises `TuiPruneError` when it fails, or gives no number.
+        """
         if self.evaluate is None:
             raise TuiPruneError(f"{self.name} has no function evaluate(model).")
+        passes = itertools.count()
         modes = [(module, module.training) for module in model.modules()]
+        for module, _ in modes:
+            module.training = False
         try:
-            with self.own_errors("in evaluate(model)"):
+            with (
+                Breaker().breaking(model, lambda: progress("evaluate", guess(next(passes)))),
+                self.own_errors("in evaluate(model)"),
+            ):
                 value = float(self.evaluate(model))
         finally:
             for module, training in modes:
@@ -54,6 +69,18 @@ class Task:
         if not math.isfinite(value):
             raise TuiPruneError(f"evaluate(model) of {self.name} gave {value}, which is no number to compare.")
         return value
+
+
+def user_traceback(error: BaseException) -> str | None:
+    """The traceback of the user's own exception behind an error of a task, as text for a viewer; None: there is
+    none."""
+    cause = error.__cause__
+    return None if cause is None else "".join(traceback.format_exception(cause))
+
+
+def guess(steps: int) -> float:
+    """A share for so many steps of nobody knows how many."""
+    return steps / (steps + 8)
 
 
 def load_task(path: str | Path) -> Task:

@@ -37,3 +37,9 @@ def trained_weights(name: str) -> Path | None:
     """The file of trained weights that comes with the network, if there is one."""
     file = _TRAINED_WEIGHTS.get(name)
     return Path(models.__path__[0]) / file if file else None
+
+
+def bundled_task(spec: str | None, weights: object = None) -> Path | None:
+    """The task file that comes with a network's own trained weights; None where there is none, or other weights."""
+    name = DEFAULT if spec is None else spec
+    return Path(models.__path__[0]) / "digits.py" if name in _TRAINED_WEIGHTS and weights is None else None

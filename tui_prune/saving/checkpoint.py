@@ -110,7 +110,7 @@ def _checkpoint(path: Path, result: "Result") -> Checkpoint:
             result.example_kwargs,
             result.input_spec or "",
             list(result.reference_outputs or ()),
-            exact=result.report.equivalence.kind == "exact",
+            exact=result.report.equivalence.kind == "exact" and not result.report.recovered,
         ),
     )
 

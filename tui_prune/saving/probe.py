@@ -36,8 +36,9 @@ def take_probe(
 ) -> Probe | None:
     """The probe of a cut network: its example inputs and the outputs that are right for them.
 
-    These are `reference`, the masked original's, where the cut is exact. Elsewhere they are the cut network's own, so
-    that at least a file that changes is found. None: the inputs are too large or of a kind that can't be saved.
+    These are `reference`, the masked original's, where the cut is exact. Elsewhere, and where the weights were changed
+    since the cut was verified, they are the cut network's own, so that at least a file that changes is found. None: the
+    inputs are too large or of a kind that can't be saved.
     """
     repeats = _repeats(inputs, input_spec) and not keywords
     limit = _LARGEST_INPUT if repeats else _LARGEST_UNREPEATABLE_INPUT

@@ -1,0 +1,55 @@
+"""Stopping code of the user's, which knows nothing of being stopped."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+class _Forced(BaseException):
+    """Ends code that goes on after the error that was to end it; an `except Exception` doesn't catch it."""
+
+
+class Breaker:
+    """Ends a run of the user's code. The error that is to end it reaches that code as it is, once; where the code goes
+    on all the same, the next step ends it for good."""
+
+    def __init__(self) -> None:
+        self.reason: Exception | None = None
+        """What is to end it."""
+        self._over = False
+
+    def step(self, ask: Callable[[], object]) -> None:
+        """To be called from within the user's code: what `ask` raises ends it."""
+        if self._over:
+            return
+        if self.reason is not None:
+            raise _Forced
+        try:
+            ask()
+        except Exception as reason:
+            self.reason = reason
+            raise
+
+    @contextmanager
+    def breaking(self, model: nn.Module, ask: Callable[[], object]) -> Iterator[None]:
+        """Run the user's code, with a step before each forward pass of the model or of one of its parts.
+
+        Raises what has ended it, whatever the user's code made of that.
+        """
+        hooks = [
+            part.register_forward_pre_hook(lambda *_: self.step(ask))
+            for part in dict.fromkeys((model, *model.children()))
+        ]
+        try:
+            yield
+        except BaseException:
+            if self.reason is not None:
+                raise self.reason from self.reason.__cause__
+            raise
+        finally:
+            self._over = True  # a copy of the model may have kept the hooks
+            for hook in hooks:
+                hook.remove()
+        if self.reason is not None:
+            raise self.reason

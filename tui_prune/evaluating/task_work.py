@@ -1,0 +1,190 @@
+"""What a session does by its task: evaluating, scanning, suggesting a recipe, recovering what a cut has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tui_prune.channels.graph import Graph
+from tui_prune.cutting.fit import Subject
+from tui_prune.errors import TuiPruneError
+from tui_prune.evaluating.finetuning import Shown
+from tui_prune.evaluating.recovering import recover
+from tui_prune.evaluating.scan_cache import ScanCache, cache_file
+from tui_prune.evaluating.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
+from tui_prune.evaluating.suggest import Goal, suggest
+from tui_prune.evaluating.task import Task
+from tui_prune.opening.opened import OpenedModel
+from tui_prune.planning.plan import Plan
+from tui_prune.planning.recipe import Recipe
+from tui_prune.progress import Progress, part, silent
+from tui_prune.result import Accuracy, Result
+
+
+class TaskWork:
+    """The half of a session that works by its task. Each method works on the plan that it finds when it starts."""
+
+    opened: OpenedModel
+    task: Task | None
+    _subject: Subject
+    _plan: Plan
+    _baseline_score: float | None = None
+    _measured: tuple[Plan, Accuracy] | None = None
+    _recovered: Result | None = None
+
+    def _cut(self, plan: Plan, progress: Progress) -> Result:
+        """The verified cut of a plan."""
+        raise NotImplementedError
+
+    def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
+        """The plan of a recipe on one of the session's graphs."""
+        raise NotImplementedError
+
+    @property
+    def recovered(self) -> Result | None:
+        """The recovered network of the present plan; None where it wasn't recovered, or the plan keeps other channels
+        now. It comes back when the choices do.
+        """
+        found, plan = self._recovered, self._plan
+        if found is None or found.plan.graph is not plan.graph:
+            return None
+        return found if np.array_equal(found.plan.keep, plan.keep) else None
+
+    def result(self, progress: Progress = silent) -> Result:
+        """What `save` writes: the recovered network if there is one, else the cut one; with the accuracy if known."""
+        result = self.recovered or self._cut(self._plan, progress)
+        if result.report.accuracy is None and self._measured is not None and self._measured[0] is result.plan:
+            return replace(result, report=replace(result.report, accuracy=self._measured[1]))
+        return result
+
+    def evaluate(self, progress: Progress = silent) -> Accuracy:
+        """What the task says of the original, of the cut network, and of the recovered one if there is any.
+
+        Raises `TuiPruneError` without a task, or when the task fails.
+        """
+        task, plan, recovered = self._needed_task(), self._plan, self.recovered
+        before = self._baseline(part(progress, 0.0, 0.3))
+        if not plan.cuts and recovered is None:
+            return Accuracy(before, None)
+        progress("evaluate", 0.3)
+        result = self._cut(plan, part(progress, 0.3, 0.4))
+        after = task.score(result.model, part(progress, 0.4, 0.7))
+        again = None if recovered is None else task.score(recovered.model, part(progress, 0.7, 1.0))
+        self._measured = result.plan, Accuracy(before, after, again)
+        progress("evaluate", 1.0)
+        return self._measured[1]
+
+    def sensitivity(
+        self,
+        progress: Progress = silent,
+        *,
+        ratios: Sequence[float] = RATIOS,
+        shown: Callable[[Sensitivity], object] | None = None,
+    ) -> Sensitivity:
+        """Evaluate the network with each group cut alone at each ratio (`evaluating.sensitivity.scan`).
+
+        What was measured is kept in the user's state folder, under the weights and the task's file: a scan that was
+        stopped goes on where it was. `shown` sees what is known after each point.
+
+        Raises `TuiPruneError` without a task, or when the task fails; `UsageError` for wrong ratios.
+        """
+        return self._scanned(self._scanner(), self._plan.recipe, progress, ratios, shown)
+
+    def suggest(
+        self,
+        progress: Progress = silent,
+        *,
+        target_macs: float | None = None,
+        target_params: float | None = None,
+        ratios: Sequence[float] = RATIOS,
+    ) -> Recipe:
+        """A recipe with which the network needs at most these shares of its MACs or parameters, each layer cut by what
+        it can bear (`evaluating.suggest`). It scans first, unless that was done before; `apply` chooses the recipe.
+
+        Raises `UsageError` where the target can't be met, `TuiPruneError` without a task, or when the task fails.
+        """
+        shares = {"macs": target_macs, "params": target_params}
+        goal = Goal({name: share for name, share in shares.items() if share is not None})
+        scanner, recipe = self._scanner(), self._plan.recipe
+        found = self._scanned(scanner, recipe, part(progress, 0.0, 0.9), ratios, None)
+        return suggest(
+            found,
+            scanner.graph,
+            recipe,
+            self._plan_for,
+            goal,
+            measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            progress=part(progress, 0.9, 1.0),
+        )
+
+    def recover(
+        self,
+        progress: Progress = silent,
+        *,
+        recalibrate: bool = True,
+        finetune: bool = False,
+        shown: Shown | None = None,
+    ) -> Result:
+        """Recalibrate batch norm, or fine-tune by the task's own loop, or both, after the cut was verified; `result`
+        and `save` take the recovered network from then on. What was recovered before is where it starts from.
+
+        `shown` sees each point that the loop reports. A fine-tuning that `progress` cancels gives the best state that
+        it had, if any (`Result.notes` says so); elsewhere `Cancelled` passes through and nothing has changed.
+
+        Raises `TuiPruneError` without a task, or when it fails; `UsageError` when it lacks what is needed.
+        """
+        task = self._needed_task()
+        base = self.recovered or self._cut(self._plan, part(progress, 0.0, 0.1))
+        known = base.report.accuracy
+        if known is None and self._measured is not None and self._measured[0] is base.plan:
+            known = self._measured[1]
+        if known is None and task.evaluate is not None:
+            known = Accuracy(self._baseline(part(progress, 0.1, 0.2)), None)
+        result = recover(
+            base,
+            task,
+            recalibrating=recalibrate,
+            tuning=finetune,
+            accuracy=known,
+            progress=part(progress, 0.2, 1.0),
+            shown=shown,
+        )
+        if result.report.accuracy is not None:
+            self._measured = result.plan, result.report.accuracy
+        if result.model is not base.model:
+            self._recovered = result
+        return result
+
+    def _needed_task(self) -> Task:
+        if self.task is None:
+            raise TuiPruneError("There is no task to evaluate by: open the network with --task FILE.py.")
+        return self.task
+
+    def _baseline(self, progress: Progress) -> float:
+        """What the task says of the network as it was opened."""
+        if self._baseline_score is None:
+            progress("evaluate", 0.0)
+            self._baseline_score = self._needed_task().score(self.opened.module, progress)
+        return self._baseline_score
+
+    def _scanner(self) -> Scanner:
+        task, graph = self._needed_task(), self._plan.graph
+        settings = {"recalibrated": recalibrates(self.opened.module, task)}
+        return Scanner(self._subject, graph, task, ScanCache(cache_file(self.opened, graph, task, settings)))
+
+    def _scanned(
+        self,
+        scanner: Scanner,
+        recipe: Recipe,
+        progress: Progress,
+        ratios: Sequence[float],
+        shown: Callable[[Sensitivity], object] | None,
+    ) -> Sensitivity:
+        baseline = self._baseline(part(progress, 0.0, 0.0))
+        last = None
+        for last in scan(scanner, recipe, self._plan_for, ratios=ratios, baseline=baseline, progress=progress):
+            if shown is not None:
+                shown(last)
+        return last
