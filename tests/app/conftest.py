@@ -136,13 +136,13 @@ class Desk:
         place = next(index for index, row in enumerate(self.tree.rows) if row.node.path == path)
         await self.press("home", *["j"] * place)
 
-    async def until(self, condition: Callable[[], Any], what: str = "it") -> None:
+    async def until(self, condition: Callable[[], Any], what: str = "it", patience: float = PATIENCE) -> None:
         """Wait until something holds."""
         waited = 0.0
         while not condition():
             await self.pilot.pause(0.02)
             waited += 0.02
-            assert waited < PATIENCE, (
+            assert waited < patience, (
                 f"waited in vain for {what}; {getattr(self.app.screen, 'failure', None) or self.app.crash}"
             )
         await self.pilot.pause()

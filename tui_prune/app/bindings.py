@@ -38,6 +38,18 @@ MAIN = [
     Binding("ctrl+r,U", "redo", "Redo", id="redo", tooltip="Make the change again that was taken back", show=False),
     Binding("v", "verify", "Verify", id="verify", tooltip="Cut now, and check the result in numbers", show=False),
     Binding("e", "evaluate", "Evaluate", id="evaluate", tooltip="Measure the accuracy by your task", show=False),
+    Binding("n", "scan", "Scan", id="scan", tooltip="Cut each layer alone, and see what it can bear", show=False),
+    Binding(
+        "S",
+        "ask_suggestion",
+        "Suggest",
+        id="suggest",
+        tooltip="Let the scan say how much each layer should lose",
+        show=False,
+    ),
+    Binding(
+        "R", "ask_recovery", "Recover", id="recover", tooltip="Win accuracy back: recalibrate, fine-tune", show=False
+    ),
     Binding("slash", "find", "Find", id="find", tooltip="Show only the layers with these letters", show=False),
     Binding(
         "full_stop", "everything", "All layers", id="everything", tooltip="Show norms and the like too", show=False
@@ -59,4 +71,7 @@ MAIN = [
     Binding("1", "open_tab('structure')", "Structure", id="tab.structure", tooltip="All layers", show=False),
     Binding("2", "open_tab('histogram')", "Histogram", id="tab.histogram", tooltip="Weights and scores", show=False),
     Binding("3", "open_tab('channels')", "Channels", id="tab.channels", tooltip="What is tied, and why", show=False),
+    Binding(
+        "4", "open_tab('sensitivity')", "Sensitivity", id="tab.sensitivity", tooltip="What layers can bear", show=False
+    ),
 ]

@@ -8,16 +8,19 @@ from tui_prune.app import headlines
 from tui_prune.app.cells import Line
 from tui_prune.app.headlines import Doing, Score
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
+from tui_prune.progress import part
+from tui_prune.wording import score
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
+    from tui_prune.evaluating.sensitivity import Sensitivity
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
-    from tui_prune.result import Result
-    from tui_prune.session import Accuracy
+    from tui_prune.result import Accuracy, Result, TuningPoint
 
-Outcome = tuple["Accuracy | None", "Result | None"]
+Outcome = tuple["Accuracy | None", "Result | None", "Recipe | None"]
+"""What was measured, what was cut, and the recipe to choose."""
 
 
 class LongWork:
@@ -26,9 +29,13 @@ class LongWork:
     def __init__(self, screen: "MainScreen") -> None:
         self._screen = screen
         self.job: Job | None = None
+        self._stopped: Job | None = None
         self.doing: Doing | None = None
-        self._waiting: list[tuple[str, Callable[[Progress], Outcome], Recipe | None]] = []
-        self._chosen: Recipe | None = None
+        self._waiting: list[tuple[str, Callable[[Progress], Outcome]]] = []
+        self.sensitivity: Sensitivity | None = None
+        """What is known of what each layer can bear."""
+        self._said = ""
+        """What the fine-tuning loop has reported last."""
         self._plan: Plan | None = None
         self._score: tuple[Recipe, Score] | None = None
         self._checked: tuple[Recipe, Line] | None = None
@@ -52,7 +59,7 @@ class LongWork:
 
     def verify(self) -> None:
         """Cut the network and check the cut one in numbers."""
-        self._start("verifying", lambda progress: (None, self._screen.session.cut(progress)))
+        self._start("verifying", lambda progress: (None, self._screen.session.cut(progress), None))
 
     def evaluate(self) -> None:
         """Measure the network, and the cut one, by the user's task."""
@@ -63,24 +70,66 @@ class LongWork:
 
         def do(progress: "Progress") -> Outcome:
             self._screen.session.prepare(recipe, progress)
-            return None, None
+            return None, None, recipe
 
-        self._start("measuring", do, recipe)
+        self._start("measuring", do)
+
+    def scan(self) -> None:
+        """Ask the task of the network with each layer alone cut."""
+
+        def do(progress: "Progress") -> Outcome:
+            self._screen.session.sensitivity(progress, shown=self._scanned)
+            return None, None, None
+
+        self._start("scanning", do)
+
+    def suggest(self, target_macs: float | None, target_params: float | None) -> None:
+        """Find the recipe that leaves so much and costs the least by the scan, and choose it."""
+
+        def do(progress: "Progress") -> Outcome:
+            session = self._screen.session
+            session.sensitivity(part(progress, 0.0, 0.9), shown=self._scanned)
+            found = session.suggest(part(progress, 0.9, 1.0), target_macs=target_macs, target_params=target_params)
+            return None, None, found
+
+        self._start("suggesting", do)
+
+    def recover(self, *, recalibrate: bool, finetune: bool) -> None:
+        """Win accuracy back after the cut, by the task."""
+
+        def do(progress: "Progress") -> Outcome:
+            result = self._screen.session.recover(
+                progress, recalibrate=recalibrate, finetune=finetune, shown=self._tuned
+            )
+            return result.report.accuracy, result, None
+
+        self._start("recovering", do)
+
+    def _scanned(self, found: "Sensitivity") -> None:
+        self.sensitivity = found
+
+    def _tuned(self, point: "TuningPoint") -> None:
+        figures = [
+            *([] if point.loss is None else [f"loss {point.loss:.3g}"]),
+            *([] if point.accuracy is None else [score(point.accuracy, point.accuracy)]),
+        ]
+        self._said = " ".join(figures)
 
     def stop(self) -> None:
         """Ask the work to stop at its next step; nothing is waited for."""
         self._screen.workers.cancel_group(self._screen, "job")
+        self._stopped = self.job
         self.job, self.doing = None, None
         self._waiting.clear()
 
-    def _start(self, words: str, do: "Callable[[Progress], Outcome]", chosen: "Recipe | None" = None) -> None:
-        """Start some work, or let it wait for what is going on; `chosen` becomes the recipe at its end."""
+    def _start(self, words: str, do: "Callable[[Progress], Outcome]") -> None:
+        """Start some work, or let it wait for what is going on."""
         if self.job is not None:
             again = words == self.job.words and self._screen.session.plan is self._plan
-            if not again and words not in [waiting for waiting, *_ in self._waiting]:
-                self._waiting.append((words, do, chosen))
+            if not again and words not in [waiting for waiting, _ in self._waiting]:
+                self._waiting.append((words, do))
             return
-        self._chosen = chosen
+        self._said = ""
         self._plan = plan = self._screen.session.plan
         self.job = Job(words, lambda progress: (plan, *do(progress)))
         self.doing = Doing(words, "", 0.0)
@@ -92,31 +141,37 @@ class LongWork:
         recipe = session.recipe
         accuracy = session.evaluate(progress)
         if accuracy.after is None:
-            return accuracy, None
+            return accuracy, None, None
         if session.recipe != recipe:  # the plan has changed meanwhile: nobody knows which one was measured
-            return dataclasses.replace(accuracy, after=None), None
-        return accuracy, session.cut(progress)
+            return dataclasses.replace(accuracy, after=None), None, None
+        return accuracy, session.cut(progress), None
 
     # How it went
 
     def progressed(self, event: JobProgressed) -> None:
         """Say how far the work is."""
         if event.job is self.job:
-            self.doing = Doing(event.job.words, event.stage, event.done)
+            self.doing = Doing(event.job.words, self._said or event.stage, event.done)
             self._screen.sum_up()
+            if self.sensitivity is not None and self._screen.tabs.active == "sensitivity":
+                self._screen.show_sensitivity()
 
     def ended(self, event: JobEnded) -> None:
         """Take what has come of the work, and go on with what waits."""
+        if event.job is self._stopped and event.outcome is not None:  # fine-tuning gives the best state that it had
+            self.take(*event.outcome[:3])
         if event.job is not self.job:
             return
         self.job, self.doing = None, None
         if event.failure:
             self._screen.remark(f"! {event.failure}", "error")
         elif not event.stopped:
-            self.take(*event.outcome)
-            chosen = self._chosen
+            plan, accuracy, result, chosen = event.outcome
+            self.take(plan, accuracy, result)
             if chosen is not None:
                 self._screen.change(lambda: self._screen.session.apply(chosen))
+        if self._screen.tabs.active == "sensitivity":
+            self._screen.show_sensitivity()
         self._screen.sum_up()
         if self._waiting:
             self._start(*self._waiting.pop(0))
@@ -125,13 +180,25 @@ class LongWork:
         """Remember what was found out of a plan. A cut may have found widths that the network's own code fixes."""
         recipe = plan.recipe
         if accuracy is not None:
-            self._score = (recipe, Score(accuracy.before, accuracy.after))
+            recovered = accuracy.after if accuracy.recovered is None else accuracy.recovered
+            self._score = (recipe, Score(accuracy.before, recovered))
         if result is not None:
             self._checked = (
                 recipe,
                 headlines.checked(result.report.equivalence.kind, result.report.equivalence.max_error),
             )
+            self._say_recovery(result)
         session = self._screen.session
         if session.plan is not plan and session.recipe == recipe:
             self._screen.show_plan(session.plan)
             self._screen.remark("the network's own code fixes some widths: they are locked now, Channels says why")
+
+    def _say_recovery(self, result: "Result") -> None:
+        """Say what recovering has brought."""
+        steps, accuracy = result.report.recovered, result.report.accuracy
+        if not steps:
+            return
+        words = " and ".join(steps)
+        if accuracy is not None and accuracy.after is not None and accuracy.recovered is not None:
+            words += f": {score(accuracy.after, accuracy.before)} → {score(accuracy.recovered, accuracy.before)}"
+        self._screen.remark("; ".join((words, *result.notes)), "strong")

@@ -17,6 +17,7 @@ from tui_prune.app import choices, headlines
 from tui_prune.app.bindings import MAIN
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.describe import describe_layer, describe_module
+from tui_prune.app.heat_table import sensitivity_lines
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.long_work import LongWork
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Columns from which both halves have room beside each other; in fewer they take turns."""
-TABS = ("structure", "histogram", "channels")
+TABS = ("structure", "histogram", "channels", "sensitivity")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
@@ -74,6 +75,7 @@ class MainScreen(Screen[None]):
                     yield StructureTable(id="structure")
                     yield PicturesPane(id="histogram")
                     yield DescriptionPane(id="channels")
+                    yield DescriptionPane(id="sensitivity")
         # In a box of their own: Textual repaints whatever stands before something that comes or goes.
         with Vertical(id="foot"):
             with Vertical(id="talk"):
@@ -141,7 +143,15 @@ class MainScreen(Screen[None]):
             self.table.follow(node.path if node.layer else node.layers[0])
         self._show_details(from_start=True)
 
+    def show_sensitivity(self, *, from_start: bool = False) -> None:
+        """Show the scan of the network as far as it got."""
+        found, has_task = self.work.sensitivity, self.session.task is not None
+        pane = self.query_one("#sensitivity", DescriptionPane)
+        pane.tell(lambda width: sensitivity_lines(found, has_task, width), from_start=from_start)
+
     def _show_details(self, *, from_start: bool = False) -> None:
+        if self.tabs.active == "sensitivity":
+            self.show_sensitivity()
         if self.node is None:
             return
         node = self.node
@@ -320,10 +330,26 @@ class MainScreen(Screen[None]):
         self.work.verify()
 
     def action_evaluate(self) -> None:
+        if self._has_task():
+            self.work.evaluate()
+
+    def action_scan(self) -> None:
+        self.action_open_tab("sensitivity")
+        if self._has_task():
+            self.work.scan()
+
+    def action_ask_suggestion(self) -> None:
+        if self._has_task():
+            self.questions.suggestion()
+
+    def action_ask_recovery(self) -> None:
+        if self._has_task():
+            self.questions.recovery()
+
+    def _has_task(self) -> bool:
         if self.session.task is None:
             self.remark("! There is no task to evaluate by: pass --task FILE.py.", "error")
-        else:
-            self.work.evaluate()
+        return self.session.task is not None
 
     def action_save(self) -> None:
         self.app.push_screen(SaveScreen(self.session), self._saved)

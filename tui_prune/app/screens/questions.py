@@ -7,6 +7,7 @@ from tui_prune.app import answers, choices
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
 from tui_prune.app.widgets.prompt_line import Question
+from tui_prune.errors import UsageError
 from tui_prune.planning.recipe import CRITERIA, Recipe
 from tui_prune.wording import count, share
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from tui_prune.app.outline import Node
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.planning.plan import Plan
+
+
+RECOVERIES = {
+    "recalibrate": "batch-norm statistics anew, on the task's calibration data",
+    "finetune": "by the task's own loop; its best state is kept, also when esc stops it",
+    "both": "first recalibrate, then finetune",
+}
 
 
 class Questions:
@@ -76,6 +84,43 @@ class Questions:
             lambda text: session.apply(session.recipe.changed(**answers.targets(text))),
             None,
         )
+
+    def suggestion(self) -> None:
+        """Ask how large the network may be, and let a scan of its layers say how much each of them loses."""
+
+        def shares(text: str) -> dict[str, float | None]:
+            found = answers.targets(text)
+            if found["target_bytes"] is not None or found["target_latency"] is not None:
+                raise UsageError("A suggestion knows shares of MACs and of parameters.")
+            return {name: found[name] for name in ("target_macs", "target_params")}
+
+        def preview(text: str) -> list[Part]:
+            shares(text)
+            return [Part(0, ((Cell("enter scans each layer by your task first; esc stops it"),),))]
+
+        def accept(text: str) -> None:
+            self._screen.work.suggest(**shares(text))
+
+        label = "suggest a recipe that leaves at most:"
+        self._ask(Question(label, "50 % macs, 30 % params", "50 % macs", preview, accept))
+
+    def recovery(self) -> None:
+        """Ask how to win accuracy back after the cut."""
+
+        def preview(text: str) -> list[Part]:
+            if text.strip() not in RECOVERIES:
+                raise UsageError(f"Type one of {', '.join(RECOVERIES)}; up and down go through them.")
+            if not self._screen.session.plan.cuts:
+                raise UsageError("Nothing is cut yet: type a ratio first (g).")
+            return [Part(0, ((Cell(RECOVERIES[text.strip()]),),))]
+
+        def accept(text: str) -> None:
+            preview(text)
+            how = text.strip()
+            self._screen.work.recover(recalibrate=how != "finetune", finetune=how != "recalibrate")
+
+        question = Question("recover:", ", ".join(RECOVERIES), "recalibrate", preview, accept, choices=(*RECOVERIES,))
+        self._ask(question)
 
     def find(self) -> None:
         """Ask for letters that the names of the layers to show have in them."""

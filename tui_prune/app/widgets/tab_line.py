@@ -11,7 +11,7 @@ from tui_prune.app.widgets.one_line import OneLine
 
 
 class TabLine(OneLine):
-    """ "[Structure]  Histogram  Channels", and the layer that they speak of, where nothing else shows it."""
+    """ "[Structure]  Histogram  Channels …", and the layer that they speak of, where nothing else shows it."""
 
     active: var[str] = var("")
 
@@ -22,7 +22,12 @@ class TabLine(OneLine):
             super().__init__()
             self.tab = tab
 
-    NAMES: ClassVar[dict[str, str]] = {"structure": "Structure", "histogram": "Histogram", "channels": "Channels"}
+    NAMES: ClassVar[dict[str, str]] = {
+        "structure": "Structure",
+        "histogram": "Histogram",
+        "channels": "Channels",
+        "sensitivity": "Sensitivity",
+    }
 
     def on_mount(self) -> None:
         self.subject = ""
