@@ -9,7 +9,6 @@ from torch import nn
 from tui_prune.evaluating.task import Task
 from tui_prune.opening.open_model import open_model
 
-
 SCANNING = 60.0
 """Seconds that a scan of the digits network may take on a busy machine: some forty cuts."""
 
@@ -30,7 +29,7 @@ async def test_a_scan_shows_layer_by_ratio_what_the_task_says(start, task):
         await desk.press("4")
         assert "n starts the scan" in desk.pane("sensitivity")
         await desk.press("n")
-        await desk.until(lambda: desk.screen.work.sensitivity is not None and desk.screen.work.job is None, "the scan", SCANNING)
+        await desk.until(lambda: desk.screen.work.sensitivity and desk.screen.work.job is None, "the scan", SCANNING)
         shown = desk.pane("sensitivity")
         rows = {line.split()[0]: line for line in shown.split("\n") if line.startswith("tnn_bin")}
         assert {"tnn_bin.0", "tnn_bin.2.conv"} <= rows.keys()

@@ -94,8 +94,7 @@ def test_sensitivity_on_the_command_line(files: Path) -> None:
     ("options", "sentence"),
     [
         (["--suggest"], "give --target-macs R or --target-params R"),
-        (["--suggest", "--target-macs", "0.5", "--ratio", "0.5"], "leave --ratio and --layer out"),
-        (["--target-macs", "0.5"], "give --suggest"),
+        (["--suggest", "--target-macs", "0.5", "--ratio", "0.5"], "leave --ratio, --layer and --threshold out"),
         (["--recalibrate"], "There is no task"),
     ],
 )
