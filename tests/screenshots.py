@@ -8,6 +8,10 @@ from pathlib import Path
 
 from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import Screen
+
+from tui_prune.app.cells import text_of
+from tui_prune.app.widgets.line_pane import LinePane
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZE = (120, 36)
@@ -24,6 +28,7 @@ async def main() -> None:
     from tui_prune.opening.bundled_networks import bundled_task
     from tui_prune.session import Session
 
+    draw_surface()
     app = PruneApp(lambda progress: Session.open(task=bundled_task(None), progress=progress), "nin")
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
@@ -39,6 +44,10 @@ async def main() -> None:
         await until(pilot, lambda: screen.query_one("#histogram").lines)
         await pilot.pause(0.5)
         take(app, "histogram.svg")
+        await pilot.press("tab", "space")
+        await until(pilot, lambda: "kernels of" in drawn(screen))
+        take(app, "weights.svg")
+        await pilot.press("tab")
         await pilot.press("1", "s")
         dialog = app.screen
         assert isinstance(dialog, SaveScreen)
@@ -47,6 +56,23 @@ async def main() -> None:
         take(app, "save.svg")
     if app.crash is not None:
         raise app.crash
+
+
+def draw_surface() -> None:
+    """The picture that the README has of `tui-prune plot`."""
+    from typer.testing import CliRunner
+
+    from tui_prune.cli import app
+
+    words = ["plot", "nin", "--layer", "tnn_bin.0", "--kind", "surface", "--ratio", "0.5", "--force"]
+    done = CliRunner().invoke(app, [*words, "--height", "520", "-o", str(FOLDER / "surface.svg")])
+    assert done.exit_code == 0, done.output
+    print(FOLDER / "surface.svg")
+
+
+def drawn(screen: Screen[None]) -> str:
+    """What the histogram tab says."""
+    return "\n".join(text_of(line) for line in screen.query_one("#histogram", LinePane).lines)
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:

@@ -5,7 +5,6 @@ Each command imports what it needs when it runs, so that `--help` and a wrong op
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,16 +16,13 @@ from typer.core import TyperGroup
 
 from tui_prune import __version__, options, tables
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.kinds import KINDS, NETWORK
 from tui_prune.options import recipe_from
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from tui_prune.session import LayerDetails, Session
-
-PLOT_KINDS = ("hist", "scores")
-COLOR, CUT_COLOR = 6, 3
-"""Of the terminal's palette: what stays, and what is cut."""
+    from tui_prune.session import Session
 
 
 class _Commands(TyperGroup):
@@ -283,36 +279,73 @@ def verify(
 @app.command()
 def plot(
     model: options.Model,
-    layer: Annotated[str, typer.Option(metavar="NAME", help="The layer to draw.")],
+    layer: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The layer to draw; for scales and costs also a module, or none for all."),
+    ] = "",
     kind: Annotated[
-        str, typer.Option(metavar="|".join(PLOT_KINDS), help="hist: its weights; scores: its channels and the cut.")
+        str,
+        typer.Option(
+            metavar="|".join(KINDS), help="; ".join(f"{kind}: {words}" for kind, words in KINDS.items()) + "."
+        ),
     ] = "hist",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.svg", help="Write SVG instead of showing text.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(metavar="N", min=1, help="Columns; points of an SVG.")] = None,
+    height: Annotated[int | None, typer.Option(metavar="N", min=1, help="Lines; points of an SVG.")] = None,
+    log: Annotated[bool, typer.Option("--log", help="Heights of bars on a logarithmic scale.")] = False,
+    zoom: Annotated[
+        bool, typer.Option("--zoom", help="Histograms: the central 99 %. heat: each output by itself.")
+    ] = False,
+    angle: Annotated[int, typer.Option(metavar="DEGREES", help="surface: how far it is turned.")] = 30,
     weights: options.Weights = None,
     input_spec: options.Input = None,
     device: options.Device = "cpu",
     task: options.Task = None,
     ratio: options.Ratio = None,
+    threshold: options.Threshold = None,
     criterion: options.Criterion = None,
     combine: options.Combine = None,
     normalise: options.Normalise = None,
     scope: options.Scope = None,
     seed: options.Seed = None,
     recipe_file: options.RecipeFile = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE.svg if it exists.")] = False,
 ) -> None:
-    """Draw one layer as text, as wide and high as the terminal."""
-    if kind not in PLOT_KINDS:
-        raise UsageError(f"--kind must be one of {', '.join(PLOT_KINDS)}; it is {kind!r}.")
+    """Draw a layer, as wide and high as the terminal, or as SVG."""
+    from tui_prune.gallery import View
+    from tui_prune.printing import check_svg, show, write_svg
+
+    if kind not in KINDS:
+        raise UsageError(f"--kind must be one of {', '.join(KINDS)}; it is {kind!r}.")
+    if not layer and kind not in NETWORK:
+        raise UsageError("Say which layer to draw: --layer NAME; tui-prune inspect MODEL lists them.")
+    if output is not None:
+        check_svg(output, force=force)
+    if kind != "scores" and not any((ratio, threshold, criterion, recipe_file)):
+        criterion = "random"  # nothing is cut, so weights that can't be scored are no reason to refuse
     recipe = recipe_from(
         recipe_file,
         ratio=ratio,
+        threshold=threshold,
         criterion=criterion,
         combine=combine,
         normalise=normalise,
         scope=scope,
         seed=seed,
     )
-    session = _open_session(model, weights, input_spec, device, recipe, task)
-    _print_lines(_drawing(session.details(layer), kind))
+    session = _open_session(model, weights, input_spec, device, recipe, task or _bundled_task(model, weights))
+    session.look(layer)
+    if kind == "activations":
+        with _progress() as progress:
+            session.measure_activations(progress)
+    look, view = session.look(layer), View(log, zoom, angle)
+    if output is not None:
+        typer.echo(f"Written to {write_svg(look, kind, view, output, (width, height), force=force)}.")
+    else:
+        for line in show(look, kind, view, width, height):
+            typer.echo(line, color=True)  # it has colours only where they are wanted
 
 
 @app.command()
@@ -387,28 +420,6 @@ def _inspection(session: "Session") -> dict[str, Any]:
         "locks": list(lock_rows(session.graph)),
         "unreached": graph["unreached"],
     }
-
-
-def _drawing(details: "LayerDetails", kind: str) -> list[str]:
-    """A title and a drawing that fill the terminal; in colour only where there is one to show it."""
-    from tui_prune import plots
-
-    layer = details.layer
-    columns, lines = shutil.get_terminal_size()
-    room = {"width": columns, "height": max(lines - 3, 1)}
-    colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    title = f"{layer.name} · {layer.kind}"
-    if kind == "hist":
-        if details.weights is None:
-            raise TuiPruneError(f"{layer.name} has no weights to draw; choose another layer.")
-        bins = plots.binned(details.weights, 2 * columns)
-        title += f" · {bins.total} weights, mean {bins.mean:.3g}, deviation {bins.deviation:.3g}"
-        return [title, plots.histogram(bins, color=COLOR if colored else None, **room)]
-    if details.scores is None:
-        raise TuiPruneError(f"{layer.name} has no channels to score: {layer.locked or 'it has no group'}.")
-    title += f" · {details.scored} · {layer.before} channels, {layer.after} stay"
-    colors = {"color": COLOR, "cut_color": CUT_COLOR} if colored else {}
-    return [title, plots.scores(details.scores, details.kept, **room, **colors)]
 
 
 @contextmanager

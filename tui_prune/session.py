@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from tui_prune.channels.graph import Graph, Group
+from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import record_trace
 from tui_prune.cutting.fit import Fitted, Subject, fit, probe
@@ -22,11 +21,11 @@ from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.task import Task, load_task
 from tui_prune.evaluating.task_work import TaskWork
+from tui_prune.looking import Looker, next_threshold, norm_scales
 from tui_prune.measuring.bench import measure
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import Edit, OpenedModel
-from tui_prune.planning.criteria import Evidence
 from tui_prune.planning.plan import LayerPlan, Pair, Plan
 from tui_prune.planning.planner import unknown_layer
 from tui_prune.planning.recipe import Recipe, matches
@@ -36,27 +35,9 @@ from tui_prune.result import Equivalence, Latency, Report, Result, found_row, la
 LARGEST_RATIO = 0.99
 
 
-@dataclass(frozen=True, eq=False)
-class LayerDetails:
-    """All there is to look at in one layer. Arrays are in the order of the layer's outputs or its group's channels."""
-
-    layer: LayerPlan
-    weights: Tensor | None
-    """The layer's weight, flat; a view wherever torch can give one."""
-    norm_scales: np.ndarray | None
-    """|scale| of the batch norm over the layer's outputs, one per channel."""
-    scores: np.ndarray | None
-    """One per channel of its group, by the recipe's criterion."""
-    scored: str
-    """In words, by what, and how the scores of several layers are combined."""
-    kept: np.ndarray | None
-    """Bool, in the order of `scores`."""
-    group: Group | None
-
-
-class Session(TaskWork):
-    """One opened network and the choices made for it. Not to be shared by threads, except `cut`, `save`, `details`
-    and what works by the task, which work on the plan that they find when they start."""
+class Session(TaskWork, Looker):
+    """One opened network and the choices made for it. Not to be shared by threads, except `cut`, `save`, `look` and
+    what works by the task, which work on the plan that they find when they start."""
 
     def __init__(
         self,
@@ -236,6 +217,20 @@ class Session(TaskWork):
     def set_scope(self, scope: str) -> Plan:
         return self.apply(self.recipe.changed(scope=scope))
 
+    def set_threshold(self, scale: float | None) -> Plan:
+        """Cut the channels whose batch norm scale is smaller, instead of a ratio; None lets go of that."""
+        if scale is None:
+            return self.apply(self.recipe.changed(threshold=None))
+        return self.apply(self.recipe.changed(threshold=scale, criterion="bn_scale"))
+
+    def step_threshold(self, by: int, path: str = "") -> Plan:
+        """Move the threshold past some of the batch norm scales in a module, or over a layer: up (1) or down (-1)."""
+        recipe, norms = self.recipe, norm_scales(self.opened.module, self._plan, path)
+        if norms is None:
+            raise UsageError(f"No batch norm with scales runs over {path or 'the network'}, so none can be compared.")
+        now = recipe.threshold if recipe.criterion == "bn_scale" else None
+        return self.set_threshold(next_threshold(norms.values, now, by))
+
     def set_target(self, target: str, value: float | str | None) -> Plan:
         """Ask for the largest network within a target ("target_macs", ...), instead of a ratio; None lets go of it."""
         return self.apply(self.recipe.changed(**{target: value}))
@@ -285,29 +280,6 @@ class Session(TaskWork):
 
     def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
         return self._plans.make(graph, recipe)
-
-    def details(self, layer: str) -> LayerDetails:
-        """What there is to see of a layer. Raises `UsageError` for a name that no layer has."""
-        plan = self._plan
-        layer_plan = self._layer(layer)
-        group = plan.graph.group_of(layer)
-        module = dict(self.opened.module.named_modules(remove_duplicate=False)).get(layer)
-        if module is None:
-            weight = self.opened.module.get_parameter(layer)
-        else:
-            weights = (getattr(module, name, None) for name in ("weight", "in_proj_weight"))
-            weight = next((weight for weight in weights if isinstance(weight, Tensor)), None)
-        scores = scales = kept = None
-        scored = ""
-        if group is not None:
-            scored = self._plans.scored(plan.graph, plan.recipe, group)
-            scores = self._plans.scores(plan.graph, plan.recipe)[group.index]
-            kept = plan.keep[group.channels]
-            found = Evidence(plan.graph, group, plan.recipe.seed).batch_norm_scales()
-            own = [scale for name, scale, _ in found if name == layer] or [scale for _, scale, _ in found]
-            scales = own[0].float().cpu().numpy() if own else None
-        flat = None if weight is None else weight.detach().reshape(-1)
-        return LayerDetails(layer_plan, flat, scales, scores, scored, kept, group)
 
     # Work.
 

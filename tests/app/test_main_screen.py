@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tui_prune.app.cells import Cell, paint
 from tui_prune.evaluating.task import Task
 
 
@@ -231,7 +232,7 @@ async def test_tabs_show_the_drawings_and_the_ties(start, resnet):
         assert "weights" in desk.pane("histogram")
         assert "batch norm scales" in desk.pane("histogram")
         await desk.press("plus")
-        await desk.until(lambda: "6 go (shaded)" in desk.pane("histogram"), "the cut in the drawing")
+        await desk.until(lambda: "6 of 128 go (shaded)" in desk.pane("histogram"), "the cut in the drawing")
         assert "░" in desk.pane("histogram")
         await desk.press("3")
         assert "layer2.0.downsample.0" in desk.pane("channels")
@@ -241,7 +242,8 @@ async def test_tabs_show_the_drawings_and_the_ties(start, resnet):
         await desk.press("home")
         assert "can be cut" in desk.pane("channels")
         await desk.press("2")
-        assert "Move to a layer" in desk.pane("histogram")
+        await desk.until(lambda: "of 4800 go (shaded), 20 layers" in desk.pane("histogram"), "the scales of all layers")
+        assert "MACs" in desk.pane("histogram")
 
 
 async def test_in_80_columns_the_halves_take_turns(start):
@@ -263,6 +265,145 @@ async def test_in_80_columns_the_halves_take_turns(start):
         assert desk.tree.display
         assert not details.display
         assert desk.app.focused is desk.tree
+
+
+async def test_the_drawings_are_pages_that_a_key_turns(start):
+    async with start(size=(80, 24)) as desk:
+        await desk.go_to("tnn_bin.0")
+        await desk.press("plus", "2")
+        seen = []
+        for page, words in enumerate(("channel scores", "batch norm scales", "kernels of 5x5", "30°", "costs"), 1):
+            await desk.until(lambda page=page: f"{page} of 5" in desk.pane("histogram"), f"page {page}")
+            assert words in desk.pane("histogram")
+            seen.append(desk.pane("histogram"))
+            await desk.press("space")
+        await desk.until(lambda: desk.pane("histogram") == seen[0], "the first page again")
+        await desk.press("backspace")
+        await desk.until(lambda: desk.pane("histogram") == seen[-1], "the page before")
+
+
+async def test_arrows_go_on_to_the_next_layer_and_the_drawing_stays_of_its_kind(start):
+    async with start(size=(80, 24)) as desk:
+        await desk.go_to("tnn_bin.0")
+        await desk.press("2", "space", "space")
+        await desk.until(lambda: "192 x 3 kernels of 5x5" in desk.pane("histogram"), "the picture of the weights")
+        await desk.press("down")
+        assert desk.tree.node.path == "tnn_bin.2.conv"
+        await desk.until(lambda: "160 x 192" in desk.pane("histogram"), "the next layer's")
+        await desk.press("j", "k", "up", "up")
+        assert desk.tree.node.path == "tnn_bin.0"
+        assert desk.app.focused is desk.screen.query_one("#histogram")
+        await desk.until(lambda: "192 x 3 kernels of 5x5" in desk.pane("histogram"), "the first layer's")
+
+
+async def test_drawings_are_turned_zoomed_and_made_logarithmic_by_keys(start):
+    async with start() as desk:
+        pane = desk.screen.query_one("#histogram")
+        await desk.go_to("tnn_bin.0")
+        await desk.press("2", "tab")
+        await desk.until(lambda: "14.4k values" in desk.pane("histogram"), "the histogram")
+        plain = desk.pane("histogram")
+        await desk.press("L")
+        await desk.until(lambda: "log" in desk.pane("histogram"), "a logarithmic scale")
+        await desk.press("z")
+        await desk.until(lambda: "log, central 99 %" in desk.pane("histogram"), "the zoom")
+        await desk.press("L", "z")
+        await desk.until(lambda: desk.pane("histogram") == plain, "the histogram as it was")
+        await desk.press("greater_than_sign")
+        assert desk.pane("histogram") == plain
+        await desk.press("space")
+        await desk.until(lambda: "kernels of 5x5" in desk.pane("histogram"), "the picture of the weights")
+        assert not pane.max_scroll_y
+        await desk.press("z")
+        await desk.until(lambda: pane.max_scroll_y, "a line for every output")
+        await desk.press("down", "down")
+        assert pane.scroll_offset.y == 2
+        assert desk.tree.node.path == "tnn_bin.0"
+        await desk.press("z", "space")
+        await desk.until(lambda: "30°" in desk.pane("histogram"), "the sizes in 3D")
+        assert pane.scroll_offset.y == 0
+        before = desk.pane("histogram")
+        await desk.press("greater_than_sign", "right", "less_than_sign")  # an arrow does it, too
+        await desk.until(lambda: "45°" in desk.pane("histogram"), "another angle")
+        assert desk.pane("histogram") != before
+
+
+async def test_keys_move_a_threshold_through_the_scales_and_what_is_below_goes(start):
+    async with start(size=(80, 24)) as desk:
+        await desk.go_to("tnn_bin.2.conv")
+        await desk.press("2", "space")
+        await desk.until(lambda: "160 scales" in desk.pane("histogram"), "the scales")
+        await desk.press(*["right"] * 30)
+        recipe = desk.session.recipe
+        assert recipe.criterion == "bn_scale"
+        scales = desk.session.opened.module.get_submodule("tnn_bin.2.bn").weight.detach().abs()
+        gone = int((scales < recipe.threshold).sum())
+        assert gone >= 90
+        assert desk.session.plan.layer("tnn_bin.2.conv").after == 160 - gone
+        await desk.until(lambda: f"{gone} of 160 go (shaded)" in desk.pane("histogram"), "the new plan")
+        assert f"cut below {recipe.threshold:.3g}" in desk.pane("histogram")
+        await desk.press("left")
+        assert desk.session.recipe.threshold < recipe.threshold
+        await desk.press(*["left"] * 60)
+        assert desk.session.recipe.threshold is None
+        assert not desk.session.plan.cuts
+
+
+async def test_a_drawing_repaints_only_what_differs(start):
+    async with start(size=(80, 24)) as desk:
+        pane = desk.screen.query_one("#histogram")
+        await desk.go_to("tnn_bin.0")
+        await desk.press("2", "backspace")
+        await desk.until(lambda: "▸ tnn_bin.0" in desk.pane("histogram"), "the costs")
+        painted: list[int] = []
+        render_line = type(pane).render_line
+        pane.render_line = lambda y: painted.append(y) or render_line(pane, y)
+        await desk.press("down")
+        await desk.until(lambda: "▸ tnn_bin.2.conv" in desk.pane("histogram"), "the next layer's")
+        assert 0 < len(set(painted)) <= 3
+
+
+async def test_blanks_take_no_colour_from_a_picture_beside_them(start):
+    async with start() as desk:
+        cells = (Cell("▀", "#005f87 on #262626"), Cell("  "), Cell(" ", "#005f87 on #875f00"), Cell(" ", "dim"))
+        pieces = list(paint(desk.screen.query_one("#histogram"), cells, 7))
+        ground = pieces[1].style.bgcolor
+        assert [(piece.text, piece.style.bgcolor.number) for piece in pieces if piece.style.bgcolor != ground] == [
+            ("▀", 235),
+            (" ", 94),
+        ]
+        assert "".join(piece.text for piece in pieces) == "▀" + " " * 6
+
+
+async def test_activations_are_drawn_once_a_key_has_had_them_measured(start):
+    data = [torch.randn(2, 3, 32, 32)]
+    async with start(task=Task(Path("task.py"), lambda model: 0.5, lambda: data, None)) as desk:
+        await desk.until(lambda: desk.screen.work.job is None, "the evaluation")
+        await desk.go_to("tnn_bin.0")
+        await desk.press("2", "tab", "space", "space", "space")
+        await desk.until(lambda: "m runs the calibration data" in desk.pane("histogram"), "the offer")
+        await desk.press("m")
+        await desk.until(lambda: "393k values" in desk.pane("histogram"), "the activations")
+        assert "mean size of each channel" in desk.pane("histogram")
+
+
+async def test_activations_cant_be_measured_without_calibration_data(start):
+    async with start() as desk:
+        await desk.go_to("tnn_bin.0")
+        await desk.press("2", "tab", "m")
+        await desk.until(lambda: "--task FILE.py" in desk.status, "why not")
+
+
+async def test_without_colours_pictures_are_letters(start, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with start(size=(80, 24)) as desk:
+        await desk.go_to("tnn_bin.2.conv")
+        await desk.press("2", "space", "space")
+        await desk.until(lambda: "160 x 192" in desk.pane("histogram"), "the picture of the weights")
+        assert "▒" in desk.pane("histogram")
+        assert "▀" not in desk.pane("histogram")
+        styles = {cell.style for line in desk.screen.query_one("#histogram").lines for cell in line}
+        assert not any(style.startswith("#") for style in styles)
 
 
 async def test_every_size_can_be_shown(start):

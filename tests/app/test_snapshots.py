@@ -4,6 +4,7 @@ import pytest
 import textual
 
 from tui_prune.app.app import PruneApp
+from tui_prune.app.cells import text_of
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.session import Session
 
@@ -11,6 +12,7 @@ TAKEN_WITH = "8.2.8"
 """Another Textual may draw the same screen in other words of SVG."""
 
 SMALL, LARGE = (80, 24), (160, 50)
+CUT = ("g", "5", "0", "enter", "c", "down", "enter", "o")
 
 pytestmark = pytest.mark.skipif(textual.__version__ != TAKEN_WITH, reason=f"taken with Textual {TAKEN_WITH}")
 
@@ -20,12 +22,14 @@ pytestmark = pytest.mark.skipif(textual.__version__ != TAKEN_WITH, reason=f"take
     [
         (SMALL, ()),
         (LARGE, ("g", "5", "0", "enter", "a", "8", "enter", "j", "j", "j", "r", "2", "5", "enter", "j", "l")),
-        (SMALL, ("g", "5", "0", "enter", "c", "down", "enter", "o", "G", "k", "2", "drawn")),
+        (SMALL, (*CUT, "G", "k", "2", "see channel scores")),
+        (SMALL, (*CUT, "j", "j", "2", "space", "space", "see kernels of 5x5")),
+        (SMALL, (*CUT, "j", "j", "2", "space", "space", "space", "greater_than_sign", "see 45°")),
         (SMALL, ("G", "3")),
         (SMALL, ("g", "5", "0", "enter", "s")),
         (SMALL, ("question_mark",)),
     ],
-    ids=["opened", "cut", "histogram", "channels", "save", "help"],
+    ids=["opened", "cut", "histogram", "weights", "surface", "channels", "save", "help"],
 )
 def test_it_looks_as_it_did(snap_compare, digits, monkeypatch, size, keys):
     monkeypatch.chdir("/")  # the dialog names the directory; nothing is written
@@ -38,11 +42,14 @@ def test_it_looks_as_it_did(snap_compare, digits, monkeypatch, size, keys):
             await pilot.pause(0.02)
         await pilot.pause()
 
+    def seen():
+        return "\n".join(text_of(line) for line in app.screen.query_one("#histogram").lines)
+
     async def run_before(pilot):
         await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
         for key in keys:
-            if key == "drawn":
-                await until(pilot, lambda: app.screen.query_one("#histogram").lines)
+            if key.startswith("see "):
+                await until(pilot, lambda words=key[4:]: words in seen())
             else:
                 await pilot.press(key)
 

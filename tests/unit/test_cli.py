@@ -89,6 +89,7 @@ def test_a_wrong_recipe_file_is_a_wrong_use(text: str, tmp_path: Path) -> None:
         ["plot", "nin"],
         ["plot", "nin", "--layer", FIRST, "--kind", "pie"],
         ["plot", "nin", "--layer", "no_such_layer"],
+        ["plot", "nin", "--layer", FIRST, "-o", "picture.png"],
     ],
     ids=" ".join,
 )
@@ -282,19 +283,6 @@ def test_options_on_the_line_win_over_the_recipe_file(tmp_path: Path) -> None:
     }
     after = {layer["name"]: layer["after"] for layer in report["layers"]}
     assert (after[FIRST], after[SECOND]) == (144, 80)
-
-
-@pytest.mark.parametrize("kind", ["hist", "scores"])
-def test_plot_fills_the_terminal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("LINES", "20")
-    done = call("plot", "nin", "--layer", FIRST, "--kind", kind, "--ratio", "0.5")
-    assert done.exit_code == 0, done.output
-    title, *drawing = done.stdout.splitlines()
-    assert title.startswith(f"{FIRST} · conv 5x5 · ")
-    assert len(drawing) == 17
-    assert max(len(line) for line in drawing) <= 60
-    assert "\x1b" not in done.stdout
 
 
 def test_a_terminal_sees_progress_that_is_gone_in_the_end() -> None:

@@ -11,7 +11,8 @@ from textual.widget import Widget
 
 
 class Cell(NamedTuple):
-    """Some text and how it looks: one of the styles below, which app.tcss gives colours."""
+    """Some text and how it looks: one of the styles below, which app.tcss gives colours, or colours of a drawing
+    ("#rrggbb", "#rrggbb on #rrggbb")."""
 
     text: str
     style: str = "plain"
@@ -111,12 +112,12 @@ def paint(widget: Widget, cells: Sequence[Cell], width: int, over: str | None = 
     cover = _style(widget, over) if over else Style.null()
     runs: list[tuple[str, str]] = []
     for text, style in cells:
-        if runs and (style == runs[-1][1] or not text.strip()):
+        if runs and (style == runs[-1][1] or (not text.strip() and not _grounded(style, runs[-1][1]))):
             runs[-1] = (runs[-1][0] + text, runs[-1][1])
         elif text:
             runs.append((text, style))
     fill = width - width_of(cells)
-    if runs and fill > 0:
+    if runs and fill > 0 and not _grounded(runs[-1][1]):
         runs[-1] = (runs[-1][0] + " " * fill, runs[-1][1])
     segments = [Segment(_printable(text), base + _style(widget, style) + cover) for text, style in runs]
     return Strip(segments).adjust_cell_length(width, base + cover)
@@ -131,5 +132,14 @@ def _printable(text: str) -> str:
     )
 
 
+def _grounded(*styles: str) -> bool:
+    """Whether blanks show the difference between styles: one has a ground of its own."""
+    return any(" on " in style for style in styles)
+
+
 def _style(widget: Widget, name: str) -> Style:
+    if name.startswith("#"):
+        from tui_prune.plots import style_of
+
+        return style_of(name)
     return widget.get_component_rich_style(f"cell--{name}", partial=True)

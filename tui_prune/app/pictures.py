@@ -1,89 +1,69 @@
-"""What the Histogram tab shows of a layer: drawings with a heading each, made off the event loop."""
+"""What the Histogram tab shows: pictures with a heading each, as many as have room, made off the event loop."""
 
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from tui_prune import plots
 from tui_prune.app.cells import Cell, Line, left
-from tui_prune.wording import count, share
+from tui_prune.gallery import Picture, View, kinds_of, pictures, rows_needed
+from tui_prune.kinds import KINDS
 
 if TYPE_CHECKING:
-    from tui_prune.session import LayerDetails
+    from tui_prune.looking import Look
 
-LEAST = 9
-"""Lines that a drawing needs, its heading included; where they are fewer, the drawings take turns."""
+STYLES = {"bar": "bar", "go": "dim", "mark": "changed", "note": "dim", "error": "error", "strong": "strong"}
+"""The style of each ink of a drawing that is a role."""
 
-
-class Picture(NamedTuple):
-    """A heading, some figures beside it, and a function that draws in a width and a height."""
-
-    name: str
-    figures: str
-    draw: Callable[[int, int], str]
+KEYS = {"scales": "← →: cut", "heat": "z: zoom", "surface": "< >: turn"}
+"""What is worth doing with a picture, said beside it."""
 
 
-def pictures(details: "LayerDetails", width: int, height: int, first: int = 0) -> tuple[Line, ...]:
-    """The lines to show; where not all drawings have room, they start with the one numbered `first`."""
-    made = _pictures(details, width)
-    if not made:
-        return ((Cell("Nothing to draw: the layer has no weights of its own.", "dim"),),)
-    room = max(1, min(len(made), height // LEAST))
-    start = first % len(made) if room < len(made) else 0
+class Page(NamedTuple):
+    """Some pictures, and which kinds come before and after them."""
+
+    lines: tuple[Line, ...]
+    kinds: tuple[str, ...] = ()
+    before: str = ""
+    after: str = ""
+
+
+def page(look: "Look", kind: str, view: View, width: int, height: int, *, colors: bool) -> Page:
+    """The page with the pictures of a kind, or of the next kind that there is."""
+    pages = _pages(kinds_of(look), height)
+    if not pages:
+        return Page(((Cell("Nothing to draw: there are no weights here.", "dim"),),))
+    order = [*KINDS]
+    later = [number for number, kinds in enumerate(pages) if order.index(kinds[-1]) >= order.index(kind)]
+    number = later[0] if later else 0
+    kinds = pages[number]
+    turn = f"{number + 1} of {len(pages)}, space: next" if len(pages) > 1 else ""
     lines: list[Line] = []
-    for place in range(room):
-        picture = made[(start + place) % len(made)]
-        last = place == room - 1
-        turn = f"{start + 1} of {len(made)}, space: next" if room < len(made) and not place else ""
-        figures = left(picture.figures, width - 4 - len(picture.name) - len(turn) - 2)
-        lines.append((Cell(f"{picture.name}  ", "strong"), Cell(f"{figures}  {turn}", "dim")))
-        tall = height // room - (1 if last else 2)
-        lines += [_styled(line) for line in picture.draw(width - 2, max(plots.LEAST_HEIGHT, tall)).split("\n")]
-        lines += [] if last else [()]
-    return tuple(lines)
+    needed = sum(map(rows_needed, kinds))
+    for one in kinds:
+        made = pictures(look, one, view, width - 2)
+        for picture in made:
+            rows = height * rows_needed(one) // needed // len(made)
+            last = one == kinds[-1] and picture is made[-1]
+            rows = height - len(lines) if last else rows - 1
+            lines += _lines(picture, KEYS.get(one, ""), turn, width, rows, colors)
+            lines += [] if last else [()]
+            turn = ""
+    return Page(tuple(lines), kinds, pages[number - 1][0], pages[(number + 1) % len(pages)][0])
 
 
-def _pictures(details: "LayerDetails", width: int) -> list[Picture]:
-    made = []
-    if details.weights is not None:
-        made.append(_histogram("weights", details.weights, width))
-    if details.scores is not None:
-        kept = np.ones(len(details.scores), bool) if details.kept is None else np.asarray(details.kept, bool)
-        figures = f"{len(kept)} channels, {int(kept.sum())} stay"
-        if not kept.all():
-            figures += f", {int((~kept).sum())} go (shaded)"
-        made.append(
-            Picture(
-                "channel scores",
-                figures,
-                lambda w, h: plots.scores(details.scores, details.kept, width=w, height=h),
-            )
-        )
-    if details.norm_scales is not None:
-        made.append(_histogram("batch norm scales", details.norm_scales, width))
-    return made
+def _pages(kinds: Sequence[str], height: int) -> list[tuple[str, ...]]:
+    """Kinds side by side while they have room."""
+    pages: list[tuple[str, ...]] = []
+    for kind in kinds:
+        if pages and sum(map(rows_needed, (*pages[-1], kind))) <= height:
+            pages[-1] = (*pages[-1], kind)
+        else:
+            pages.append((kind,))
+    return pages
 
 
-def _histogram(name: str, values: Any, width: int) -> Picture:
-    total = values.numel() if hasattr(values, "numel") else len(values)
-    bins = plots.binned(values, plots.bins_for(width - 2, total))
-    figures = f"{count(bins.total)} values"
-    if bins.left_out < bins.total:
-        figures += f", mean {bins.mean:.2g}, deviation {bins.deviation:.2g}"
-    if bins.zeros:
-        figures += f", {share(bins.zeros, bins.total)} zero"
-    if bins.left_out:
-        figures += f", {count(bins.left_out)} not finite"
-    return Picture(name, figures, lambda w, h: plots.histogram(bins, width=w, height=h))
-
-
-_PIECES = re.compile(r"[▀-▐▔-▟]+|░+|[^▀-▟]+")
-
-
-def _styled(line: str) -> Line:
-    """Bars in the colour of bars, the shaded ones and the figures quiet."""
-    return tuple(
-        Cell(piece, "bar" if "▀" <= piece[0] <= "▟" and piece[0] != "░" else "dim") for piece in _PIECES.findall(line)
-    )
+def _lines(picture: Picture, keys: str, turn: str, width: int, rows: int, colors: bool) -> list[Line]:
+    aside = ", ".join(filter(None, (turn, keys)))
+    room = width - 4 - len(picture.name) - len(aside) - 2
+    heading = Cell(f"{picture.name}  ", "strong"), Cell(f"{left(picture.figures, room)}  {aside}", "dim")
+    drawn = picture.drawing.rows(width - 2, max(1, rows - 1), colors=colors)
+    return [heading, *(tuple(Cell(text, STYLES.get(ink, ink)) for text, ink in row) for row in drawn)]

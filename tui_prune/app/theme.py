@@ -61,3 +61,8 @@ def apply(app: "App[object]") -> None:
 def few_colors() -> bool:
     """Whether the terminal has no more than sixteen colours, or its user wants none."""
     return "NO_COLOR" in os.environ or Console(force_terminal=True).color_system not in ("256", "truecolor")
+
+
+def shows_colors(app: "App[object]") -> bool:
+    """Whether an app has taken the look for many colours."""
+    return app.theme != PLAIN.name

@@ -82,7 +82,8 @@ def calibration_batches(task: Task, model: nn.Module) -> Iterator[Batch]:
         yield Batch(() if named else as_arguments(inputs), dict(inputs) if named else {}, targets)
 
 
-def _forward(model: nn.Module, batch: Batch) -> Any:
+def forward(model: nn.Module, batch: Batch) -> Any:
+    """What the network makes of a batch. Raises `TuiPruneError` with the line that fails."""
     try:
         return model(*batch.args, **batch.kwargs)
     except (Cancelled, TuiPruneError):
@@ -137,7 +138,7 @@ class _Activations(_Watch):
             yield
 
     def run(self, batch: Batch) -> None:
-        _forward(self._model, batch)
+        forward(self._model, batch)
         self.batches += 1
 
     def gathered(self) -> Gathered:
@@ -225,7 +226,7 @@ class _Gradients(_Watch):
     @torch.enable_grad()
     def run(self, batch: Batch) -> None:
         self._gates.clear()
-        loss = self._loss(_forward(self._model, batch), batch.targets)
+        loss = self._loss(forward(self._model, batch), batch.targets)
         weights = {(a.tensor, a.dim): a for a in self._graph.record.producers
                    if (a.tensor, a.dim) not in self._gates and a.tensor in self._parameters}  # fmt: skip
         wanted = [*self._gates.values(), *(self._parameters[axis.tensor] for axis in weights.values())]

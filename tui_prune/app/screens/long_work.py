@@ -8,6 +8,7 @@ from tui_prune.app import headlines
 from tui_prune.app.cells import Line
 from tui_prune.app.headlines import Doing, Score
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
+from tui_prune.app.widgets.details_pane import PicturesPane
 from tui_prune.progress import part
 from tui_prune.wording import score
 
@@ -115,6 +116,15 @@ class LongWork:
         ]
         self._said = " ".join(figures)
 
+    def measure_activations(self) -> None:
+        """Run the task's calibration data once, for the pictures of what layers put out."""
+
+        def do(progress: "Progress") -> Outcome:
+            self._screen.session.measure_activations(progress)
+            return None, None, None
+
+        self._start("calibrating", do)
+
     def stop(self) -> None:
         """Ask the work to stop at its next step; nothing is waited for."""
         self._screen.workers.cancel_group(self._screen, "job")
@@ -168,6 +178,7 @@ class LongWork:
         elif not event.stopped:
             plan, accuracy, result, chosen = event.outcome
             self.take(plan, accuracy, result)
+            self._screen.query_one(PicturesPane).forget()
             if chosen is not None:
                 self._screen.change(lambda: self._screen.session.apply(chosen))
         if self._screen.tabs.active == "sensitivity":

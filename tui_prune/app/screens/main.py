@@ -26,6 +26,7 @@ from tui_prune.app.screens.save import SaveScreen
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.key_line import KeyLine
 from tui_prune.app.widgets.layer_tree import LayerTree
+from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.app.widgets.prompt_line import PromptLine
 from tui_prune.app.widgets.row_list import RowList
@@ -159,8 +160,7 @@ class MainScreen(Screen[None]):
             pane = self.query_one("#channels", DescriptionPane)
             pane.tell(lambda width: self._describe(node, width), from_start=from_start)
         elif self.tabs.active == "histogram":
-            layer = node.path if node.layer else None
-            self.query_one("#histogram", PicturesPane).look_at(layer, self._plan_number, self.session.details)
+            self.query_one("#histogram", PicturesPane).look_at(node.path, self._plan_number, self.session.look)
 
     def _describe(self, node: Node, width: int) -> tuple[Line, ...]:
         if node.layer:
@@ -207,6 +207,14 @@ class MainScreen(Screen[None]):
     @on(RowList.Chosen, "#structure")
     def _table_chosen(self) -> None:
         self._go_to("tree")
+
+    @on(LinePane.Beyond)
+    def _pane_ended(self, event: LinePane.Beyond) -> None:
+        self.layer_tree.step_layer(event.by)
+
+    @on(PicturesPane.ThresholdMoved)
+    def _threshold_moved(self, event: PicturesPane.ThresholdMoved) -> None:
+        self.change(lambda: self.session.step_threshold(event.by, event.path))
 
     @on(TabLine.Clicked)
     def _tab_clicked(self, event: TabLine.Clicked) -> None:
@@ -350,6 +358,9 @@ class MainScreen(Screen[None]):
         if self.session.task is None:
             self.remark("! There is no task to evaluate by: pass --task FILE.py.", "error")
         return self.session.task is not None
+
+    def action_measure_activations(self) -> None:
+        self.work.measure_activations()
 
     def action_save(self) -> None:
         self.app.push_screen(SaveScreen(self.session), self._saved)

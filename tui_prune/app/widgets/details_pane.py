@@ -2,24 +2,27 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from tui_prune.app import crashes
+from tui_prune.app import crashes, theme
 from tui_prune.app.cells import Cell, Line
-from tui_prune.app.pictures import pictures
+from tui_prune.app.pictures import Page, page
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import TuiPruneError
+from tui_prune.gallery import View
+from tui_prune.kinds import KINDS
+from tui_prune.plots import STEP
 
 if TYPE_CHECKING:
-    from tui_prune.session import LayerDetails
+    from tui_prune.looking import Look
 
 REMEMBERED = 64
-"""Drawings that are kept, so that going back to a layer costs nothing."""
+"""Pages that are kept, so that going back to a layer costs nothing."""
 
 HALF = Binding("tab", "screen.other_half", "tree", id="details.half", tooltip="Back to the tree")
 NEXT_TAB = Binding(
@@ -46,83 +49,181 @@ class DescriptionPane(LinePane):
 
 
 class Wanted(NamedTuple):
-    """Which drawings are wanted: of which layer by which version of the plan, how large, starting with which."""
+    """Which page is wanted: of which place by which version of the plan, how large, of what kind, seen how."""
 
-    layer: str
+    path: str
     version: int
     width: int
     height: int
-    first: int
+    kind: str
+    view: View
 
 
 class PicturesPane(LinePane):
-    """Drawings of a layer, made in a thread; where not all have room, they take turns."""
+    """Pictures of a layer or a module, made in a thread; those that have no room are on further pages."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         HALF,
         NEXT_TAB,
-        Binding("space", "next_picture", "Next drawing", id="pictures.next", tooltip="The next drawing", show=False),
+        Binding("space", "turn_page(1)", "Next drawing", id="pictures.next", tooltip="The next drawings", show=False),
+        Binding(
+            "backspace",
+            "turn_page(-1)",
+            "Previous drawing",
+            id="pictures.previous",
+            tooltip="The drawings before",
+            show=False,
+        ),
+        Binding(
+            "z",
+            "zoom",
+            "Zoom",
+            id="pictures.zoom",
+            tooltip="The central 99 % of a histogram; each output of a picture by itself",
+            show=False,
+        ),
+        Binding("L", "log", "Logarithmic", id="pictures.log", tooltip="Heights on a logarithmic scale", show=False),
+        Binding(
+            "less_than_sign",
+            "turn(-1)",
+            "Turn left",
+            key_display="<",
+            id="pictures.turn_left",
+            tooltip="Turn the 3D picture to the left",
+            show=False,
+        ),
+        Binding(
+            "greater_than_sign",
+            "turn(1)",
+            "Turn right",
+            key_display=">",
+            id="pictures.turn_right",
+            tooltip="Turn the 3D picture to the right",
+            show=False,
+        ),
+        Binding(
+            "left",
+            "adjust(-1)",
+            "Lower threshold",
+            id="pictures.lower",
+            tooltip="Move the threshold down through the batch norm scales; or turn the 3D picture",
+            show=False,
+        ),
+        Binding(
+            "right",
+            "adjust(1)",
+            "Raise threshold",
+            id="pictures.raise",
+            tooltip="Move the threshold up through the batch norm scales; or turn the 3D picture",
+            show=False,
+        ),
+        Binding(
+            "m",
+            "screen.measure_activations",
+            "Measure activations",
+            id="pictures.measure",
+            tooltip="Run the task's calibration data, to draw what layers put out",
+            show=False,
+        ),
     ]
 
-    class Drawn(Message):
-        """Drawings are ready. Whether they are still wanted is for the receiver to tell."""
+    class ThresholdMoved(Message):
+        """The user moves the threshold through the batch norm scales of a place: `by` steps."""
 
-        def __init__(self, wanted: Wanted, lines: tuple[Line, ...]) -> None:
+        def __init__(self, path: str, by: int) -> None:
             super().__init__()
-            self.wanted, self.lines = wanted, lines
+            self.path, self.by = path, by
+
+    class Drawn(Message):
+        """A page is ready. Whether it is still wanted is for the receiver to tell."""
+
+        def __init__(self, wanted: Wanted, page: Page) -> None:
+            super().__init__()
+            self.wanted, self.page = wanted, page
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._layer: str | None = None
+        self._path = ""
         self._version = 0
-        self._first = 0
-        self._details: Callable[[str], LayerDetails] | None = None
-        self._drawn: OrderedDict[Wanted, tuple[Line, ...]] = OrderedDict()
+        self._kind = next(iter(KINDS))
+        self._view = View()
+        self._page = Page(())
+        self._look: Callable[[str], Look] | None = None
+        self._drawn: OrderedDict[Wanted, Page] = OrderedDict()
 
-    def look_at(self, layer: str | None, version: int, details: "Callable[[str], LayerDetails]") -> None:
-        """Draw a layer, of which `details` knows all; None is a module that is no layer."""
-        self._layer, self._version, self._details = layer, version, details
-        self._look()
+    def look_at(self, path: str, version: int, look: "Callable[[str], Look]") -> None:
+        """Draw a place, of which `look` knows all."""
+        self._path, self._version, self._look = path, version, look
+        self._refresh_page()
+
+    def forget(self) -> None:
+        """Draw anew: there is more to see than before."""
+        self._drawn.clear()
+        self._refresh_page()
 
     def on_resize(self) -> None:
-        self._look()
+        self._refresh_page()
 
-    def action_next_picture(self) -> None:
-        self._first += 1
-        self._look()
+    def action_turn_page(self, by: int) -> None:
+        self._kind = (self._page.after if by > 0 else self._page.before) or self._kind
+        self._refresh_page(from_start=True)
+
+    def action_zoom(self) -> None:
+        self._see(zoomed=not self._view.zoomed)
+
+    def action_log(self) -> None:
+        self._see(log=not self._view.log)
+
+    def action_turn(self, by: int) -> None:
+        if "surface" in self._page.kinds:
+            self._see(angle=(self._view.angle + by * STEP) % 360)
+
+    def action_adjust(self, by: int) -> None:
+        if "scales" in self._page.kinds:
+            self.post_message(self.ThresholdMoved(self._path, by))
+        else:
+            self.action_turn(by)
+
+    def _see(self, **changes: Any) -> None:
+        self._view = self._view._replace(**changes)
+        self._refresh_page(from_start="zoomed" in changes)
 
     @property
     def _wanted(self) -> Wanted:
-        return Wanted(self._layer or "", self._version, self.room, self.size.height, self._first)
+        return Wanted(self._path, self._version, self.room, self.size.height, self._kind, self._view)
 
-    def _look(self) -> None:
+    def _refresh_page(self, *, from_start: bool = False) -> None:
         wanted = self._wanted
-        if not wanted.layer:
-            self.show([(Cell("Move to a layer to see its weights and scores.", "dim"),)], from_start=True)
-        elif wanted in self._drawn:
+        if from_start:
+            self.scroll_to(y=0, animate=False, force=True)
+        if wanted in self._drawn:
             self._drawn.move_to_end(wanted)
-            self.show(self._drawn[wanted])
-        elif wanted.width and wanted.height and self._details is not None:
-            self._draw(wanted, self._details)
+            self._show_page(self._drawn[wanted])
+        elif wanted.width and wanted.height and self._look is not None:
+            self._draw(wanted, self._look, theme.shows_colors(self.app))
+
+    def _show_page(self, page: Page) -> None:
+        self._page = page
+        self.show(page.lines)
 
     @work(thread=True, exclusive=True, group="drawing", exit_on_error=False)
-    def _draw(self, wanted: Wanted, details: "Callable[[str], LayerDetails]") -> None:
+    def _draw(self, wanted: Wanted, look: "Callable[[str], Look]", colors: bool) -> None:
         worker = get_current_worker()
         if worker.is_cancelled:  # another layer has been asked for while this waited for a thread
             return
         try:
-            lines = pictures(details(wanted.layer), wanted.width, wanted.height, wanted.first)
+            made = page(look(wanted.path), wanted.kind, wanted.view, wanted.width, wanted.height, colors=colors)
         except TuiPruneError as error:
-            lines = ((Cell(f"! {error}", "error"),),)
+            made = Page(((Cell(f"! {error}", "error"),),))
         except Exception as error:
-            lines = ((Cell(f"! This can't be drawn; the report is {crashes.write(error)}", "error"),),)
+            made = Page(((Cell(f"! This can't be drawn; the report is {crashes.write(error)}", "error"),),))
         if not worker.is_cancelled:
-            self.post_message(self.Drawn(wanted, lines))
+            self.post_message(self.Drawn(wanted, made))
 
     @on(Drawn)
-    def _show_drawn(self, event: Drawn) -> None:
-        self._drawn[event.wanted] = event.lines
+    def _page_drawn(self, event: Drawn) -> None:
+        self._drawn[event.wanted] = event.page
         while len(self._drawn) > REMEMBERED:
             self._drawn.popitem(last=False)
         if event.wanted == self._wanted:
-            self.show(event.lines)
+            self._show_page(event.page)

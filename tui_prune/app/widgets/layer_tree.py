@@ -106,6 +106,12 @@ class LayerTree(RowList):
             if row.node.path == path:
                 self.show_cursor(index)
 
+    def step_layer(self, by: int) -> None:
+        """Move to the next layer below (1) or above (-1) that isn't folded away."""
+        places = [index for index, row in enumerate(self.rows) if row.node.layer and (index - self.cursor) * by > 0]
+        if places:
+            self._go(min(places) if by > 0 else max(places))
+
     def _take(self, plan: "Plan") -> None:
         self._plans = {layer.name: layer for layer in plan.layers}
         self._tied = frozenset(name for group in plan.graph.groups if len(group.layers) > 1 for name in group.layers)

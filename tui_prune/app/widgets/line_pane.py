@@ -5,10 +5,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui_prune.app.cells import COMPONENT_CLASSES, Cell, Line, paint
+from tui_prune.app.cells import COMPONENT_CLASSES, Cell, Line, changed_columns, paint
 from tui_prune.app.widgets.quiet_focus import QuietFocus
 
 
@@ -25,6 +26,13 @@ class LinePane(QuietFocus, ScrollView, can_focus=True):
         Binding("home", "scroll_edge(0)", "Start", id="lines.first", tooltip="To the start", show=False),
         Binding("end,G", "scroll_edge(1)", "End", id="lines.last", tooltip="To the end", show=False),
     ]
+
+    class Beyond(Message):
+        """The user goes on though there is nothing to scroll: `by` lines."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -44,17 +52,19 @@ class LinePane(QuietFocus, ScrollView, can_focus=True):
             self.virtual_size = Size(1, len(self.lines))
         top = self.scroll_offset.y
         for y in range(self.size.height):
-            if _at(old, top + y) != _at(self.lines, top + y):
-                self.refresh(Region(0, y, self.room, 1))
+            columns = changed_columns(_cells(old, top + y), _cells(self.lines, top + y))
+            if columns:
+                self.refresh(Region(columns[0], y, columns[1] - columns[0], 1))
 
     def on_resize(self) -> None:
         self.virtual_size = Size(1, len(self.lines))
 
     def render_line(self, y: int) -> Strip:
-        line = _at(self.lines, y + self.scroll_offset.y)
-        return paint(self, (Cell(" "), *line) if line else (), self.room)
+        return paint(self, _cells(self.lines, y + self.scroll_offset.y), self.room)
 
     def action_scroll_by(self, by: int) -> None:
+        if not self.max_scroll_y:
+            self.post_message(self.Beyond(by))
         self.scroll_to(y=self.scroll_offset.y + by, animate=False)
 
     def action_scroll_page(self, by: int) -> None:
@@ -64,5 +74,7 @@ class LinePane(QuietFocus, ScrollView, can_focus=True):
         self.scroll_to(y=self.max_scroll_y if end else 0, animate=False)
 
 
-def _at(lines: Sequence[Line], index: int) -> Line:
-    return lines[index] if index < len(lines) else ()
+def _cells(lines: Sequence[Line], index: int) -> Line:
+    """A line as it is painted, a column from the edge."""
+    line = lines[index] if index < len(lines) else ()
+    return (Cell(" "), *line) if line else ()

@@ -1,0 +1,14 @@
+"""The kinds of pictures, by the names that the command line gives them."""
+
+KINDS = {
+    "hist": "its weights as a histogram",
+    "scores": "its channels ranked, with the cut",
+    "scales": "batch norm scales, with those that go",
+    "heat": "its weights as a picture",
+    "surface": "the sizes of its weights in 3D",
+    "activations": "what it puts out for the task's calibration data",
+    "costs": "MACs and parameters of all layers",
+}
+"""What a picture shows of a layer, in the order that the app has them in."""
+NETWORK = ("scales", "costs")
+"""The kinds that speak of a module, or of the whole network, as well."""
