@@ -45,7 +45,7 @@ async def main() -> None:
         await pilot.pause(0.5)
         take(app, "histogram.svg")
         await pilot.press("tab", "space")
-        await until(pilot, lambda: "kernels of" in drawn(screen))
+        await until(pilot, lambda: "grey goes" in drawn(screen))
         take(app, "weights.svg")
         await pilot.press("tab")
         await pilot.press("1", "s")

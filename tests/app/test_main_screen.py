@@ -280,6 +280,9 @@ async def test_the_drawings_are_pages_that_a_key_turns(start):
         await desk.until(lambda: desk.pane("histogram") == seen[0], "the first page again")
         await desk.press("backspace")
         await desk.until(lambda: desk.pane("histogram") == seen[-1], "the page before")
+        desk.screen.query_one("#histogram").forget()  # now nothing is drawn yet when the keys come
+        await desk.press("space", "space", "space")
+        await desk.until(lambda: desk.pane("histogram") == seen[2], "three pages on")
 
 
 async def test_arrows_go_on_to_the_next_layer_and_the_drawing_stays_of_its_kind(start):

@@ -27,7 +27,7 @@ MAIN = [
     Binding("s,ctrl+s", "save", "save", id="save", tooltip="Cut, verify, and write the pruned checkpoint"),
     Binding("question_mark,f1", "app.help", "help", key_display="?", id="help", tooltip="All keys that work here"),
     Binding("g", "ask_global", "global", id="ratio.global", tooltip="Type the ratio for the whole network"),
-    Binding("t", "ask_target", "target", id="target", tooltip="Say how large the network may be: MACs, parameters, MB"),
+    Binding("t", "ask_target", "target", id="target", tooltip="Say how large the network may be (MACs, MB)"),
     Binding("x", "clear", "Clear ratio", id="ratio.clear", tooltip="Take this layer's own ratio away", show=False),
     Binding("l", "lock", "Lock or unlock", id="lock", tooltip="Keep this layer whole, or let it be cut", show=False),
     Binding("a", "ask_alignment", "Align", id="align", tooltip="Make all widths multiples of a number", show=False),

@@ -79,7 +79,7 @@ class PicturesPane(LinePane):
             "zoom",
             "Zoom",
             id="pictures.zoom",
-            tooltip="The central 99 % of a histogram; each output of a picture by itself",
+            tooltip="The central 99 %; or each output by itself",
             show=False,
         ),
         Binding("L", "log", "Logarithmic", id="pictures.log", tooltip="Heights on a logarithmic scale", show=False),
@@ -106,7 +106,7 @@ class PicturesPane(LinePane):
             "adjust(-1)",
             "Lower threshold",
             id="pictures.lower",
-            tooltip="Move the threshold down through the batch norm scales; or turn the 3D picture",
+            tooltip="Lower the batch norm threshold; turn the 3D picture",
             show=False,
         ),
         Binding(
@@ -114,7 +114,7 @@ class PicturesPane(LinePane):
             "adjust(1)",
             "Raise threshold",
             id="pictures.raise",
-            tooltip="Move the threshold up through the batch norm scales; or turn the 3D picture",
+            tooltip="Raise the batch norm threshold; turn the 3D picture",
             show=False,
         ),
         Binding(
@@ -122,7 +122,7 @@ class PicturesPane(LinePane):
             "screen.measure_activations",
             "Measure activations",
             id="pictures.measure",
-            tooltip="Run the task's calibration data, to draw what layers put out",
+            tooltip="Run the calibration data, to draw activations",
             show=False,
         ),
     ]
@@ -148,6 +148,7 @@ class PicturesPane(LinePane):
         self._kind = next(iter(KINDS))
         self._view = View()
         self._page = Page(())
+        self._turns = 0
         self._look: Callable[[str], Look] | None = None
         self._drawn: OrderedDict[Wanted, Page] = OrderedDict()
 
@@ -165,8 +166,8 @@ class PicturesPane(LinePane):
         self._refresh_page()
 
     def action_turn_page(self, by: int) -> None:
-        self._kind = (self._page.after if by > 0 else self._page.before) or self._kind
-        self._refresh_page(from_start=True)
+        self._turns += by
+        self._turn_pages()
 
     def action_zoom(self) -> None:
         self._see(zoomed=not self._view.zoomed)
@@ -183,6 +184,14 @@ class PicturesPane(LinePane):
             self.post_message(self.ThresholdMoved(self._path, by))
         else:
             self.action_turn(by)
+
+    def _turn_pages(self) -> None:
+        """Turn as many pages as keys have asked for; which comes next is known once one is drawn."""
+        while self._turns and self._wanted in self._drawn:
+            page, by = self._drawn[self._wanted], 1 if self._turns > 0 else -1
+            self._kind = (page.after if by > 0 else page.before) or self._kind
+            self._turns -= by
+        self._refresh_page(from_start=True)
 
     def _see(self, **changes: Any) -> None:
         self._view = self._view._replace(**changes)
@@ -225,5 +234,7 @@ class PicturesPane(LinePane):
         self._drawn[event.wanted] = event.page
         while len(self._drawn) > REMEMBERED:
             self._drawn.popitem(last=False)
-        if event.wanted == self._wanted:
+        if event.wanted == self._wanted and self._turns:
+            self._turn_pages()
+        elif event.wanted == self._wanted:
             self._show_page(event.page)

@@ -19,8 +19,10 @@ class LinePane(QuietFocus, ScrollView, can_focus=True):
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENT_CLASSES
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "scroll_by(1)", "Down", id="lines.down", tooltip="A line down", show=False),
-        Binding("up,k", "scroll_by(-1)", "Up", id="lines.up", tooltip="A line up", show=False),
+        Binding(
+            "down,j", "scroll_by(1)", "Down", id="lines.down", tooltip="A line down; else the next layer", show=False
+        ),
+        Binding("up,k", "scroll_by(-1)", "Up", id="lines.up", tooltip="A line up; else the layer before", show=False),
         Binding("pagedown,ctrl+d", "scroll_page(1)", "Page down", id="lines.page_down", tooltip="A page", show=False),
         Binding("pageup,ctrl+u", "scroll_page(-1)", "Page up", id="lines.page_up", tooltip="A page up", show=False),
         Binding("home", "scroll_edge(0)", "Start", id="lines.first", tooltip="To the start", show=False),
