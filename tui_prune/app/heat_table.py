@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tui_prune.app.cells import Cell, Line, left, right, wrap
+from tui_prune.app.cells import Cell, Line, left, right, tail, wrap
 from tui_prune.wording import score, share
 
 if TYPE_CHECKING:
@@ -32,17 +32,19 @@ def sensitivity_lines(found: "Sensitivity | None", has_task: bool, width: int) -
     said = f"uncut {score(found.baseline, found.baseline)}"
     if found.recalibrated:
         said += f", recalibrated {score(found.reference, found.baseline)}; each point is recalibrated, too"
-    lines: list[Line] = [(Cell(left(said, width - 2), "dim"),), (), (Cell(header, "header"),)]
-    lines += [_row(curve, found, names) for curve in found.curves]
     legend = "   ".join(f"{mark} {words}" for (_, mark, _), words in zip(STEPS, _LEGEND, strict=True))
-    return (*lines, (), (Cell(f"lost of the score: {legend}", "dim"),))
+    above, below = (
+        [(Cell(piece, "dim"),) for piece in wrap(words, width - 2)] for words in (said, f"lost of the score: {legend}")
+    )
+    rows = [_row(curve, found, names) for curve in found.curves]
+    return (*above, (), (Cell(header, "header"),), *rows, (), *below)
 
 
 _LEGEND = ("under 1 %", "under 5 %", "under 20 %", "more")
 
 
 def _row(curve: "Curve", found: "Sensitivity", names: int) -> Line:
-    cells = [Cell(left(curve.layer, names))]
+    cells = [Cell(tail(curve.layer, names))]
     known = {point.ratio: point.score for point in curve.points}
     for ratio in found.ratios:
         if ratio not in known:
