@@ -26,10 +26,13 @@ async def main() -> None:
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.app.screens.save import SaveScreen
     from tui_prune.opening.bundled_networks import bundled_task
+    from tui_prune.request import OpenRequest
     from tui_prune.session import Session
 
     draw_surface()
-    app = PruneApp(lambda progress: Session.open(task=bundled_task(None), progress=progress), "nin")
+    app = PruneApp(
+        lambda request, progress: Session.open(task=bundled_task(None), progress=progress), OpenRequest("nin")
+    )
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
         screen = app.screen

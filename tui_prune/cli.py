@@ -20,6 +20,7 @@ from tui_prune.kinds import KINDS, NETWORK
 from tui_prune.options import recipe_from
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
+from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
     from tui_prune.session import Session
@@ -107,7 +108,7 @@ def open_app(
 
     from tui_prune.app.main import run
 
-    raise typer.Exit(run(model, weights=weights, input_spec=input_spec, task=task, recipe=recipe, device=device) or 0)
+    raise typer.Exit(run(OpenRequest(model, weights, input_spec, task, device), recipe) or 0)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from tui_prune.evaluating.task import Task
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
 from tui_prune.progress import Progress
+from tui_prune.request import OpenRequest
 from tui_prune.session import Session
 
 PATIENCE = 10.0
@@ -163,10 +164,10 @@ def start(digits: OpenedModel) -> Start:
         kind: type[Session] = Session,
         task: Task | None = None,
     ) -> AsyncIterator[Desk]:
-        def open_session(progress: Progress) -> Session:
+        def open_session(request: OpenRequest, progress: Progress) -> Session:
             return kind(opened or digits, task=task, probing=False, progress=progress)
 
-        app = PruneApp(open_session, "nin")
+        app = PruneApp(open_session, OpenRequest("nin"))
         async with app.run_test(size=size) as pilot:
             desk = Desk(app, pilot)
             await desk.until(lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted, "the main screen")

@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 
 from tui_prune.app.app import PruneApp
-from tui_prune.app.main import name_of
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import UsageError
+from tui_prune.request import OpenRequest
 
 
 def words(app: PruneApp) -> str:
@@ -30,11 +30,12 @@ def test_the_first_frame_comes_before_torch():
     program = (
         "import asyncio, sys\n"
         "from tui_prune.app.app import PruneApp\n"
-        "def open_session(progress):\n"
+        "from tui_prune.request import OpenRequest\n"
+        "def open_session(request, progress):\n"
         "    seen.append('torch' in sys.modules)\n"
         "    raise SystemExit\n"
         "async def look():\n"
-        "    async with PruneApp(open_session, 'nin').run_test() as pilot:\n"
+        "    async with PruneApp(open_session, OpenRequest('nin')).run_test() as pilot:\n"
         "        await pilot.pause(0.2)\n"
         "seen = []\n"
         "import contextlib\n"
@@ -49,12 +50,12 @@ def test_the_first_frame_comes_before_torch():
 async def test_it_says_what_is_opened_and_how_far_that_is():
     go_on = threading.Event()
 
-    def open_session(progress):
+    def open_session(request, progress):
         progress("trace", 0.5)
         go_on.wait(10)
         raise UsageError("No.")
 
-    app = PruneApp(open_session, "resnet50")
+    app = PruneApp(open_session, OpenRequest("resnet50"))
     async with app.run_test(size=(80, 24)) as pilot:
         assert "opening resnet50…" in words(app)
         await until(pilot, lambda: "trace" in words(app))
@@ -64,10 +65,10 @@ async def test_it_says_what_is_opened_and_how_far_that_is():
 
 
 async def test_a_mistake_of_the_users_is_a_sentence_and_what_to_do():
-    def open_session(progress):
+    def open_session(request, progress):
         raise UsageError("There is no model 'resnet51'.")
 
-    app = PruneApp(open_session, "resnet51")
+    app = PruneApp(open_session, OpenRequest("resnet51"))
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "no model 'resnet51'" in words(app))
         assert "tui-prune --help" in words(app)
@@ -79,10 +80,10 @@ async def test_a_mistake_of_the_users_is_a_sentence_and_what_to_do():
 
 
 async def test_a_fault_of_ours_leaves_a_report(tmp_path):
-    def open_session(progress):
+    def open_session(request, progress):
         raise ZeroDivisionError("by nought")
 
-    app = PruneApp(open_session, "nin")
+    app = PruneApp(open_session, OpenRequest("nin"))
     async with app.run_test(size=(100, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, OpeningScreen) and app.screen.failure)
         assert "fault of tui-prune" in app.screen.failure
@@ -123,7 +124,7 @@ async def test_the_main_screen_lies_over_the_opening(start):
 
 
 def test_the_name_of_what_is_opened():
-    assert name_of(None, None) == "nin"
-    assert name_of(None, "runs/7/best.pt") == "best.pt"
-    assert name_of("resnet50", None) == "resnet50"
-    assert name_of(str(Path("nets") / "mine.py:make"), None) == "mine.py:make"
+    assert OpenRequest().name == "nin"
+    assert OpenRequest(weights="runs/7/best.pt").name == "best.pt"
+    assert OpenRequest("resnet50").name == "resnet50"
+    assert OpenRequest(str(Path("nets") / "mine.py:make")).name == "mine.py:make"

@@ -6,6 +6,7 @@ import textual
 from tui_prune.app.app import PruneApp
 from tui_prune.app.cells import text_of
 from tui_prune.app.screens.main import MainScreen
+from tui_prune.request import OpenRequest
 from tui_prune.session import Session
 
 TAKEN_WITH = "8.2.8"
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.skipif(textual.__version__ != TAKEN_WITH, reason=f"take
 )
 def test_it_looks_as_it_did(snap_compare, digits, monkeypatch, size, keys):
     monkeypatch.chdir("/")  # the dialog names the directory; nothing is written
-    app = PruneApp(lambda progress: Session(digits, probing=False), "nin")
+    app = PruneApp(lambda request, progress: Session(digits, probing=False), OpenRequest("nin"))
 
     async def until(pilot, condition):
         for _ in range(1000):

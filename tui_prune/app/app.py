@@ -1,6 +1,7 @@
 """The application: opens a session in a thread, shows the screens, and leaves a clean terminal whatever happens."""
 
 import asyncio
+import functools
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -16,12 +17,13 @@ from textual.worker import get_current_worker
 from tui_prune.app import theme
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.screens.opening import OpeningScreen
+from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
     from tui_prune.progress import Progress
     from tui_prune.session import Session
 
-OpenSession = Callable[["Progress"], "Session"]
+OpenSession = Callable[[OpenRequest, "Progress"], "Session"]
 """Opens what the app is to show; it runs in a thread and may import torch."""
 
 HINTS = [
@@ -73,19 +75,19 @@ class PruneApp(App[None]):
         ),
     ]
 
-    def __init__(self, open_session: OpenSession, name: str) -> None:
+    def __init__(self, open_session: OpenSession, request: OpenRequest) -> None:
         super().__init__(ansi_color=True if theme.few_colors() else None)
         theme.apply(self)
         self.animation_level = "none"
         self.session: Session | None = None
         self.crash: Exception | None = None
         self._open_session = open_session
-        self._name = name
+        self.request = request
         self._opening: Job | None = None
         self._failed = 0
 
     def get_default_screen(self) -> Screen[Any]:
-        return OpeningScreen(self._name)
+        return OpeningScreen(self.request.name)
 
     def on_mount(self) -> None:
         self._answer_signals()
@@ -95,7 +97,7 @@ class PruneApp(App[None]):
     # Opening
 
     def _open(self) -> None:
-        self._opening = Job("opening", self._open_session)
+        self._opening = Job("opening", functools.partial(self._open_session, self.request))
         self._run_opening(self._opening)
 
     @work(thread=True, exclusive=True, group="opening", exit_on_error=False)

@@ -5,8 +5,9 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
@@ -20,20 +21,13 @@ PATIENCE = 0.5
 """Seconds that leaving waits for work that has been asked to stop."""
 
 
-def run(
-    spec: str | None,
-    weights: str | None,
-    input_spec: str | None,
-    task: str | None,
-    recipe: "Recipe | None",
-    device: str,
-) -> int:
+def run(request: OpenRequest, recipe: "Recipe | None") -> int:
     """Open the app on a model and give back the exit status. torch is imported behind the first frame."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("The app needs a terminal; without one use `tui-prune prune` (see tui-prune --help).", file=sys.stderr)
         return 2
 
-    def open_session(progress: "Progress") -> "Session":
+    def open_session(wanted: OpenRequest, progress: "Progress") -> "Session":
         progress("loading torch", 0.0)
         import torch
 
@@ -42,12 +36,12 @@ def run(
         from tui_prune.session import Session
 
         return Session.open(
-            spec,
-            weights=weights,
-            input_spec=input_spec,
-            task=task or bundled_task(spec, weights),
+            wanted.spec,
+            weights=wanted.weights,
+            input_spec=wanted.input_spec,
+            task=wanted.task or bundled_task(wanted.spec, wanted.weights),
             recipe=recipe,
-            device=device,
+            device=wanted.device,
             progress=progress,
         )
 
@@ -55,7 +49,7 @@ def run(
     from tui_prune.app.app import PruneApp
 
     sys.setswitchinterval(SWITCH)
-    app = PruneApp(open_session, name_of(spec, weights))
+    app = PruneApp(open_session, request)
     app.run(loop=asyncio.new_event_loop())
     code = app.return_code or 0
     if app.crash is not None:
@@ -63,13 +57,6 @@ def run(
         code = 1
     _leave(code)
     return code
-
-
-def name_of(spec: str | None, weights: str | None) -> str:
-    """What is being opened, in a word."""
-    if spec is None:
-        return Path(weights).name if weights else "nin"
-    return Path(spec).name if os.sep in spec else spec
 
 
 def _leave(code: int) -> None:

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 from textual.worker import get_current_worker
 
-from tui_prune.app import choices, headlines
+from tui_prune.app import headlines
 from tui_prune.app.bindings import MAIN
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.describe import describe_layer, describe_module
@@ -21,8 +21,9 @@ from tui_prune.app.heat_table import sensitivity_lines
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.long_work import LongWork
+from tui_prune.app.screens.plan_keys import PlanKeys
 from tui_prune.app.screens.questions import Questions
-from tui_prune.app.screens.save import SaveScreen
+from tui_prune.app.screens.work_keys import WorkKeys
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.key_line import KeyLine
 from tui_prune.app.widgets.layer_tree import LayerTree
@@ -36,7 +37,6 @@ from tui_prune.errors import UsageError
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan
-    from tui_prune.result import Result
     from tui_prune.session import Session
 
 WIDE = 100
@@ -45,7 +45,7 @@ TABS = ("structure", "histogram", "channels", "sensitivity")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(Screen[None]):
+class MainScreen(PlanKeys, WorkKeys, Screen[None]):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -256,66 +256,14 @@ class MainScreen(Screen[None]):
             self._go_to("details")
         self._show_details(from_start=True)
 
-    # Changing the plan
-
-    @property
-    def target(self) -> Node | None:
-        """What a key that changes a layer speaks of: a layer, all layers of a module, or None for the network."""
-        return self.node if self.node is not None and self.node.path else None
-
-    def action_step(self, by: float) -> None:
-        self.change(lambda: choices.step_ratio(self.session, self.target, by))
-
-    def action_clear(self) -> None:
-        self.change(lambda: choices.clear_ratio(self.session, self.target))
-
-    def action_lock(self) -> None:
-        target = self.target
-        if target is None:
-            self.remark("! Move to the layer that you want to lock.", "error")
-        else:
-            self.change(lambda: choices.toggle_lock(self.session, target))
-
-    def action_scope(self) -> None:
-        scope = "local" if self.session.recipe.scope == "global" else "global"
-        self.change(lambda: self.session.set_scope(scope))
-
-    def action_undo(self) -> None:
-        if self.session.can_undo:
-            self.change(self.session.undo)
-        else:
-            self.remark("there is nothing to undo", "dim")
-
-    def action_redo(self) -> None:
-        if self.session.can_redo:
-            self.change(self.session.redo)
-        else:
-            self.remark("there is nothing to redo", "dim")
-
     def action_everything(self) -> None:
         self._everything = not self._everything
         self._fill()
 
-    def action_ask_ratio(self) -> None:
-        self.questions.ratio(self.target)
-
-    def action_ask_global(self) -> None:
-        self.questions.ratio(None)
-
-    def action_ask_target(self) -> None:
-        self.questions.target()
-
-    def action_ask_alignment(self) -> None:
-        self.questions.alignment(None)
-
-    def action_ask_own_alignment(self) -> None:
-        self.questions.alignment(self.target)
-
-    def action_ask_criterion(self) -> None:
-        self.questions.criterion()
-
     def action_find(self) -> None:
         self.questions.find()
+
+    # The prompt
 
     @on(PromptLine.Closed)
     def _prompt_closed(self) -> None:
@@ -333,43 +281,6 @@ class MainScreen(Screen[None]):
         return self.prompt.question is None or action not in ACTIONS
 
     # Long work
-
-    def action_verify(self) -> None:
-        self.work.verify()
-
-    def action_evaluate(self) -> None:
-        if self._has_task():
-            self.work.evaluate()
-
-    def action_scan(self) -> None:
-        self.action_open_tab("sensitivity")
-        if self._has_task():
-            self.work.scan()
-
-    def action_ask_suggestion(self) -> None:
-        if self._has_task():
-            self.questions.suggestion()
-
-    def action_ask_recovery(self) -> None:
-        if self._has_task():
-            self.questions.recovery()
-
-    def _has_task(self) -> bool:
-        if self.session.task is None:
-            self.remark("! There is no task to evaluate by: pass --task FILE.py.", "error")
-        return self.session.task is not None
-
-    def action_measure_activations(self) -> None:
-        self.work.measure_activations()
-
-    def action_save(self) -> None:
-        self.app.push_screen(SaveScreen(self.session), self._saved)
-
-    def _saved(self, outcome: "tuple[Plan, Result] | None") -> None:
-        if outcome is not None:
-            plan, result = outcome
-            self.work.take(plan, None, result)
-        self.sum_up()
 
     @work(thread=True, exclusive=True, group="job", exit_on_error=False)
     def run_job(self, job: Job) -> None:

@@ -1,0 +1,80 @@
+"""What the keys of the main screen do that change the plan."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tui_prune.app import choices
+from tui_prune.app.outline import Node
+
+if TYPE_CHECKING:
+    from tui_prune.app.screens.questions import Questions
+    from tui_prune.planning.plan import Plan
+    from tui_prune.session import Session
+
+
+class PlanKeys:
+    """The part of the main screen that changes the plan."""
+
+    session: "Session"
+    questions: "Questions"
+    node: Node | None
+
+    def change(self, do: "Callable[[], Plan]") -> None:
+        """Change the session and show the plan that follows; a refusal is said and changes nothing."""
+        raise NotImplementedError
+
+    def remark(self, words: str, style: str = "plain") -> None:
+        """Say something in the status line."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> Node | None:
+        """What a key that changes a layer speaks of: a layer, all layers of a module, or None for the network."""
+        return self.node if self.node is not None and self.node.path else None
+
+    def action_step(self, by: float) -> None:
+        self.change(lambda: choices.step_ratio(self.session, self.target, by))
+
+    def action_clear(self) -> None:
+        self.change(lambda: choices.clear_ratio(self.session, self.target))
+
+    def action_lock(self) -> None:
+        target = self.target
+        if target is None:
+            self.remark("! Move to the layer that you want to lock.", "error")
+        else:
+            self.change(lambda: choices.toggle_lock(self.session, target))
+
+    def action_scope(self) -> None:
+        scope = "local" if self.session.recipe.scope == "global" else "global"
+        self.change(lambda: self.session.set_scope(scope))
+
+    def action_undo(self) -> None:
+        if self.session.can_undo:
+            self.change(self.session.undo)
+        else:
+            self.remark("there is nothing to undo", "dim")
+
+    def action_redo(self) -> None:
+        if self.session.can_redo:
+            self.change(self.session.redo)
+        else:
+            self.remark("there is nothing to redo", "dim")
+
+    def action_ask_ratio(self) -> None:
+        self.questions.ratio(self.target)
+
+    def action_ask_global(self) -> None:
+        self.questions.ratio(None)
+
+    def action_ask_target(self) -> None:
+        self.questions.target()
+
+    def action_ask_alignment(self) -> None:
+        self.questions.alignment(None)
+
+    def action_ask_own_alignment(self) -> None:
+        self.questions.alignment(self.target)
+
+    def action_ask_criterion(self) -> None:
+        self.questions.criterion()

@@ -1,0 +1,72 @@
+"""What the keys of the main screen do that takes long: verify, evaluate, scan, recover, save."""
+
+from typing import TYPE_CHECKING
+
+from tui_prune.app.screens.save import SaveScreen
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from tui_prune.app.screens.long_work import LongWork
+    from tui_prune.app.screens.questions import Questions
+    from tui_prune.planning.plan import Plan
+    from tui_prune.result import Result
+    from tui_prune.session import Session
+
+
+class WorkKeys:
+    """The part of the main screen that starts long work."""
+
+    session: "Session"
+    questions: "Questions"
+    work: "LongWork"
+    app: "App[None]"
+
+    def remark(self, words: str, style: str = "plain") -> None:
+        """Say something in the status line."""
+        raise NotImplementedError
+
+    def sum_up(self) -> None:
+        """Bring the title and the status line up to date."""
+        raise NotImplementedError
+
+    def action_open_tab(self, tab: str) -> None:
+        """Open a tab."""
+        raise NotImplementedError
+
+    def action_verify(self) -> None:
+        self.work.verify()
+
+    def action_evaluate(self) -> None:
+        if self._has_task():
+            self.work.evaluate()
+
+    def action_scan(self) -> None:
+        self.action_open_tab("sensitivity")
+        if self._has_task():
+            self.work.scan()
+
+    def action_ask_suggestion(self) -> None:
+        if self._has_task():
+            self.questions.suggestion()
+
+    def action_ask_recovery(self) -> None:
+        if self._has_task():
+            self.questions.recovery()
+
+    def _has_task(self) -> bool:
+        if self.session.task is None:
+            self.remark("! There is no task to evaluate by: pass --task FILE.py.", "error")
+        return self.session.task is not None
+
+    def action_measure_activations(self) -> None:
+        self.work.measure_activations()
+
+    def action_save(self) -> None:
+        self.app.push_screen(SaveScreen(self.session), self._saved)
+
+    def _saved(self, outcome: "tuple[Plan, Result] | None") -> None:
+        if outcome is not None:
+            plan, result = outcome
+            self.work.take(plan, None, result)
+        self.sum_up()
