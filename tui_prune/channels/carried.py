@@ -11,15 +11,17 @@ NOTHING: Labels = {}
 
 
 class Carried:
-    """Of one tensor: its labels, its name where it is a parameter or buffer, whether it is (of) the model's input."""
+    """Of one tensor: its labels, its name where it is a parameter or buffer, whether it is (of) the model's input, and
+    whether its values were never computed."""
 
-    __slots__ = ("_tensor", "is_input", "labels", "name")
+    __slots__ = ("_tensor", "hollow", "is_input", "labels", "name")
 
     def __init__(self, tensor: object) -> None:
         self._tensor = tensor
         self.labels: Labels = NOTHING
         self.name: str | None = None
         self.is_input = False
+        self.hollow = False
 
 
 class CarriedByTensor:

@@ -7,16 +7,17 @@ from torch import Tensor, nn
 
 from tui_prune.channels.labels import Labels, compact
 from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.operators import Operator
 from tui_prune.channels.record import Activation, CostedCall, Extent
 from tui_prune.channels.registry import Call
-from tui_prune.channels.tracer import Operator, Tracer
+from tui_prune.channels.tracer import Tracer
 
 
 class CountingTracer(Tracer):
     """The tracer of a model as it is; those that run beside cut or masked ones need no costs."""
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
+    def __init__(self, model: nn.Module, *, hollow: bool = False) -> None:
+        super().__init__(model, hollow=hollow)
         self._measured: dict[tuple[int, tuple[int, ...]], tuple[Labels, tuple[Extent, ...]]] = {}
         """Extents by identity of labels, which are kept alive, and shape."""
 

@@ -151,6 +151,8 @@ class TraceRecord:
     bare_norms: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     """Of norms without parameters and statistics, by module: the slots along the dimensions that they normalise."""
     unreached: tuple[str, ...] = ()
+    hollow: bool = False
+    """Whether it was made without computing values: then so can a trace of the cut network be."""
     written: set[str] = field(default_factory=set)
     """Parameters that the forward pass itself writes over."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)

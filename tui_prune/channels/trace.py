@@ -3,13 +3,14 @@
 import inspect
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tui_prune.channels.counting import CountingTracer
+from tui_prune.channels.hollow import ValuesNeeded
 from tui_prune.channels.kept_state import KeptState
 from tui_prune.channels.model_code import failing_line
 from tui_prune.channels.modules import named_modules, named_tensors
@@ -26,13 +27,26 @@ def record_trace(model: nn.Module, example_inputs: Sequence[Any], example_kwargs
 
     Raises `TuiPruneError` when the forward pass fails on the example input.
     """
-    tracer = CountingTracer(model)
+    if not _keeps_tensors(model):
+        with suppress(Exception, SystemExit, ValuesNeeded):  # whatever stops it, the values will tell
+            return _record(model, example_inputs, example_kwargs, CountingTracer(model, hollow=True))
+    return _record(model, example_inputs, example_kwargs, CountingTracer(model))
+
+
+def _record(
+    model: nn.Module, example_inputs: Sequence[Any], example_kwargs: Mapping[str, Any], tracer: Tracer
+) -> TraceRecord:
     kept = KeptState(model)
     try:
         with evaluating(model):
             return _record_run(model, example_inputs, example_kwargs, tracer)
     finally:
         tracer.record.written |= kept.restore() | tracer.overwritten.restore()
+
+
+def _keeps_tensors(model: nn.Module) -> bool:
+    """Whether modules have tensors that are neither parameters nor buffers: computed ones, which must keep values."""
+    return any(isinstance(value, Tensor) for _, part in named_modules(model) for value in vars(part).values())
 
 
 def _record_run(
@@ -72,6 +86,34 @@ def run(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], trac
         ) from error
 
 
+class RetraceFailed(Exception):
+    """The forward pass of what was made of a traced network fails, by `__cause__`. `tracer` saw it until then."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+
+def retrace(model: nn.Module, original: TraceRecord, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> TraceRecord:
+    """Trace what has been made of a traced network; it is left as `untouched` leaves it. Raises `RetraceFailed`."""
+    if original.hollow:
+        with suppress(RetraceFailed, ValuesNeeded):  # with its values it may not fail
+            return _retrace(model, original, inputs, kwargs, hollow=True)
+    return _retrace(model, original, inputs, kwargs, hollow=False)
+
+
+def _retrace(
+    model: nn.Module, original: TraceRecord, inputs: Sequence[Any], kwargs: Mapping[str, Any], *, hollow: bool
+) -> TraceRecord:
+    tracer = Tracer(model, hollow=hollow)
+    try:
+        with untouched(model, original.written, keep_computed=True):
+            outputs = call(model, inputs, kwargs, tracer)
+    except (Exception, SystemExit) as error:
+        raise RetraceFailed(tracer) from error
+    return tracer.finish(outputs)
+
+
 def call(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: Tracer | None = None) -> Any:
     """One forward pass on copies of the inputs, which it may write over; raises whatever the model does."""
     inputs, kwargs = map_tensors((tuple(inputs), dict(kwargs)), Tensor.clone)
@@ -79,7 +121,10 @@ def call(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tra
         return model(*inputs, **kwargs)
     tracer.mark_inputs((inputs, kwargs))
     with tracer:
-        return model(*inputs, **kwargs)
+        outputs = model(*inputs, **kwargs)
+    if tracer.hollow is not None and tracer.hollow.values_needed:  # the network's own code has caught that
+        raise ValuesNeeded
+    return outputs
 
 
 def _advice(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -108,7 +153,9 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
         module.training = not quiet
     try:
         tracer.finish(call(model, inputs, kwargs, tracer))
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
+        if record.hollow:  # with its values it may not fail
+            raise ValuesNeeded from error
         # Nothing of a half-followed pass may count; the parts stay unreached, and what they may read.
         del record.ties[marks[0] :], record.locked[marks[1] :], record.blocks[marks[2] :]
         del record.grouped[marks[3] :], record.producers[marks[4] :]

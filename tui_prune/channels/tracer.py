@@ -1,19 +1,19 @@
 """The dispatch mode that runs beside a forward pass and carries labels through every operator."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
-from tui_prune.channels import rules
 from tui_prune.channels.carried import NOTHING, CarriedByTensor
+from tui_prune.channels.hollow import HollowPass
 from tui_prune.channels.kept_state import Overwritten
 from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
 from tui_prune.channels.model_code import running_line, running_module
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.nested import all_tensors_in, tensors_in
+from tui_prune.channels.operators import Operator, look_up
 from tui_prune.channels.record import (
     MODEL_INPUT,
     MODEL_OUTPUT,
@@ -27,17 +27,7 @@ from tui_prune.channels.record import (
     TraceRecord,
     owner_of,
 )
-from tui_prune.channels.registry import RULES, Call, Rule
-
-# Calls that only make new tensors or read sizes: what they are given says nothing about what they put out.
-_WITHOUT_LABELS = frozenset(
-    f"aten::{name}"
-    for name in (
-        "new_zeros new_ones new_empty new_full new_empty_strided rand_like randn_like randint_like sym_size "
-        "sym_stride sym_numel is_same_size size empty empty_strided zeros ones full arange scalar_tensor rand randn "
-        "lift_fresh _assert_async"
-    ).split()
-)
+from tui_prune.channels.registry import Call, Rule
 
 
 class Tracer(TorchDispatchMode):
@@ -46,12 +36,14 @@ class Tracer(TorchDispatchMode):
     Use as a context around the forward pass, then call `finish` with what it returned. `record` holds the result.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, hollow: bool = False) -> None:
+        """With `hollow`, costly operators compute nothing (`hollow.py`)."""
         super().__init__()
-        self.record = TraceRecord(model)
+        self.record = TraceRecord(model, hollow=hollow)
         self.failed: list[Tensor] = []
         """The slots that the tensors of a failing operator carried."""
         self._carried = CarriedByTensor()
+        self.hollow = HollowPass(self._carried) if hollow else None
         self._resolved: dict[Any, Operator] = {}
         self._axes_by_first: dict[int, Axis] = {}
         self._grouped_axes: dict[tuple[str, int], Axis] = {}
@@ -290,27 +282,42 @@ class Tracer(TorchDispatchMode):
 
     # The dispatch.
 
+    def __enter__(self) -> "Tracer":
+        if self.hollow is not None:
+            self.hollow.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self.hollow is not None:
+            self.hollow.__exit__(*error)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = _tensors_of(args, kwargs)
-        labelled = from_input = False
+        labelled = from_input = hollow = False
         for tensor in tensors:
             entry = self._carried.get(id(tensor))
             if entry is not None:
                 labelled = labelled or bool(entry.labels)
                 from_input = from_input or entry.is_input
+                hollow = hollow or entry.hollow
                 if entry.name is not None:
                     self._reached.add(entry.name)
+        known = self._resolved.get(func)
+        if known is None:
+            known = self._resolved[func] = look_up(func)
         if labelled and func._schema.is_mutable:
             self.overwritten.keep(func, args)
         try:
-            out = self.compute(func, args, kwargs, labelled)
+            if self.hollow is None:
+                out = self.compute(func, args, kwargs, labelled)
+            else:
+                out = self.hollow.compute(func, args, kwargs, tensors if hollow else ())
         except Exception:
             self.failed = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
             raise
-        known = self._resolved.get(func)
-        if known is None:
-            known = self._resolved[func] = _look_up(func)
         call = Call(func, args, kwargs, out)
         if labelled and known.rule is not None:
             self._follow(call, known.rule, tensors)
@@ -334,7 +341,7 @@ class Tracer(TorchDispatchMode):
             for tensor in tensors_in((call.out,)):
                 self._carried.forget(tensor)
 
-    def count(self, call: Call, operator: "Operator", tensors: list[Tensor]) -> None:
+    def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note what a call costs; here nothing."""
 
     # The end of the forward pass.
@@ -366,31 +373,6 @@ class Tracer(TorchDispatchMode):
             module = modules.get(layer)
             kind = "parameter" if module is None else type(module).__name__
             self.record.layers[layer] = LayerUse(layer, kind, slots, slots, width, width, False)
-
-
-class Operator(NamedTuple):
-    """Of an operator: its rule, whether it counts as work, whether it gives back memory of its argument."""
-
-    rule: Rule | None
-    costs: bool
-    aliases: bool
-
-
-def _look_up(func: Any) -> Operator:
-    returns = func._schema.returns
-    aliases = bool(returns) and returns[0].alias_info is not None
-    return Operator(_find_rule(func), func.overloadpacket in flop_registry, aliases)
-
-
-def _find_rule(func: Any) -> Rule | None:
-    """The rule of an operator; an in-place variant has the rule of its twin."""
-    name = func._schema.name
-    for candidate in (name, name.rstrip("_")):
-        if candidate in _WITHOUT_LABELS:
-            return None
-        if candidate in RULES:
-            return RULES[candidate]
-    return RULES["aten::add"] if torch.Tag.pointwise in func.tags else rules.unknown
 
 
 def _tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import nn
 from tui_prune.channels.model_code import failing_line, failing_modules
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, owner_of, slot_numbers
-from tui_prune.channels.trace import call, evaluating, untouched
+from tui_prune.channels.trace import RetraceFailed, evaluating, retrace
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.copying import with_tensors
@@ -62,20 +62,19 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
             *apply_repairs(module, graph, tensors),
             *apply_norm_sizes(module, graph, plan.keep),
         )
-    tracer = Tracer(module)
     try:
-        with untouched(module, graph.record.written, keep_computed=True):
-            outputs = call(module, inputs, kwargs, tracer)
-    except (Exception, SystemExit) as error:
-        raise _misfit_of_error(error, tracer, module, plan, tensors) from error
-    replay = Replay(graph, tensors, tracer.finish(outputs))
+        record = retrace(module, graph.record, inputs, kwargs)
+    except RetraceFailed as failed:
+        error = failed.__cause__ or failed
+        raise _misfit_of_error(error, failed.tracer, module, plan, tensors) from error
+    replay = Replay(graph, tensors, record)
     try:
         replay.prove()
     except ReplayMismatch as mismatch:
         groups_involved = cut_groups(plan, mismatch.slots)
         raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
     apply_order(module, replay.reordered)
-    keep_scalings(module, graph.record, tracer.record)
+    keep_scalings(module, graph.record, record)
     if any(part._forward_pre_hooks for _, part in named_modules(module)):
         with evaluating(module):  # weights that a hook computes have their new size only now
             edits = (*edits, *apply_edits(module, groups))

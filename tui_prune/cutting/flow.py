@@ -18,8 +18,7 @@ from tui_prune.channels.findings import Flow
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import UNEVEN, build_graph
 from tui_prune.channels.record import Axis, owner_of
-from tui_prune.channels.trace import call, untouched
-from tui_prune.channels.tracer import Tracer
+from tui_prune.channels.trace import RetraceFailed, retrace
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.planning.recipe import Recipe
@@ -131,13 +130,10 @@ def _try_widths(
         for name in graph.record.names_of(axis.tensor)
     }
     apply_edits(module, depthwise)
-    tracer = Tracer(module)
     try:
-        with untouched(module):
-            outputs = call(module, inputs, kwargs, tracer)
-    except Exception:  # This width isn't one that the code can have; that is the answer.
+        record = retrace(module, graph.record, inputs, kwargs)
+    except RetraceFailed:  # This width isn't one that the code can have; that is the answer.
         return {}
-    record = tracer.finish(outputs)
     names = {(axis.tensor, axis.dim, axis.groups > 1): n for n, axis in enumerate(graph.record.axes)}
     if any((axis.tensor, axis.dim, axis.groups > 1) not in names for axis in record.axes):
         return {}

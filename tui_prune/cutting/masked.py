@@ -8,8 +8,9 @@ from torch.utils.flop_counter import flop_registry
 
 from tui_prune.channels.labels import Dims, compact
 from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.operators import Operator
 from tui_prune.channels.registry import MASKED, Call
-from tui_prune.channels.tracer import Operator, Tracer
+from tui_prune.channels.tracer import Tracer
 
 
 class MaskedTracer(Tracer):

@@ -1,0 +1,46 @@
+"""What is to be known of an operator, asked once of each."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.flop_counter import flop_registry
+
+from tui_prune.channels import rules
+from tui_prune.channels.registry import RULES, Rule
+
+# Calls that only make new tensors or read sizes: what they are given says nothing about what they put out.
+_WITHOUT_LABELS = frozenset(
+    f"aten::{name}"
+    for name in (
+        "new_zeros new_ones new_empty new_full new_empty_strided rand_like randn_like randint_like sym_size "
+        "sym_stride sym_numel is_same_size size empty empty_strided zeros ones full arange scalar_tensor rand randn "
+        "lift_fresh _assert_async"
+    ).split()
+)
+
+
+class Operator(NamedTuple):
+    """Of an operator: its rule, whether it counts as work, whether it gives back memory of its argument."""
+
+    rule: Rule | None
+    costs: bool
+    aliases: bool
+
+
+def look_up(func: Any) -> Operator:
+    """Ask all of it."""
+    returns = func._schema.returns
+    aliases = bool(returns) and returns[0].alias_info is not None
+    costs = func.overloadpacket in flop_registry
+    return Operator(_find_rule(func), costs, aliases)
+
+
+def _find_rule(func: Any) -> Rule | None:
+    """The rule of an operator; an in-place variant has the rule of its twin."""
+    name = func._schema.name
+    for candidate in (name, name.rstrip("_")):
+        if candidate in _WITHOUT_LABELS:
+            return None
+        if candidate in RULES:
+            return RULES[candidate]
+    return RULES["aten::add"] if torch.Tag.pointwise in func.tags else rules.unknown
