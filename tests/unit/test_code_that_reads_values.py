@@ -113,3 +113,60 @@ def test_what_a_network_remembers_of_a_trace_are_no_empty_tensors(run_before: bo
     result = tui_prune.prune(model, image, ratio=0.5)
     assert result.report.equivalence.kind == "exact"
     assert bool(result.model(image).isfinite().all())
+
+
+class Notebook:
+    """Something of the user's own that isn't a module."""
+
+    def __init__(self) -> None:
+        self.scale: Tensor | None = None
+        self.table: Tensor | None = None
+
+
+class KeepsElsewhere(nn.Module):
+    """Keeps what it computes once in an object of another class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 8, 3)
+        self.out = nn.Conv2d(8, 2, 1)
+        self.notes = Notebook()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        if self.notes.scale is None:
+            self.notes.scale = x.abs().mean()
+        return self.out(x / self.notes.scale)
+
+
+def test_what_a_network_keeps_in_an_object_of_its_own_has_values() -> None:
+    model = KeepsElsewhere().eval()
+    image = torch.randn(1, 3, 8, 8)
+    tui_prune.trace(model, image)
+    assert model.notes.scale is not None
+    torch.testing.assert_close(model.notes.scale, model.features(image).abs().mean())
+
+
+TABLES: dict[int, Tensor] = {}
+
+
+class Positions(nn.Module):
+    """Keeps a table of positions for all networks of its kind, made as a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 8, 3)
+        self.register_buffer("step", torch.arange(1.0, 9.0))
+        self.out = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        if x.shape[2] not in TABLES:
+            TABLES[x.shape[2]] = torch.mm(torch.ones(x.shape[2], 1), torch.arange(float(x.shape[3]))[None])
+        return self.out(x + TABLES[x.shape[2]])
+
+
+def test_a_table_that_is_kept_for_later_has_values() -> None:
+    TABLES.clear()
+    tui_prune.trace(Positions(), torch.randn(1, 3, 8, 8))
+    assert torch.equal(TABLES[6], torch.arange(6.0).expand(6, 6))

@@ -42,14 +42,15 @@ class HollowPass(TorchFunctionMode):
         self.values_needed = False
         """Whether the network's code has come to read values: what was seen of the pass isn't to be used then."""
 
-    def compute(self, func: Any, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
+    def compute(self, func: Any, args: Any, kwargs: Any, tensors: Sequence[Tensor], of_input: bool) -> Any:
         """Run an operator, or make what it would give. `tensors` are its arguments if one of them is hollow.
 
+        What depends neither on those nor on the input (a table of positions) is computed: it may be kept for later.
         Raises `ValuesNeeded`.
         """
         if tensors:
             self._check(Call(func, args, kwargs, None), tensors)
-        maker = MAKERS.get(func._schema.name)
+        maker = MAKERS.get(func._schema.name) if tensors or of_input else None
         if maker is None and tensors:
             maker = MAKERS_OF_HOLLOW.get(func._schema.name)
         made = None if maker is None else maker(Call(func, args, kwargs, None))

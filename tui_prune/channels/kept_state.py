@@ -1,8 +1,11 @@
 """What a module holds besides its code, remembered before a run and put back after it."""
 
+import functools
 import operator
 from collections import deque
 from collections.abc import Collection, Sequence
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -13,6 +16,11 @@ from tui_prune.channels.modules import named_modules, named_tensors
 _TENSORS = ("_parameters", "_buffers", "_modules")
 _HOOKS = vars(nn.Module()).keys() - set(_TENSORS)
 """What torch itself keeps of every module; no forward pass changes it."""
+
+_PLAIN = (
+    *(type(None), bool, int, float, complex, str, bytes, range, slice, type, Enum, nn.Module, functools.partial),
+    *(FunctionType, BuiltinFunctionType, MethodType),
+)
 
 
 class KeptState:
@@ -112,6 +120,28 @@ class Overwritten:
         for memory, values in self._values.values():
             memory.copy_(values)
         return frozenset(self._values)
+
+
+def may_keep_values(model: nn.Module) -> bool:
+    """Whether modules hold tensors that are neither parameters nor buffers, or objects in which they might.
+
+    What a forward pass computes and leaves there isn't put back as a `KeptState` puts attributes back.
+    """
+    return any(
+        not _is_plain(value)
+        for _, module in named_modules(model)
+        for name, value in vars(module).items()
+        if name not in _TENSORS and name not in _HOOKS
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (dict, list, tuple, set, frozenset, deque)):
+        parts = value.values() if isinstance(value, dict) else value
+        return all(map(_is_plain, parts))
+    if isinstance(value, Tensor):
+        return False
+    return isinstance(value, _PLAIN) or type(value).__module__.partition(".")[0] == "torch"
 
 
 def _copy_of(container: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tui_prune.channels.counting import CountingTracer
 from tui_prune.channels.hollow import ValuesNeeded
-from tui_prune.channels.kept_state import KeptState
+from tui_prune.channels.kept_state import KeptState, may_keep_values
 from tui_prune.channels.model_code import failing_line
 from tui_prune.channels.modules import named_modules, named_tensors
 from tui_prune.channels.nested import all_tensors_in, map_tensors
@@ -27,7 +27,7 @@ def record_trace(model: nn.Module, example_inputs: Sequence[Any], example_kwargs
 
     Raises `TuiPruneError` when the forward pass fails on the example input.
     """
-    if not _keeps_tensors(model):
+    if not may_keep_values(model):
         with suppress(Exception, SystemExit, ValuesNeeded):  # whatever stops it, the values will tell
             return _record(model, example_inputs, example_kwargs, CountingTracer(model, hollow=True))
     return _record(model, example_inputs, example_kwargs, CountingTracer(model))
@@ -42,11 +42,6 @@ def _record(
             return _record_run(model, example_inputs, example_kwargs, tracer)
     finally:
         tracer.record.written |= kept.restore() | tracer.overwritten.restore()
-
-
-def _keeps_tensors(model: nn.Module) -> bool:
-    """Whether modules have tensors that are neither parameters nor buffers: computed ones, which must keep values."""
-    return any(isinstance(value, Tensor) for _, part in named_modules(model) for value in vars(part).values())
 
 
 def _record_run(

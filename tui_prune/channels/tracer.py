@@ -314,7 +314,7 @@ class Tracer(TorchDispatchMode):
             if self.hollow is None:
                 out = self.compute(func, args, kwargs, labelled)
             else:
-                out = self.hollow.compute(func, args, kwargs, tensors if hollow else ())
+                out = self.hollow.compute(func, args, kwargs, tensors if hollow else (), from_input)
         except Exception:
             self.failed = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
             raise
