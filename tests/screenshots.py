@@ -100,6 +100,6 @@ if __name__ == "__main__":
     os.environ.pop("NO_COLOR", None)
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
-        os.environ["HOME"] = home
+        os.environ.update(HOME=home, **{f"XDG_{kind}_HOME": f"{home}/{kind}" for kind in ("CONFIG", "CACHE", "STATE")})
         os.chdir(home)
         asyncio.run(main())

@@ -247,6 +247,23 @@ class Session(TaskWork, Looker):
         self._place = place
         return self._plan
 
+    # Going on another time.
+
+    def state(self) -> dict[str, Any]:
+        """The choices as plain values, as JSON has them: every recipe so far, and the place of the one that holds."""
+        return {"history": [recipe.to_dict() for recipe in self._history], "place": self._place}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with the choices of a `state`. Raises `UsageError` when they don't fit this network, or are none; then
+        nothing changes."""
+        try:
+            history = [Recipe.from_dict(values) for values in state["history"]]
+            place = range(len(history))[state["place"]]
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise UsageError("These aren't the choices of a session.") from error
+        self._plan = self._make_plan(history[place])
+        self._history, self._place = history, place
+
     def _layer(self, name: str) -> LayerPlan:
         try:
             return self._plan.layer(name)

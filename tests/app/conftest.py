@@ -170,7 +170,11 @@ def start(digits: OpenedModel) -> Start:
         app = PruneApp(open_session, OpenRequest("nin"))
         async with app.run_test(size=size) as pilot:
             desk = Desk(app, pilot)
-            await desk.until(lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted, "the main screen")
+            # What was kept of earlier work may be offered over it.
+            await desk.until(
+                lambda: any(isinstance(screen, MainScreen) and screen.is_mounted for screen in app.screen_stack),
+                "the main screen",
+            )
             await pilot.pause()
             yield desk
         if app.crash is not None:

@@ -1,6 +1,7 @@
 """A real pseudo-terminal with the app in it, read as a person would."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +16,9 @@ PATIENCE = 90
 
 
 class Terminal:
-    """The app in a pseudo-terminal of a given size."""
+    """A command in a pseudo-terminal of a given size."""
 
-    def __init__(self, arguments: list[str], folder: Path, columns: int, rows: int, env: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "tui_prune", *arguments]
+    def __init__(self, command: list[str], folder: Path, columns: int, rows: int, env: dict[str, str]) -> None:
         self.process = pexpect.spawn(
             command[0], command[1:], cwd=folder, env=env, dimensions=(rows, columns), timeout=PATIENCE
         )
@@ -80,11 +80,16 @@ def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     homes = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
     env |= {"TERM": "xterm-256color", **{name: str(tmp_path / name.lower()) for name in homes}}
 
-    def start(*arguments: str, columns: int = 80, rows: int = 24, **more: str) -> Terminal:
-        terminal = Terminal(list(arguments), tmp_path, columns, rows, {**env, **more})
+    def start(*arguments: str, columns: int = 80, rows: int = 24, shell: bool = False, **more: str) -> Terminal:
+        """The app; or a shell, to start it from."""
+        command = ["bash", "--norc", "-i"] if shell else [sys.executable, "-m", "tui_prune"]
+        terminal = Terminal([*command, *arguments], tmp_path, columns, rows, {**env, **more})
         opened.append(terminal)
         return terminal
 
     yield start
     for terminal in opened:
+        if not terminal.process.closed and terminal.process.isalive():  # close would give a busy machine no time
+            terminal.process.kill(signal.SIGKILL)
+            terminal.process.wait()
         terminal.process.close(force=True)

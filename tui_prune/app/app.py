@@ -5,6 +5,7 @@ import functools
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
@@ -20,6 +21,7 @@ from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
+    from tui_prune.app.keeper import Keeper
     from tui_prune.progress import Progress
     from tui_prune.session import Session
 
@@ -80,6 +82,7 @@ class PruneApp(App[None]):
         theme.apply(self)
         self.animation_level = "none"
         self.session: Session | None = None
+        self.keeper: Keeper | None = None
         self.crash: Exception | None = None
         self._open_session = open_session
         self.request = request
@@ -118,10 +121,14 @@ class PruneApp(App[None]):
             if isinstance(self.screen, OpeningScreen):
                 self.screen.fail(event.failure, HINTS)
             return
+        from tui_prune.app.keeper import Keeper
         from tui_prune.app.screens.main import MainScreen
 
         self.session = event.outcome
-        await self.push_screen(MainScreen(event.outcome))
+        self.keeper = Keeper(event.outcome, self.request)
+        screen = MainScreen(event.outcome, self.keeper.changed)
+        await self.push_screen(screen)
+        self.keeper.begin(screen)
 
     # Leaving
 
@@ -131,7 +138,7 @@ class PruneApp(App[None]):
         if isinstance(self.screen, QuitDialog):
             return
         if self.session is not None and self.session.dirty:
-            self.push_screen(QuitDialog(), self._quit_answered)
+            self.push_screen(QuitDialog(kept=self.keeper is not None and self.keeper.close()), self._quit_answered)
             return
         self.exit(return_code=self._failed)
 
@@ -149,9 +156,18 @@ class PruneApp(App[None]):
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, lambda number=number: self.exit(return_code=128 + number))
 
+    def exit(self, *arguments: Any, **keywords: Any) -> None:
+        """As every app does, with the last move of the cursor kept."""
+        if self.keeper is not None:
+            self.keeper.close()
+        super().exit(*arguments, **keywords)
+
     def _fatal_error(self) -> None:
         """Textual would print a page of local variables; a report in a file and its path are of more use."""
         self.crash = self._exception
+        with suppress(Exception):  # whatever has crashed may be in the way of this too
+            if self.keeper is not None:
+                self.keeper.close()
         self._close_messages_no_wait()
 
     # Help and palette

@@ -1,5 +1,6 @@
 """A crash leaves a file that can be sent to us, and its path on the screen."""
 
+import logging
 import platform
 import sys
 import time
@@ -7,14 +8,16 @@ import traceback
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+_log = logging.getLogger(__name__)
+
 PACKAGES = ("tui-prune", "textual", "rich", "torch", "torchvision", "plotext")
 
 
 def write(error: BaseException) -> Path | None:
     """Write a report of an exception in the user's log directory; None where nothing can be written."""
-    from platformdirs import user_log_path
+    from tui_prune.keeping.places import log_folder
 
-    folder = user_log_path("tui-prune", appauthor=False)
+    folder = log_folder()
     path = folder / f"crash-{time.strftime('%Y%m%d-%H%M%S')}.log"
     head = [f"{time.strftime('%Y-%m-%d %H:%M:%S')}  Python {platform.python_version()}  {platform.platform()}"]
     head += [f"{name} {_version(name)}" for name in PACKAGES]
@@ -26,11 +29,14 @@ def write(error: BaseException) -> Path | None:
     return path
 
 
-def tell(error: BaseException) -> None:
-    """Say on stderr that the app has crashed and where the report is."""
+def tell(error: BaseException, *, kept: bool = False) -> None:
+    """Say on stderr that the app has crashed, where the report is, and whether the user's choices are `kept`."""
     path = write(error)
+    _log.critical("crashed; the report is %s", path, exc_info=error)
     print(f"tui-prune crashed: {type(error).__name__}: {error}", file=sys.stderr)
     print(f"The report is {path}" if path else "".join(traceback.format_exception(error)), file=sys.stderr)
+    if kept:
+        print("Your choices are kept; open it again to go on.", file=sys.stderr)
 
 
 def _version(name: str) -> str:

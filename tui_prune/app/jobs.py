@@ -1,5 +1,6 @@
 """Long work off the event loop: how it reports, how it is stopped, and what becomes of a failure."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from textual.worker import Worker
 
 from tui_prune.app import crashes
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.wording import seconds
+
+_log = logging.getLogger(__name__)
 
 INTERVAL = 0.1
 """Seconds between two reports of the same stage, so that a thin line isn't filled with them."""
@@ -71,13 +75,22 @@ class Progress:
 
 def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> None:
     """Do a job in this thread and post how it ended. Nothing that it raises gets further than this."""
+    started = time.monotonic()
+    _log.info("%s: started", job.words)
+
+    def ended(how: str) -> str:
+        return f"{job.words}: {how} after {seconds(time.monotonic() - started)}"
+
     try:
         outcome = job.work(Progress(job, worker, post))
     except Cancelled:
+        _log.info(ended("stopped"))
         post(JobEnded(job, stopped=True))
     except TuiPruneError as error:
+        _log.warning("%s: %s", ended("failed"), error)
         post(JobEnded(job, failure=str(error), wrong_use=isinstance(error, UsageError)))
     except Exception as error:
+        _log.exception(ended("failed"))
         path = crashes.write(error)
         post(
             JobEnded(
@@ -85,4 +98,5 @@ def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> 
             )
         )
     else:
+        _log.info(ended("done"))
         post(JobEnded(job, outcome))

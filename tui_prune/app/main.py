@@ -32,28 +32,38 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
         import torch
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+        from tui_prune.app.keeper import start_above
+        from tui_prune.keeping import kept_work
         from tui_prune.opening.bundled_networks import bundled_task
+        from tui_prune.planning.recipe import Recipe
         from tui_prune.session import Session
 
-        return Session.open(
+        work = kept_work(wanted) if recipe not in (None, Recipe()) else None
+        above = work is not None and work.chosen
+        session = Session.open(
             wanted.spec,
             weights=wanted.weights,
             input_spec=wanted.input_spec,
             task=wanted.task or bundled_task(wanted.spec, wanted.weights),
-            recipe=recipe,
+            recipe=None if above else recipe,
             device=wanted.device,
             progress=progress,
         )
+        if above:
+            start_above(session, work, recipe, progress)
+        return session
 
     from tui_prune.app import crashes
     from tui_prune.app.app import PruneApp
+    from tui_prune.keeping.log import start_log
 
+    start_log()
     sys.setswitchinterval(SWITCH)
     app = PruneApp(open_session, request)
     app.run(loop=asyncio.new_event_loop())
     code = app.return_code or 0
     if app.crash is not None:
-        crashes.tell(app.crash)
+        crashes.tell(app.crash, kept=app.keeper is not None and app.keeper.kept)
         code = 1
     _leave(code)
     return code

@@ -159,10 +159,13 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, every field, ready for TOML or JSON."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
-            name: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
+            name: dict(value)
+            if isinstance(value, MappingProxyType)
+            else list(value)
+            if isinstance(value, tuple)
+            else value
+            for name, value in vars(self).items()
         }
 
     @classmethod

@@ -42,13 +42,14 @@ def write_whole(
     check: Callable[[Path], None],
     *,
     force: bool = False,
+    mode: int = 0o666,
     written: Callable[[int], None] = lambda size: None,
 ) -> Path:
     """Write `path` by way of a temporary file beside it, so that it is there whole or as it was before.
 
     `write` writes the content, and `written` is told of each piece; `check` is given the temporary file before it
-    takes its place, and raises if it is wrong. Whatever one of them raises, the temporary file is removed. Gives back
-    the file that was written.
+    takes its place, and raises if it is wrong. Whatever one of them raises, the temporary file is removed. A new file
+    gets the permissions `mode` less the umask. Gives back the file that was written.
 
     Raises `TargetExistsError` and `TuiPruneError` like `check_target`, and `TuiPruneError` when the disk is full or
     the folder doesn't take the file.
@@ -56,7 +57,7 @@ def write_whole(
     target = check_target(path, force=force)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with _create(part, target) as file:
+        with _create(part, target, mode) as file:
             WatchedFile(file, written).fill(write)
             file.flush()
             os.fsync(file.fileno())
@@ -101,8 +102,8 @@ class WatchedFile:
             raise
 
 
-def _create(part: Path, target: Path) -> IO[bytes]:
-    file = open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "wb")  # noqa: SIM115
+def _create(part: Path, target: Path, mode: int) -> IO[bytes]:
+    file = open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb")  # noqa: SIM115
     with suppress(OSError):
         os.chmod(part, stat.S_IMODE(target.stat().st_mode))
     return file

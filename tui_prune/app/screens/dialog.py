@@ -61,14 +61,22 @@ class QuitDialog(Dialog[str]):
             "quits",
             key_display="q",
             id="quit.quit",
-            tooltip="Quit; the plan is lost",
+            tooltip="Quit without a checkpoint",
             priority=True,
         ),
         Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
     ]
 
+    def __init__(self, *, kept: bool = False) -> None:
+        """`kept`: what was chosen is offered when the network is opened again."""
+        super().__init__()
+        self._kept = kept
+
     def on_mount(self) -> None:
-        self.say("The plan isn't saved", [(Cell("What you have chosen is in no file yet."),)])
+        lines: list[Line] = [(Cell("What you have chosen is in no checkpoint yet."),)]
+        if self._kept:
+            lines.append((Cell("It is kept: open the network again to go on with it.", "dim"),))
+        self.say("The plan isn't saved", lines)
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)

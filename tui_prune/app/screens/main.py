@@ -54,9 +54,11 @@ class MainScreen(PlanKeys, WorkKeys, Screen[None]):
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """As in every screen, but without painting all of it whenever the keys go elsewhere."""
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(self, session: "Session", changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called whenever there may have been another choice."""
         super().__init__()
         self.session = session
+        self._changed = changed
         self.plan: Plan = session.plan
         self.node: Node | None = None
         self.questions = Questions(self)
@@ -109,6 +111,7 @@ class MainScreen(PlanKeys, WorkKeys, Screen[None]):
             self.table.show_plan(plan)
             self._show_details()
             self.sum_up()
+        self._changed()
 
     def remark(self, words: str, style: str = "plain") -> None:
         """Say something in the status line, until the plan changes."""
@@ -255,6 +258,11 @@ class MainScreen(PlanKeys, WorkKeys, Screen[None]):
         if self.in_details or not self.query_one("#details").display:
             self._go_to("details")
         self._show_details(from_start=True)
+
+    @property
+    def everything(self) -> bool:
+        """Whether norms and the like are shown too."""
+        return self._everything
 
     def action_everything(self) -> None:
         self._everything = not self._everything

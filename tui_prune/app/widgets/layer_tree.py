@@ -106,6 +106,18 @@ class LayerTree(RowList):
             if row.node.path == path:
                 self.show_cursor(index)
 
+    @property
+    def folded(self) -> frozenset[str]:
+        """The modules that are folded."""
+        return self._folded
+
+    def go_to(self, path: str, folded: frozenset[str]) -> None:
+        """Fold these modules and move to another, unfolding what hides it."""
+        self._folded = folded
+        self._lay_out(keep=path)
+        self.reveal(path)
+        self.post_message(self.Moved(self))
+
     def step_layer(self, by: int) -> None:
         """Move to the next layer below (1) or above (-1) that isn't folded away."""
         places = [index for index, row in enumerate(self.rows) if row.node.layer and (index - self.cursor) * by > 0]

@@ -1,0 +1,27 @@
+"""Where things are kept. Nothing here makes a folder or looks whether there is one."""
+
+from pathlib import Path
+
+import platformdirs
+
+_NAME = "tui-prune"
+
+
+def state_folder() -> Path:
+    """The folder for what was chosen and measured; it may be deleted at any time."""
+    return platformdirs.user_state_path(_NAME, appauthor=False)
+
+
+def sessions_folder() -> Path:
+    """The folder of kept work, a file for each network."""
+    return state_folder() / "sessions"
+
+
+def log_folder() -> Path:
+    """The folder of the log and of crash reports."""
+    return platformdirs.user_log_path(_NAME, appauthor=False)
+
+
+def log_file() -> Path:
+    """The log of what was opened, chosen and done."""
+    return log_folder() / "tui-prune.log"
