@@ -1,6 +1,7 @@
 """Keys: each can be remapped, is explained, and leads somewhere from the palette too."""
 
 import pytest
+from textual import events
 from textual.binding import Binding
 from textual.command import CommandPalette
 
@@ -122,3 +123,16 @@ async def test_without_many_colours_states_are_words_and_weights(start, monkeypa
         assert changed.bold
         assert cursor.reverse
         assert "→" in desk.row("tnn_bin.0")
+
+
+@pytest.mark.parametrize("after", [(), ("s",), ("r", "2", "5", "enter")], ids=["alone", "a dialog", "another question"])
+async def test_keys_that_arrive_in_one_piece_work_one_after_the_other(start, after):
+    async with start() as desk:
+        await desk.press("j")
+        for key in ("g", "5", "0", "enter", *after):
+            desk.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await desk.until(lambda: desk.session.recipe.ratio == 0.5, "the ratio")
+        if after == ("s",):
+            await desk.until(lambda: isinstance(desk.app.screen, SaveScreen), "the dialog")
+        elif after:
+            await desk.until(lambda: list(desk.session.recipe.layers.values()) == [0.25], "the layer's own ratio")

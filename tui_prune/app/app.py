@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.keys import key_to_character
@@ -18,6 +18,7 @@ from textual.worker import get_current_worker
 from tui_prune.app import theme
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.screens.opening import OpeningScreen
+from tui_prune.app.typed_ahead import TypedAhead
 from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ class PruneApp(App[None]):
         self.request = request
         self._opening: Job | None = None
         self._failed = 0
+        self._typed_ahead = TypedAhead(self)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded and self._typed_ahead.holds(event):
+            return
+        await super().on_event(event)
 
     def get_default_screen(self) -> Screen[Any]:
         return OpeningScreen(self.request.name)
