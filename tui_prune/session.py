@@ -14,13 +14,13 @@ from torch import nn
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import record_trace
+from tui_prune.choosing.keepsake import Keepsake
 from tui_prune.cutting.fit import Fitted, Subject, fit, probe
 from tui_prune.cutting.flow import find_flows, widths_for
 from tui_prune.cutting.kept import kept_positions
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.task import Task, load_task
-from tui_prune.evaluating.task_work import TaskWork
 from tui_prune.looking import Looker, next_threshold, norm_scales
 from tui_prune.measuring.bench import measure
 from tui_prune.opening.kept import compose_kept
@@ -35,7 +35,7 @@ from tui_prune.result import Equivalence, Latency, Report, Result, found_row, la
 LARGEST_RATIO = 0.99
 
 
-class Session(TaskWork, Looker):
+class Session(Keepsake, Looker):
     """One opened network and the choices made for it. Not to be shared by threads, except `cut`, `save`, `look` and
     what works by the task, which work on the plan that they find when they start."""
 
@@ -77,8 +77,7 @@ class Session(TaskWork, Looker):
         else:
             graph = find_flows(graph, *self._subject.arguments, widths_for(first))
         self._graphs[first.grouped] = graph
-        self._history = [first]
-        self._place = 0
+        self._begin(first)
         self._saved = Recipe()
         self._saved_recovery: Result | None = None
         self._plan = self._plans.make(graph, first, progress)
@@ -105,29 +104,9 @@ class Session(TaskWork, Looker):
     # What there is.
 
     @property
-    def recipe(self) -> Recipe:
-        return self._history[self._place]
-
-    @property
-    def plan(self) -> Plan:
-        return self._plan
-
-    @property
-    def graph(self) -> Graph:
-        return self._plan.graph
-
-    @property
     def dirty(self) -> bool:
         """Whether there are choices, or a recovered network, that no saved checkpoint holds."""
         return self.recipe != self._saved or self.recovered is not self._saved_recovery
-
-    @property
-    def can_undo(self) -> bool:
-        return self._place > 0
-
-    @property
-    def can_redo(self) -> bool:
-        return self._place < len(self._history) - 1
 
     def waits_for(self, recipe: Recipe) -> str:
         """In words, the long work that `prepare` has to do before this recipe can be planned; empty: none.
@@ -145,23 +124,6 @@ class Session(TaskWork, Looker):
         self._plans.prepare(self._graph_for(recipe.grouped), recipe, progress)
 
     # Choices. Each is one step that can be undone; a choice that can't be planned raises and changes nothing.
-
-    def preview(self, recipe: Recipe) -> Plan:
-        """The plan that a recipe would give; nothing changes. Raises `UsageError`, also where long work is needed
-        first: a preview answers at once."""
-        waits_for = self.waits_for(recipe)
-        if waits_for:
-            raise UsageError(f"Before this can be shown {waits_for}.")
-        return self._make_plan(recipe)
-
-    def apply(self, recipe: Recipe) -> Plan:
-        """Choose a whole recipe. Raises `UsageError`."""
-        if recipe != self.recipe:
-            plan = self._make_plan(recipe)
-            self._history[self._place + 1 :] = [recipe]
-            self._place += 1
-            self._plan = plan
-        return self._plan
 
     def set_ratio(self, ratio: float, layer: str | None = None) -> Plan:
         """Set the global ratio, or that of a layer and all that are tied to it."""
@@ -234,35 +196,6 @@ class Session(TaskWork, Looker):
     def set_target(self, target: str, value: float | str | None) -> Plan:
         """Ask for the largest network within a target ("target_macs", ...), instead of a ratio; None lets go of it."""
         return self.apply(self.recipe.changed(**{target: value}))
-
-    def undo(self) -> Plan:
-        """Take the last choice back; nothing where there is none."""
-        return self._go_to(self._place - 1) if self.can_undo else self._plan
-
-    def redo(self) -> Plan:
-        return self._go_to(self._place + 1) if self.can_redo else self._plan
-
-    def _go_to(self, place: int) -> Plan:
-        self._plan = self._make_plan(self._history[place])
-        self._place = place
-        return self._plan
-
-    # Going on another time.
-
-    def state(self) -> dict[str, Any]:
-        """The choices as plain values, as JSON has them: every recipe so far, and the place of the one that holds."""
-        return {"history": [recipe.to_dict() for recipe in self._history], "place": self._place}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with the choices of a `state`. Raises `UsageError` when they don't fit this network, or are none; then
-        nothing changes."""
-        try:
-            history = [Recipe.from_dict(values) for values in state["history"]]
-            place = range(len(history))[state["place"]]
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise UsageError("These aren't the choices of a session.") from error
-        self._plan = self._make_plan(history[place])
-        self._history, self._place = history, place
 
     def _layer(self, name: str) -> LayerPlan:
         try:

@@ -17,7 +17,7 @@ from tui_prune.errors import TuiPruneError
 from tui_prune.keeping import log_file, saved_work, state_folder
 from tui_prune.keeping.log import start_log
 from tui_prune.keeping.saved_work import SavedWork, forget, kept_work, recent, set_aside, write
-from tui_prune.keeping.words import ago, difference
+from tui_prune.keeping.words import ago
 from tui_prune.keeping.writer import Writer
 from tui_prune.request import OpenRequest
 
@@ -303,9 +303,3 @@ def test_how_long_ago(seconds: float, words: str):
 
 def test_long_ago_is_a_date():
     assert ago(NOW, NOW + 300 * 86400) in ("on 14 Nov 2023", "on 15 Nov 2023")
-
-
-def test_choices_in_words():
-    before = {"ratio": 0.0, "layers": {"a": 0.5, "b": 0.25}, "lock": [], "align": 1}
-    after = {"ratio": 0.5, "layers": {"a": 0.5, "c": 0.1}, "lock": ["a"], "align": 1}
-    assert difference(before, after) == "ratio 0.0 → 0.5, layers b 0.25 → none, layers c none → 0.1, lock none → ['a']"

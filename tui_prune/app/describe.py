@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, wrap
+from tui_prune.planning.reasons import width_reason
 from tui_prune.wording import change, count, share, size
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ ROLES = {
 }
 
 
-def describe_layer(layer: "LayerPlan", group: "Group | None", scope: str, width: int) -> tuple[Line, ...]:
-    """The layer's channels in words."""
+def describe_layer(plan: "Plan", name: str, width: int) -> tuple[Line, ...]:
+    """A layer's channels in words."""
+    layer, group = plan.layer(name), plan.graph.group_of(name)
     lines: list[Line] = [(Cell(layer.name, "strong"), Cell(f"  {layer.kind}", "dim")), ()]
     lines += _facts(
         [
@@ -28,10 +30,13 @@ def describe_layer(layer: "LayerPlan", group: "Group | None", scope: str, width:
             ("channels in", change(str(layer.in_before), str(layer.in_after))),
             ("parameters", change(*map(count, layer.params))),
             ("MACs", change(*map(count, layer.macs))),
-            ("ratio", _ratio(layer, scope)),
+            ("ratio", _ratio(layer, plan.recipe.scope)),
         ]
     )
-    if layer.note:
+    reason = width_reason(plan, name)
+    if layer.before != layer.after or not layer.locked:
+        lines += [(), (Cell("Why this width", "strong"),), *_said(reason, width)]
+    if layer.note.startswith("shares"):  # all other notes are part of the reason
         lines += _said(layer.note, width)
     if group is None:
         reason = layer.locked or "its outputs are in no group of channels"

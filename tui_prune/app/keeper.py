@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from tui_prune.app import headlines
 from tui_prune.app.cells import text_of
 from tui_prune.app.position import go_to, position
+from tui_prune.choosing.words import what_changed
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.keeping.saved_work import SavedWork, kept_work, set_aside
-from tui_prune.keeping.words import ago, difference
+from tui_prune.keeping.words import ago
 from tui_prune.keeping.writer import Writer
 from tui_prune.progress import silent
 
@@ -95,7 +96,7 @@ class Keeper:
         self._untouched, self._kept = None, (state, place)
         recipe = self._session.recipe
         if recipe != self._logged:
-            _log.info("chosen: %s", difference(self._logged.to_dict(), recipe.to_dict()))
+            _log.info("chosen: %s", what_changed(self._logged, recipe))
             self._logged = recipe
         self._writer.put(self._work(chosen=True))
 

@@ -71,6 +71,10 @@ class Plans:
             return "layers have to be measured on this device"
         return ""
 
+    def check(self, graph: Graph, recipe: Recipe) -> None:
+        """Raises `UsageError` for a recipe that names layers which the network doesn't have; plans nothing."""
+        self._planner(graph).check_names(recipe)
+
     def prepare(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> None:
         """Do what takes long: run calibration data, measure layers. Nothing that was done before is done again."""
         self.scores(graph, recipe, progress)

@@ -72,9 +72,10 @@ class TaskWork:
         result = self._cut(plan, part(progress, 0.3, 0.4))
         after = task.score(result.model, part(progress, 0.4, 0.7))
         again = None if recovered is None else task.score(recovered.model, part(progress, 0.7, 1.0))
-        self._measured = result.plan, Accuracy(before, after, again)
+        accuracy = Accuracy(before, after, again)
+        self._note(result.plan, accuracy)
         progress("evaluate", 1.0)
-        return self._measured[1]
+        return accuracy
 
     def sensitivity(
         self,
@@ -152,10 +153,14 @@ class TaskWork:
             shown=shown,
         )
         if result.report.accuracy is not None:
-            self._measured = result.plan, result.report.accuracy
+            self._note(result.plan, result.report.accuracy)
         if result.model is not base.model:
             self._recovered = result
         return result
+
+    def _note(self, plan: Plan, accuracy: Accuracy) -> None:
+        """Remember what was measured of a plan."""
+        self._measured = plan, accuracy
 
     def _needed_task(self) -> Task:
         if self.task is None:

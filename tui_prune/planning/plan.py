@@ -10,6 +10,7 @@ import numpy as np
 
 from tui_prune.channels.graph import Graph
 from tui_prune.measuring.cost import Cost
+from tui_prune.planning.decisions import Decision
 from tui_prune.planning.recipe import Recipe
 
 
@@ -83,6 +84,10 @@ class Plan:
     """The alignment of all groups that have none of their own: the recipe's, or what was measured."""
     reached: tuple[Reached, ...] = ()
     """The recipe's targets, and how near to them the plan comes."""
+    decisions: tuple[Decision, ...] = field(default=(), repr=False)
+    """For each group of the graph, how it came to its width (`reasons.width_reason` says it in words)."""
+    unaligned: np.ndarray | None = field(default=None, repr=False)
+    """`keep`, if nothing were aligned."""
     seconds: float = 0.0
     """What planning took, without the scores."""
 

@@ -38,7 +38,7 @@ class Planner:
         return replace(plan, seconds=time.perf_counter() - started)
 
     def _planned(self, recipe: Recipe, scores: Scores, latency: LatencyModel | None) -> Plan:
-        self._check_names(recipe)
+        self.check_names(recipe)
         if recipe.needs_latency and latency is None:
             raise ValueError("this recipe needs a latency model")
         draft = Draft(self.graph, recipe, scores, _alignment(recipe, latency))
@@ -93,7 +93,19 @@ class Planner:
         )
         named = {group.name for group in self.graph.groups}
         notes = tuple(f"{layer.name} {layer.note}" for layer in layers if "can't" in layer.note and layer.name in named)
-        return Plan(draft.recipe, self.graph, keep, layers, self._before, after, notes, ratio, draft.align)
+        return Plan(
+            draft.recipe,
+            self.graph,
+            keep,
+            layers,
+            self._before,
+            after,
+            notes,
+            ratio,
+            draft.align,
+            decisions=kept.decisions,
+            unaligned=kept.unaligned,
+        )
 
     def _note(self, layer: Layer, draft: Draft, kept: Kept) -> str:
         """Why a layer has its width, in its own channels."""
@@ -110,7 +122,8 @@ class Planner:
             return f"shares its weight with {layer.same_as}"
         return note
 
-    def _check_names(self, recipe: Recipe) -> None:
+    def check_names(self, recipe: Recipe) -> None:
+        """Raises `UsageError` for a name that means no layer."""
         names = [*(layer.name for layer in self.graph.layers), *self.graph.second_names]
         names += [name for group in self.graph.groups for name in group.layers]
         for key in (*recipe.layers, *recipe.layer_align, *recipe.lock, *recipe.unlock):

@@ -19,7 +19,12 @@ Spent = Mapping[str, float]
 NAMED = 3
 """So many layers that stand in the way are named."""
 
-_WORDS = {"target_macs": "MACs", "target_params": "parameters", "target_bytes": "bytes", "target_latency": "latency"}
+TARGET_WORDS = {
+    "target_macs": "MACs",
+    "target_params": "parameters",
+    "target_bytes": "bytes",
+    "target_latency": "latency",
+}
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def _shortest(low: float, high: float) -> float:
 def _amount(goal: Goal | Reached, value: float) -> str:
     if goal.target == "target_bytes":
         return size(value)
-    return f"{100 * value / (goal.before or 1):.3g} % of the {_WORDS[goal.target]}"
+    return f"{100 * value / (goal.before or 1):.3g} % of the {TARGET_WORDS[goal.target]}"
 
 
 def _needed(layer: LayerPlan, target: str, seconds: Mapping[str, float]) -> float:

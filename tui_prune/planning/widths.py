@@ -1,7 +1,7 @@
 """How many channels of each group stay, and which: by a ratio, or by a threshold. Never touches the model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import floor, gcd
 
@@ -11,6 +11,7 @@ from tui_prune.channels.graph import Graph, Group
 from tui_prune.errors import UsageError
 from tui_prune.planning.alignment import UNALIGNED, aligned, alignment_step, linked_step
 from tui_prune.planning.criteria import CRITERIA
+from tui_prune.planning.decisions import By, Decision, FamilySteps
 from tui_prune.planning.recipe import Recipe, choose, matches
 
 Scores = Sequence[np.ndarray | None]
@@ -20,12 +21,17 @@ Scores = Sequence[np.ndarray | None]
 class Choice:
     """What a recipe says of one group."""
 
-    own_ratio: float | None
+    own: tuple[str, float] | None
+    """The recipe's own entry: its key and the ratio."""
     align: int
     held: np.ndarray
     """Per channel: must stay."""
     locked: str | None
     """Why nothing of it can be cut."""
+
+    @property
+    def own_ratio(self) -> float | None:
+        return None if self.own is None else self.own[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +44,26 @@ class Kept:
     """The same, if nothing were aligned."""
     notes: tuple[str, ...]
     """Why the group is as wide as it is, where that needs saying; `UNALIGNED` alone: no multiple fits."""
-    ratios: tuple[float, ...]
+    decisions: tuple[Decision, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        return tuple(decision.ratio for decision in self.decisions)
 
     def with_groups(self, other: "Kept", groups: Sequence[Group]) -> "Kept":
         """The same, but some groups as they are in another."""
-        mask, unaligned, notes, ratios = self.mask.copy(), self.unaligned.copy(), list(self.notes), list(self.ratios)
+        mask, unaligned, notes, decisions = (
+            self.mask.copy(),
+            self.unaligned.copy(),
+            list(self.notes),
+            list(self.decisions),
+        )
         for group in groups:
             mask[group.channels] = other.mask[group.channels]
             unaligned[group.channels] = other.unaligned[group.channels]
-            notes[group.index], ratios[group.index] = other.notes[group.index], other.ratios[group.index]
+            notes[group.index], decisions[group.index] = other.notes[group.index], other.decisions[group.index]
         mask.flags.writeable = False
-        return Kept(mask, unaligned, tuple(notes), tuple(ratios))
+        return Kept(mask, unaligned, tuple(notes), tuple(decisions))
 
 
 class Draft:
@@ -75,15 +90,16 @@ class Draft:
         kept = np.ones(self.graph.classes.channels, bool)
         unaligned = kept.copy()
         survivors = self._survivors(ratio)
-        notes, ratios = [], []
+        notes, decisions = [], []
         for group, choice in zip(self.graph.groups, self.choices, strict=True):
-            alive = None if survivors is None or choice.own_ratio is not None else survivors[group.index]
+            alive = None if survivors is None or choice.own is not None else survivors[group.index]
             own = ratio if choice.own_ratio is None else choice.own_ratio
-            kept[group.channels], unaligned[group.channels], note = self._keep_in_group(group, choice, own, alive)
+            masks, note, decision = self._keep_in_group(group, choice, own, alive)
+            kept[group.channels], unaligned[group.channels] = masks
             notes.append(note)
-            ratios.append(own)
+            decisions.append(decision)
         kept.flags.writeable = False
-        return Kept(kept, unaligned, tuple(notes), tuple(ratios))
+        return Kept(kept, unaligned, tuple(notes), tuple(decisions))
 
     def ratios(self) -> np.ndarray:
         """Every ratio below 1 at which some width changes, ascending from 0: between two of them all plans are one."""
@@ -141,31 +157,36 @@ class Draft:
 
     def _keep_in_group(
         self, group: Group, choice: Choice, ratio: float, alive: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, str]:
-        """The mask of a group's kept channels, what it would be without alignment, and why it is as it is."""
+    ) -> tuple[tuple[np.ndarray, np.ndarray], str, Decision]:
+        """The mask of a group's kept channels and what it would be without alignment, why it is as it is, and how it
+        came to that."""
         kept = np.ones(len(group.channels), bool)
         unaligned = kept.copy()
         scores = self.scores[group.index]
+        by: By = "ratio" if alive is None else "ranking" if self.recipe.threshold is None else "threshold"
+        decision = Decision(by, ratio, choice.own and choice.own[0], choice.align)
         if choice.held.all() or (not ratio and alive is None):
-            return kept, kept, ""
+            return (kept, kept), "", replace(decision, by="lock" if choice.held.all() else "nothing")
         if scores is None:
-            return kept, kept, f"can't be ranked by {self.recipe.criterion}: {CRITERIA[self.recipe.criterion].missing}"
+            missing = f"can't be ranked by {self.recipe.criterion}: {CRITERIA[self.recipe.criterion].missing}"
+            return (kept, kept), missing, replace(decision, by="unranked")
         if group.flows:
-            kept, note = self._keep_by_flow(group, choice, ratio, alive, scores)
-            return kept, kept, note
+            kept, note, wanted = self._keep_by_flow(group, choice, ratio, alive, scores)
+            return (kept, kept), note, replace(decision, wanted=wanted)
         notes: list[str] = []
         held = choice.held.copy()
         for share in group.shares:
             held[share[np.argmax(scores[share])]] = True
-        for cells in group.families:
-            wanted, stay = self._stay(group, choice, cells, held, ratio, alive, notes)
+        families = tuple(self._family(group, choice, cells, held, ratio, alive, notes) for cells in group.families)
+        for cells, steps in zip(group.families, families, strict=True):
             for cell in cells:
                 ranked = self._ranked(cell, scores, held)
-                kept[ranked[stay:]] = False
-                unaligned[ranked[wanted:]] = False
+                kept[ranked[steps.stay :]] = False
+                unaligned[ranked[steps.wanted :]] = False
         if not notes and group.blocked:
             notes.append(f"equally many in each block ({', '.join(group.blocks)})")
-        return kept, unaligned, next((note for note in notes if "can't" in note), notes[0] if notes else "")
+        note = next((note for note in notes if "can't" in note), notes[0] if notes else "")
+        return (kept, unaligned), note, replace(decision, families=families)
 
     def _ranked(self, cell: np.ndarray, scores: np.ndarray, held: np.ndarray) -> np.ndarray:
         """A cell's channels in the order in which they stay: those that must, then the others by their scores."""
@@ -173,7 +194,7 @@ class Draft:
             self._orders[id(cell)] = cell[np.lexsort((-scores[cell], ~held[cell]))]
         return self._orders[id(cell)]
 
-    def _stay(
+    def _family(
         self,
         group: Group,
         choice: Choice,
@@ -182,19 +203,21 @@ class Draft:
         ratio: float,
         alive: np.ndarray | None,
         notes: list[str],
-    ) -> tuple[int, int]:
-        """How many channels stay in each cell of a family, without alignment and with it. `held` counts what must stay
-        in the end, `choice.held` what a ratio isn't a share of."""
-        size = len(cells[0])
+    ) -> FamilySteps:
+        """How many channels stay in each cell of a family, step by step. `held` counts what must stay in the end,
+        `choice.held` what a ratio isn't a share of."""
+        size, free = len(cells[0]), _free(cells, choice.held)
         base = gcd(*(len(family[0]) for family in group.families)) if group.linked else size
+        steps = FamilySteps(len(cells), size, free, size, size, size, "", 1)
         if group.linked and choice.held.any():
-            return size, size
+            return replace(steps, limit="channels that are locked stay")
         if alive is None:
-            keep = base - floor((base if group.linked else _free(cells, choice.held)) * ratio + 1e-9)
+            keep = base - floor((base if group.linked else free) * ratio + 1e-9)
         elif group.linked:
             keep = floor(base * float(alive.mean()) + 0.5)
         else:
             keep = floor(sum(int(alive[cell].sum()) for cell in cells) / len(cells) + 0.5)
+        asked, unit = keep, size // base
         must = max(int(held[cell].sum()) for cell in cells)
         most, why = self._least(group, base)
         if group.linked:
@@ -203,15 +226,19 @@ class Draft:
         if most > max(keep, must):
             notes.append(why)
         keep = min(max(keep, least), base)
+        limit = (
+            "" if keep == asked else why if keep == most else "what must stay does" if must else "one stays at least"
+        )
         step = linked_step(group, choice.align, base) if group.linked else alignment_step(group, choice.align)
+        steps = replace(steps, asked=asked * unit, limit=limit, step=step * unit)
         if keep == base and (group.linked or base % step == 0):
-            return size, size
+            return steps
         found = aligned(keep, base, step, self.recipe.align_rounding, least)
         if found is None:
             kept = f" to {choice.align}: at least {least} of {base} channels stay" if step <= base else ""
             notes.append(UNALIGNED + kept)
             found = keep
-        return keep * size // base, found * size // base
+        return replace(steps, wanted=keep * unit, stay=found * unit)
 
     def _least(self, group: Group, size: int) -> tuple[int, str]:
         """How many of `size` the recipe's limits leave at least, and in words which of them does."""
@@ -228,7 +255,7 @@ class Draft:
 
     def _keep_by_flow(
         self, group: Group, choice: Choice, ratio: float, alive: np.ndarray | None, scores: np.ndarray
-    ) -> tuple[np.ndarray, str]:
+    ) -> tuple[np.ndarray, str, float]:
         """Of an uneven group: the width next to the wanted one that its code can deal out, and who stays in each
         cell."""
         size = len(group.channels)
@@ -243,17 +270,26 @@ class Draft:
             if flow.width >= least and all(n >= held for n, held in zip(flow.counts, must, strict=True))
         ]
         if not possible:
-            return kept, ""
+            return kept, "", group.width * wanted / size
         fitting = [flow for flow in possible if flow.width % choice.align == 0]
         width = group.width * wanted / size
         chosen = min(fitting or possible, key=lambda flow: (abs(flow.width - width), -flow.width))
         for cell, count in zip(cells, chosen.counts, strict=True):
             kept[self._ranked(cell, scores, choice.held)[count:]] = False
         if choice.align > 1 and not fitting:
-            return kept, f"can't be aligned to {choice.align}: no such width of it can be shuffled"
+            return kept, f"can't be aligned to {choice.align}: no such width of it can be shuffled", width
         if least > width:
-            return kept, why
-        return kept, f"as its code deals channels out ({', '.join(group.blocks)})"
+            return kept, why, width
+        return kept, f"as its code deals channels out ({', '.join(group.blocks)})", width
+
+
+def _what_stays(choice: Choice, cells: int, must: int) -> str:
+    """What keeps a group wider than was asked, where the recipe's limits don't."""
+    if choice.held.any():
+        return "what is locked stays"
+    if must:
+        return "one stays of each layer's"
+    return "one stays in each block" if cells > 1 else "one stays at least"
 
 
 def _free(cells: Sequence[np.ndarray], held: np.ndarray) -> int:
@@ -279,7 +315,7 @@ def _choose(group: Group, recipe: Recipe, align: int, names: Sequence[str], own_
     own = choose(recipe.layers, names, own_names)
     own_align = choose(recipe.layer_align, names, own_names)
     return Choice(
-        own_ratio=None if own is None else own[1],
+        own=own,
         align=align if own_align is None else own_align[1],
         held=held,
         locked=locked,

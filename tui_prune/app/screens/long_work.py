@@ -1,7 +1,7 @@
 """The long work of the main screen: cutting to verify, and evaluating. One thing at a time, off the event loop."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tui_prune.app import headlines
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Outcome = tuple["Accuracy | None", "Result | None", "Recipe | None"]
 """What was measured, what was cut, and the recipe to choose."""
 
+COMPARING = ("evaluating plans", "timing plans")
+
 
 class LongWork:
     """Does it on behalf of the main screen, and remembers what it has shown of which recipe."""
@@ -37,6 +39,8 @@ class LongWork:
         """What is known of what each layer can bear."""
         self._said = ""
         """What the fine-tuning loop has reported last."""
+        self.watcher: Callable[[str], object] = lambda failure: None
+        """Told whenever the work gets further or ends, by whoever else shows it; with what has failed, if anything."""
         self._plan: Plan | None = None
         self._score: tuple[Recipe, Score] | None = None
         self._checked: tuple[Recipe, Line] | None = None
@@ -48,13 +52,22 @@ class LongWork:
         if self._score is None:
             return None
         measured, score = self._score
-        return score if measured == recipe else Score(score.before, None)
+        if measured == recipe:
+            return score
+        known = self._screen.session.figures(recipe)
+        after = known.accuracy if known.recovered is None else known.recovered
+        return Score(score.before, after if self._screen.plan.cuts else None)
 
     def side(self, recipe: "Recipe") -> Line:
         """What to say at the right of the status line: what is going on, or what is known of this recipe."""
         if self.doing is not None:
             return headlines.doing(self.doing)
         return self._checked[1] if self._checked is not None and self._checked[0] == recipe else ()
+
+    @property
+    def comparing(self) -> bool:
+        """Whether plans are being measured beside each other."""
+        return self.job is not None and self.job.words in COMPARING
 
     # What is done
 
@@ -105,6 +118,24 @@ class LongWork:
             return result.report.accuracy, result, None
 
         self._start("recovering", do)
+
+    def compare(self, recipes: "Sequence[Recipe]") -> None:
+        """Evaluate the plans of recipes by the user's task."""
+
+        def do(progress: "Progress") -> Outcome:
+            self._screen.session.evaluate_plans(recipes, progress)
+            return None, None, None
+
+        self._start(COMPARING[0], do)
+
+    def time(self, recipes: "Sequence[Recipe]") -> None:
+        """Measure the latency of the plans of recipes on this device."""
+
+        def do(progress: "Progress") -> Outcome:
+            self._screen.session.time_plans(recipes, progress)
+            return None, None, None
+
+        self._start(COMPARING[1], do)
 
     def _scanned(self, found: "Sensitivity") -> None:
         self.sensitivity = found
@@ -163,6 +194,7 @@ class LongWork:
         if event.job is self.job:
             self.doing = Doing(event.job.words, self._said or event.stage, event.done)
             self._screen.sum_up()
+            self.watcher("")
             if self.sensitivity is not None and self._screen.tabs.active == "sensitivity":
                 self._screen.show_sensitivity()
 
@@ -184,6 +216,7 @@ class LongWork:
         if self._screen.tabs.active == "sensitivity":
             self._screen.show_sensitivity()
         self._screen.sum_up()
+        self.watcher(event.failure or "")
         if self._waiting:
             self._start(*self._waiting.pop(0))
 

@@ -22,6 +22,7 @@ from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.plan_keys import PlanKeys
+from tui_prune.app.screens.plans_keys import PlansKeys
 from tui_prune.app.screens.questions import Questions
 from tui_prune.app.screens.work_keys import WorkKeys
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
@@ -45,7 +46,7 @@ TABS = ("structure", "histogram", "channels", "sensitivity")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, WorkKeys, Screen[None]):
+class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -167,9 +168,7 @@ class MainScreen(PlanKeys, WorkKeys, Screen[None]):
 
     def _describe(self, node: Node, width: int) -> tuple[Line, ...]:
         if node.layer:
-            return describe_layer(
-                self.plan.layer(node.path), self.plan.graph.group_of(node.path), self.plan.recipe.scope, width
-            )
+            return describe_layer(self.plan, node.path, width)
         return describe_module(self.plan, node, self.session.opened.notes, width)
 
     def sum_up(self) -> None:

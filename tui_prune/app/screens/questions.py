@@ -45,6 +45,7 @@ class Questions:
             lambda text: choices.with_ratio(session.recipe, node, answers.share(text)),
             lambda text: choices.set_ratio(session, node, answers.share(text)),
             node,
+            slider=answers.share,
         )
 
     def alignment(self, node: "Node | None") -> None:
@@ -152,6 +153,7 @@ class Questions:
         apply: "Callable[[str], Plan]",
         node: "Node | None",
         few: tuple[str, ...] = (),
+        slider: Callable[[str], float] | None = None,
     ) -> None:
         """Ask for something that changes the recipe. The whole screen shows what would come of it."""
         screen = self._screen
@@ -173,7 +175,10 @@ class Questions:
             screen.show_plan(apply(text))
             screen.remark("")
 
-        self._ask(Question(label, hint, value, preview, accept, lambda: screen.show_plan(screen.session.plan), few))
+        def give_up() -> None:
+            screen.show_plan(screen.session.plan)
+
+        self._ask(Question(label, hint, value, preview, accept, give_up, few, slider))
 
     def _ask(self, question: Question) -> None:
         self._screen.show_prompt(True)

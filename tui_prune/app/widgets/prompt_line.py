@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,6 +15,11 @@ from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part, compose
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.errors import UsageError
+
+SLIDER = (32, 20, 12)
+"""Columns of the slider, where there is room, less, and little."""
+LARGEST = 99
+"""Per cent: as far as a slider goes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,9 @@ class Question:
     """Put things back that the preview has shown."""
     choices: tuple[str, ...] = ()
     """Where there are few answers: up and down go through them."""
+    slider: Callable[[str], float] | None = None
+    """Where the answer is a share: reads the text as one. Up and down move it by a point, and a bar shows where it
+    is."""
 
 
 class PromptLine(Vertical):
@@ -38,8 +47,17 @@ class PromptLine(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "Accept", id="prompt.accept", tooltip="Take the answer"),
         Binding("escape", "close", "Close", id="prompt.close", tooltip="Leave everything as it was"),
-        Binding("down,tab", "choose(1)", "Next", id="prompt.next", tooltip="The next answer", show=False),
-        Binding("up,shift+tab", "choose(-1)", "Previous", id="prompt.previous", tooltip="The one before", show=False),
+        Binding("down,tab", "choose(1)", "Next", id="prompt.next", tooltip="The next answer; 1 % less", show=False),
+        Binding(
+            "up,shift+tab",
+            "choose(-1)",
+            "Previous",
+            id="prompt.previous",
+            tooltip="The one before; 1 % more",
+            show=False,
+        ),
+        Binding("pageup", "slide(10)", "Slide up", id="prompt.slide_up", tooltip="10 % more", show=False),
+        Binding("pagedown", "slide(-10)", "Slide down", id="prompt.slide_down", tooltip="10 % less", show=False),
     ]
 
     class Closed(Message):
@@ -83,7 +101,7 @@ class PromptLine(Vertical):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.action_accept()
+        self._accept(event.value)  # the field may hold keys by now that were typed after enter
 
     def _look(self) -> None:
         if self.question is None:
@@ -93,7 +111,8 @@ class PromptLine(Vertical):
             self._say([Part(0, ((Cell(self.question.hint, "dim"),),))])
             return
         try:
-            self._say(self.question.preview(self.field.value))
+            parts = self.question.preview(self.field.value)
+            self._say([*self._slider(), *parts])
         except UsageError as error:
             self.question.give_up()
             self._complain(error)
@@ -105,8 +124,37 @@ class PromptLine(Vertical):
         parts = [*parts, Part(9, ((Cell("enter takes it, esc doesn't", "dim"),),))]
         self.query_one("#prompt-effect", OneLine).show(lambda width: compose(parts, width))
 
+    def _slider(self) -> list[Part]:
+        """Where the answer is between 0 and 99 %."""
+        if self.question is None or self.question.slider is None:
+            return []
+        share = self.question.slider(self.field.value)
+        bars = []
+        for columns in SLIDER:
+            heavy = min(round(columns * 100 * share / LARGEST), columns)
+            bars.append(
+                (Cell("━" * heavy, "bar"), Cell("╌" * (columns - heavy), "dim"), Cell(f" {100 * share:4.4g} %"))
+            )
+        return [Part(3, tuple(bars))]
+
+    def action_slide(self, by: int) -> None:
+        if self.question is None or self.question.slider is None:
+            return
+        try:
+            now = 100 * self.question.slider(self.field.value)
+        except UsageError:  # nothing, or something that is no share: begin at nothing
+            now = 0.0
+        whole = floor(now + 1e-9) if by > 0 else ceil(now - 1e-9)
+        value = min(max(whole + by, 0), LARGEST)
+        self.field.value = f"{value} %" if value == 1 else f"{value}"
+        self.field.cursor_position = len(self.field.value)
+
     def action_choose(self, by: int) -> None:
-        if self.question is None or not self.question.choices:
+        if self.question is None:
+            return
+        if self.question.slider is not None:
+            self.action_slide(-by)
+        if not self.question.choices:
             return
         choices, value = self.question.choices, self.field.value.strip()
         place = choices.index(value) + by if value in choices else 0
@@ -114,10 +162,13 @@ class PromptLine(Vertical):
         self.field.cursor_position = len(self.field.value)
 
     def action_accept(self) -> None:
+        self._accept(self.field.value)
+
+    def _accept(self, text: str) -> None:
         if self.question is None:
             return
         try:
-            self.question.accept(self.field.value)
+            self.question.accept(text)
         except UsageError as error:
             self._complain(error)
             return

@@ -1,0 +1,182 @@
+"""Several plans of one session beside each other: kept under names, evaluated and timed one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from tui_prune.choosing.shelf import Figures, NamedPlan, Shelf, figures_to_dict
+from tui_prune.cutting.fit import Subject
+from tui_prune.errors import TuiPruneError
+from tui_prune.evaluating.task_work import TaskWork
+from tui_prune.measuring.bench import device_of, measure
+from tui_prune.measuring.remembered import environment
+from tui_prune.opening.checksum import checksum
+from tui_prune.planning.plan import Plan
+from tui_prune.planning.recipe import Recipe
+from tui_prune.progress import Progress, part, silent
+from tui_prune.result import Accuracy, Result
+
+
+class SideBySide(TaskWork):
+    """The part of a session that compares plans. What was measured is remembered by recipe."""
+
+    _subject: Subject
+    _result: tuple[Plan, Result] | None
+    _shelf: Shelf = Shelf()
+    _figures: dict[str, Figures]
+    _uncut_latency: float | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The present choice."""
+        raise NotImplementedError
+
+    def _make_plan(self, recipe: Recipe) -> Plan:
+        """The plan of a recipe. Raises `UsageError`."""
+        raise NotImplementedError
+
+    # Names
+
+    @property
+    def shelf(self) -> Shelf:
+        """The plans that are kept under names."""
+        return self._shelf
+
+    def keep_plan(self, name: str) -> NamedPlan:
+        """Keep the present recipe under a name. Raises `UsageError` for a name that won't do, or a plan that is kept
+        already."""
+        self._shelf = self._shelf.with_plan(name, self.recipe)
+        return self._shelf.plans[-1]
+
+    def rename_plan(self, old: str, new: str) -> None:
+        """Give a kept plan another name. Raises `UsageError` for one that won't do."""
+        self._shelf = self._shelf.renamed(old, new)
+
+    def drop_plan(self, name: str) -> None:
+        """Let go of a kept plan."""
+        self._shelf = self._shelf.without(name)
+
+    # Figures
+
+    def figures(self, recipe: Recipe) -> Figures:
+        """What is known of the network that a recipe gives."""
+        found = self._figures.get(recipe_key(recipe), Figures())
+        if self._recovered is None or self._recovered.plan.recipe != recipe:  # only one recovered network is held
+            found = replace(found, recovered=None)
+        if recipe == Recipe():  # nothing is cut
+            return replace(found, accuracy=self._baseline_score, latency=self._uncut_latency)
+        return found
+
+    def evaluate_plans(self, recipes: Sequence[Recipe], progress: Progress = silent) -> None:
+        """Evaluate the networks of recipes by the task, those that weren't before. What `progress` stops keeps what it
+        has found so far.
+
+        Raises `TuiPruneError` without a task, or when it or a cut fails.
+        """
+        task = self._needed_task()
+        baseline = self._baseline(part(progress, 0.0, 0.1))
+        for number, recipe in enumerate(recipes):
+            step = part(progress, 0.1 + 0.9 * number / len(recipes), 0.1 + 0.9 * (number + 1) / len(recipes))
+            if self.figures(recipe).accuracy is not None:
+                continue
+            plan = self._plan_of(recipe)
+            if not plan.cuts:
+                self._learn(recipe, accuracy=baseline, cost=plan.after)
+                continue
+            result = self._cut_aside(plan, part(step, 0.0, 0.4))
+            score = task.score(result.model, part(step, 0.4, 1.0))
+            self._learn(recipe, accuracy=score, cost=result.plan.after)
+
+    def time_plans(self, recipes: Sequence[Recipe], progress: Progress = silent) -> None:
+        """Measure the latency of the networks of recipes on this device, those that weren't before, each in turn with
+        the uncut network. What `progress` stops keeps what it has found so far.
+
+        Raises `TuiPruneError` when a cut fails.
+        """
+        for number, recipe in enumerate(recipes):
+            step = part(progress, number / len(recipes), (number + 1) / len(recipes))
+            if self.figures(recipe).latency is not None:
+                continue
+            plan, models = self._plan_of(recipe), [self.opened.module]
+            if plan.cuts:
+                result = self._cut_aside(plan, part(step, 0.0, 0.5))
+                plan = result.plan
+                models.append(result.model)
+            both = measure(models, *self._subject.arguments, part(step, 0.5, 1.0))
+            self._uncut_latency = both[0].latency
+            self._learn(recipe, latency=both[-1].latency, uncut_latency=both[0].latency, cost=plan.after)
+
+    def _plan_of(self, recipe: Recipe) -> Plan:
+        plan = self._plan
+        return plan if plan.recipe == recipe else self._make_plan(recipe)
+
+    def _cut_aside(self, plan: Plan, progress: Progress) -> Result:
+        """The verified cut of a plan, without letting go of that of the present one."""
+        present = self._result
+        try:
+            return self._cut(plan, progress)
+        finally:
+            if plan is not self._plan and present is not None:
+                self._result = present
+
+    def _learn(self, recipe: Recipe, **found: Any) -> None:
+        key, _ = recipe_key(recipe), self._measured_by  # read now, off the event loop, since it may take a while
+        self._figures[key] = replace(self._figures.get(key, Figures()), **found)
+
+    def _note(self, plan: Plan, accuracy: Accuracy) -> None:
+        super()._note(plan, accuracy)
+        if accuracy.after is not None:
+            self._learn(plan.recipe, accuracy=accuracy.after, recovered=accuracy.recovered, cost=plan.after)
+
+    # What is kept between sessions
+
+    @cached_property
+    def _weights_digest(self) -> str:
+        """What tells the opened weights from others; empty where they can't be read byte by byte."""
+        module = self.opened.module
+        try:
+            return checksum({**dict(module.named_parameters()), **dict(module.named_buffers())})
+        except (TuiPruneError, TypeError, RuntimeError):
+            return ""
+
+    @cached_property
+    def _measured_by(self) -> dict[str, str]:
+        """What the figures depend on beside the recipe."""
+        task = ""
+        if self.task is not None and self.task.file is not None:
+            try:
+                task = f"{self.task.file} {hashlib.sha256(self.task.file.read_bytes()).hexdigest()}"
+            except OSError:
+                task = ""
+        device = environment(device_of(self.opened.module))
+        return {"weights": self._weights_digest, "task": task, "device": device}
+
+    def _figures_to_keep(self) -> dict[str, Any]:
+        if not self._figures:
+            return {}
+        figures = {key: figures_to_dict(figures) for key, figures in self._figures.items()}
+        return {"by": self._measured_by, "of": figures}
+
+    def _figures_that_hold(self, figures: Mapping[str, Figures], by: Mapping[str, Any]) -> dict[str, Figures]:
+        """Of figures that were kept, those that hold for the present weights, task and device."""
+        now = self._measured_by if figures else {}
+        if not now.get("weights") or by.get("weights") != now["weights"]:
+            return {}
+        held = {}
+        for key, one in figures.items():
+            if by.get("task") != now["task"] or not now["task"]:
+                one = replace(one, accuracy=None)
+            if by.get("device") != now["device"]:
+                one = replace(one, latency=None, uncut_latency=None)
+            held[key] = one
+        return held
+
+
+def recipe_key(recipe: Recipe) -> str:
+    """What tells recipes apart, as text."""
+    return json.dumps(recipe.to_dict())
