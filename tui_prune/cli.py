@@ -131,7 +131,15 @@ def inspect(
 @app.command()
 def prune(
     model: options.Model,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The pruned checkpoint to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="The pruned checkpoint to write; as OUT.safetensors it is a plain state dict to other programs.",
+        ),
+    ],
     weights: options.Weights = None,
     input_spec: options.Input = None,
     device: options.Device = "cpu",
@@ -161,7 +169,15 @@ def prune(
     suggest: options.Suggest = False,
     recalibrate: options.Recalibrate = False,
     finetune: options.Finetune = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    export_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Also write the comparison (.md, .csv, .json), both networks printed (.txt), or the recipe (.toml).",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT, and FILE, if they exist.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Cut a network, verify the cut one and write it as a pruned checkpoint.
@@ -198,9 +214,12 @@ def prune(
         grouped=grouped,
         seed=seed,
     )
+    from tui_prune.comparing.exports import check_export, export
     from tui_prune.saving.whole_file import check_target
 
     check_target(output, force=force)
+    if export_to is not None:
+        check_export(export_to, force=force)
     task = task or (_bundled_task(model, weights) if suggest or recalibrate or finetune else None)
     session = _open_session(model, weights, input_spec, device, recipe, task)
     remarks: Sequence[str] = ()
@@ -215,6 +234,8 @@ def prune(
     result = session.result()
     _print_notes(remarks)
     report = result.report.written_to(str(output)).to_dict()
+    if export_to is not None:
+        export(export_to, session.opened.title, result.plan, report, force=force)
     if as_json:
         _print_notes(result.plan.notes)
         _print_json(report)

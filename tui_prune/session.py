@@ -80,6 +80,7 @@ class Session(Keepsake, Looker):
         self._begin(first)
         self._saved = Recipe()
         self._saved_recovery: Result | None = None
+        self.saved_to: Path | None = None
         self._plan = self._plans.make(graph, first, progress)
         progress("trace", 1.0)
 
@@ -309,12 +310,13 @@ class Session(Keepsake, Looker):
         )
 
     def save(self, path: str | Path, *, force: bool = False, progress: Progress = silent) -> Path:
-        """Write `result` as a pruned checkpoint. Raises `TuiPruneError`; an existing file needs `force`."""
+        """Write `result` as a pruned checkpoint (`saving.forms`). Raises `TuiPruneError`; an existing file needs
+        `force`."""
         from tui_prune.saving.checkpoint import save
 
         recipe, recovered = self.recipe, self.recovered
         written = save(path, self.result(progress), force=force, progress=progress)
-        self._saved, self._saved_recovery = recipe, recovered
+        self._saved, self._saved_recovery, self.saved_to = recipe, recovered, Path(written)
         return written
 
 

@@ -43,6 +43,11 @@ def latency(number: float) -> str:
     return _scaled(1e6 * number, _FRACTIONS, " ")
 
 
+def file_name(title: str) -> str:
+    """A title as a part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in title)
+
+
 def _scaled(number: float, units: tuple[str, ...], gap: str) -> str:
     power = 0
     while number >= 999.5 and power < len(units) - 1:

@@ -115,7 +115,7 @@ class Desk:
         return " ".join(text_of(self.tree.row_cells(place, 76)).split())
 
     def table_row(self, layer: str) -> str:
-        place = next(index for index, plan in enumerate(self.table.plans) if plan.name == layer)
+        place = next(index for index, row in enumerate(self.table.rows) if row.node.path == layer)
         return " ".join(text_of(self.table.row_cells(place, 90)).split())
 
     def pane(self, name: str) -> str:

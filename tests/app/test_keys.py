@@ -10,10 +10,12 @@ from tui_prune.app.screens.dialog import HelpDialog, QuitDialog
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.screens.save import SaveScreen
+from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.key_line import MOST
 from tui_prune.app.widgets.layer_tree import LayerTree
 from tui_prune.app.widgets.line_pane import LinePane
+from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.app.widgets.prompt_line import PromptLine
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
@@ -31,6 +33,8 @@ OWNERS = [
     LinePane,
     DescriptionPane,
     PicturesPane,
+    PrintPane,
+    ChoiceLine,
     PromptLine,
 ]
 DROPPED = {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+j"}

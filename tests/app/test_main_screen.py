@@ -28,7 +28,7 @@ async def test_the_global_ratio_shows_its_whole_consequence(start):
         assert "● unsaved" in desk.title
         assert desk.status.startswith("cut 50 %")
         assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 → 80 ━━━━╌╌╌╌ 50 %"
-        assert desk.table_row("tnn_bin.2.conv").startswith("tnn_bin.2.conv conv 1x1 160 → 80 30.9k → 7.76k")
+        assert desk.table_row("tnn_bin.2.conv").startswith("2.conv conv 1x1 160 → 80 30.9k → 7.76k")
         assert desk.table_row("tnn_bin.11").endswith("lock")
 
 
@@ -191,9 +191,9 @@ async def test_find_shows_only_what_matches(start):
 async def test_the_cursor_shows_a_layer_on_both_sides(start):
     async with start() as desk:
         await desk.go_to("tnn_bin.6.conv")
-        assert desk.table.layer == "tnn_bin.6.conv"
+        assert desk.table.path == "tnn_bin.6.conv"
         await desk.press("tab", "j")
-        assert desk.table.layer == "tnn_bin.7.conv"
+        assert desk.table.path == "tnn_bin.7.conv"
         assert desk.tree.node.path == "tnn_bin.7.conv"
         await desk.press("plus")
         assert desk.session.recipe.layers == {"tnn_bin.7.conv": 0.05}
@@ -213,7 +213,7 @@ async def test_folding(start, resnet):
         await desk.press("right", "right", "right")
         assert desk.tree.node.path == "layer1.0.conv1"
         await desk.press("h", "h", "h", "space", "tab", "j")
-        assert desk.tree.node.path == desk.table.layer
+        assert desk.tree.node.path == desk.table.path
 
 
 async def test_norms_show_when_asked_for(start):

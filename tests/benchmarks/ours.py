@@ -11,7 +11,7 @@ from tests.benchmarks import clock
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import record_trace
-from tui_prune.cutting.copying import with_tensors
+from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.cutting.fit import Fitted, Subject, fit
 from tui_prune.cutting.flow import find_flows, widths_for
 from tui_prune.cutting.surgery import cut_tensors
@@ -78,7 +78,8 @@ def cut_once_more(model: nn.Module, pruning: Pruning) -> float:
     """Seconds that the cut alone takes, of "cut and replay"."""
     plan, seconds = pruning.fitted.plan, Seconds()
     with _timed(seconds, "cut"):
-        with_tensors(model, cut_tensors(model, plan.graph, plan.keep).tensors, plan.graph.record)
+        tensors = named_tensors(model, plan.graph.record)
+        with_tensors(model, cut_tensors(tensors, plan.graph, plan.keep).tensors, plan.graph.record)
     return seconds["cut"]
 
 

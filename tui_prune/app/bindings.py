@@ -78,4 +78,11 @@ MAIN = [
     Binding(
         "4", "open_tab('sensitivity')", "Sensitivity", id="tab.sensitivity", tooltip="What layers can bear", show=False
     ),
+    Binding("5", "open_print", "Print", id="tab.print", tooltip="Both networks as PyTorch prints them", show=False),
+    Binding(
+        "C", "copy_table", "Copy table", id="copy", tooltip="Copy the layers before and after, as Markdown", show=False
+    ),
+    Binding(
+        "E", "ask_export", "Export", id="export", tooltip="Write the comparison or the recipe to a file", show=False
+    ),
 ]

@@ -1,14 +1,14 @@
 """Cutting: every axis to its kept slots, in a copy of the module; the original keeps its weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.record import Axis
-from tui_prune.cutting.copying import named_tensors
+from tui_prune.channels.record import Axis, TraceRecord, owner_of
 
 
 class UnevenCut(Exception):
@@ -28,14 +28,14 @@ class CutTensors:
     """By tensor, dimension, and whether it is a grouped weight's per-group axis (then: groups, slots of one)."""
 
 
-def cut_tensors(model: nn.Module, graph: Graph, keep: np.ndarray) -> CutTensors:
-    """Cut every parameter and buffer to the channels that stay (bool, one per channel of the graph).
+def cut_tensors(tensors: Mapping[str, Tensor], graph: Graph, keep: np.ndarray) -> CutTensors:
+    """Cut parameters and buffers, by name, to the channels that stay (bool, one per channel of the graph).
 
     All tensors are new; those that lose nothing are copies.
     """
     record, channel = graph.record, graph.classes.channel
     found = CutTensors({}, {})
-    for name, tensor in named_tensors(model, record).items():
+    for name, tensor in tensors.items():
         cut = tensor.detach()
         axes = record.axes_of(name)
         per_group = next((axis for axis in axes if axis.groups > 1), None)
@@ -51,6 +51,16 @@ def cut_tensors(model: nn.Module, graph: Graph, keep: np.ndarray) -> CutTensors:
             cut = _cut_grouped(cut, name, per_group, masks, found)
         found.tensors[name] = cut.clone() if cut.data_ptr() == tensor.data_ptr() else cut
     return found
+
+
+def group_counts(record: TraceRecord, tensors: CutTensors) -> dict[str, int]:
+    """How many groups are left of each grouped convolution, by the name of its module."""
+    return {
+        owner_of(name): len(kept)
+        for (first, _, per_group), kept in tensors.kept.items()
+        if per_group
+        for name in record.names_of(first)
+    }
 
 
 def _cut_grouped(

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.torch
 import torch
 
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.opening.safetensors_form import SUFFIX, is_safetensors, read_safetensors
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -26,7 +26,7 @@ _CODE_WORDS = ("unsupported global", "recognized function", "can only create new
 
 
 def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
-    """What `torch.save` or safetensors wrote into `path`, on the CPU.
+    """What `torch.save` or safetensors wrote into `path`, on the CPU; of a pruned checkpoint in either form the same.
 
     With `map_memory` the tensors stay in the file until they are used, where the format allows it.
 
@@ -35,7 +35,7 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
     """
     path = Path(path).expanduser()
     start = _first_bytes(path)
-    if path.suffix == ".safetensors":
+    if path.suffix == SUFFIX or is_safetensors(path, start):
         return _read_safetensors(path)
     if start.startswith(_PICKLE) and not start.startswith(_PICKLE_OF_TORCH):
         raise TuiPruneError(
@@ -87,9 +87,9 @@ def _check_zip(path: Path) -> None:
         raise TuiPruneError(_NO_WEIGHTS.format(path=path))
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
-        return safetensors.torch.load_file(path)
+        return read_safetensors(path)
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise TuiPruneError(
             f"{path} is no whole .safetensors file ({error}). Save, copy or download it again."

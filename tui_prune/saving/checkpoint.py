@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ from tui_prune.opening.kept import axis_name
 from tui_prune.opening.load_pruned import load_pruned
 from tui_prune.opening.pruned_file import Checkpoint, read_checkpoint
 from tui_prune.opening.replacing import named_tensors
+from tui_prune.opening.safetensors_form import SUFFIX, to_safetensors
 from tui_prune.opening.timm_networks import timm_version
 from tui_prune.opening.torchvision_networks import torchvision_version
 from tui_prune.progress import Progress, silent
+from tui_prune.saving.forms import form_of
 from tui_prune.saving.probe import take_probe
 from tui_prune.saving.verify import VerifyReport, verify_checkpoint
-from tui_prune.saving.whole_file import TargetExistsError, WatchedFile, check_target, write_whole
+from tui_prune.saving.whole_file import TargetExistsError, WatchedFile, check_space, check_target, write_whole
 
 if TYPE_CHECKING:
     from tui_prune.result import Result
@@ -36,6 +38,9 @@ __all__ = [
     "save",
     "verify_checkpoint",
 ]
+
+_PIECE = 2**22
+"""Bytes that are written at one time, so that it shows how far it is and can be stopped."""
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -51,7 +56,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 
 def save(path: str | Path, result: "Result", *, force: bool = False, progress: Progress = silent) -> Path:
-    """Write what `prune` returned into one file that `load` and `torch.load(weights_only=True)` read.
+    """Write what `prune` returned into one file that `load` and `torch.load(weights_only=True)` read; or, where its
+    name ends in .safetensors, `load` and `safetensors.torch.load_file`, to which it is the plain state dict.
 
     It is written beside the target, read again and checked, and then renamed, so that no broken file is ever left.
     `progress` may raise to stop it.
@@ -63,11 +69,17 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
     progress("save", 0.0)
     check_target(target, force=force)
     content = _checkpoint(target, result).to_content()
-    size = sum(tensor.numel() * tensor.element_size() for tensor in content["tensors"].values()) or 1
+    size = _octets(content["tensors"].values()) or 1
+    check_space(target, size)
     done = 0
 
     def write(file: WatchedFile) -> None:
-        torch.save(content, file)
+        if form_of(target) == SUFFIX:
+            packed = memoryview(to_safetensors(content))
+            for place in range(0, len(packed), _PIECE):
+                file.write(packed[place : place + _PIECE])
+        else:
+            torch.save(content, file)
 
     def written(piece: int) -> None:
         nonlocal done
@@ -83,6 +95,11 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
     with suppress(Cancelled):  # too late: it is written
         progress("save", 1.0)
     return target
+
+
+def _octets(tensors: Iterable[Tensor]) -> int:
+    """Of all tensors, each once."""
+    return sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in tensors}.values())
 
 
 def _checkpoint(path: Path, result: "Result") -> Checkpoint:

@@ -15,7 +15,7 @@ from tui_prune.opening.pruned_file import Checkpoint, Probe, SampledOutput
 
 MASKED_ORIGINAL = "masked original"
 CUT_NETWORK = "cut network"
-_LARGEST_INPUT = 2**20
+LARGEST_INPUT = 2**20
 """Bytes; larger inputs are only described, where they can be made again."""
 _LARGEST_UNREPEATABLE_INPUT = 2**26
 _MOST_SAMPLES = 2**14
@@ -41,7 +41,7 @@ def take_probe(
     inputs are too large or of a kind that can't be saved.
     """
     repeats = _repeats(inputs, input_spec) and not keywords
-    limit = _LARGEST_INPUT if repeats else _LARGEST_UNREPEATABLE_INPUT
+    limit = LARGEST_INPUT if repeats else _LARGEST_UNREPEATABLE_INPUT
     remembered = _remembered((inputs, dict(keywords)), limit)
     if remembered is None and not repeats:
         return None

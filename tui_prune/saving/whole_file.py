@@ -3,12 +3,14 @@
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from tui_prune import wording
 from tui_prune.errors import TuiPruneError
 
 
@@ -34,6 +36,26 @@ def check_target(path: Path, *, force: bool) -> Path:
     if target.exists() and not force:
         raise TargetExistsError(path)
     return target
+
+
+def check_space(path: Path, octets: int) -> None:
+    """Raises `TuiPruneError` when the disk of `path` has no room for so many bytes. What it replaces counts, too: it
+    stays until the new file is whole. A disk that doesn't say how much it has is taken to have enough."""
+    folder = Path(os.path.realpath(path.expanduser())).parent
+    free = free_space(folder)
+    if free is not None and free < octets:
+        raise TuiPruneError(
+            f"{path} needs {wording.size(octets)}, and the disk of {folder} has {wording.size(free)} left. "
+            "Free some space or save to another disk. Nothing was changed."
+        )
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes that may still be written to the disk of a folder; None where it doesn't say."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def write_whole(

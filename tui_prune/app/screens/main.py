@@ -20,6 +20,7 @@ from tui_prune.app.describe import describe_layer, describe_module
 from tui_prune.app.heat_table import sensitivity_lines
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.outline import Node, outline
+from tui_prune.app.screens.compare_keys import CompareKeys
 from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.plan_keys import PlanKeys
 from tui_prune.app.screens.plans_keys import PlansKeys
@@ -30,6 +31,7 @@ from tui_prune.app.widgets.key_line import KeyLine
 from tui_prune.app.widgets.layer_tree import LayerTree
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.one_line import OneLine
+from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.app.widgets.prompt_line import PromptLine
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
@@ -42,11 +44,11 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Columns from which both halves have room beside each other; in fewer they take turns."""
-TABS = ("structure", "histogram", "channels", "sensitivity")
+TABS = ("structure", "histogram", "channels", "sensitivity", "print")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
+class MainScreen(PlanKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -80,6 +82,7 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
                     yield PicturesPane(id="histogram")
                     yield DescriptionPane(id="channels")
                     yield DescriptionPane(id="sensitivity")
+                    yield PrintPane(id="print")
         # In a box of their own: Textual repaints whatever stands before something that comes or goes.
         with Vertical(id="foot"):
             with Vertical(id="talk"):
@@ -135,7 +138,7 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
         modules = [(name, type(module).__name__) for name, module in session.opened.module.named_modules()]
         root = outline(session.opened.title, modules, plan.layers, everything=self._everything)
         self.layer_tree.show(root, plan)
-        self.table.show(plan, root.layers)
+        self.table.show(root, plan)
         self._select(self.layer_tree.node)
 
     def _select(self, node: Node | None) -> None:
@@ -144,8 +147,7 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
         if node is None:
             return
         self.tabs.tell(node.path or node.label)
-        if node.layers:
-            self.table.follow(node.path if node.layer else node.layers[0])
+        self.table.follow(node.path)
         self._show_details(from_start=True)
 
     def show_sensitivity(self, *, from_start: bool = False) -> None:
@@ -165,6 +167,8 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
             pane.tell(lambda width: self._describe(node, width), from_start=from_start)
         elif self.tabs.active == "histogram":
             self.query_one("#histogram", PicturesPane).look_at(node.path, self._plan_number, self.session.look)
+        elif self.tabs.active == "print":
+            self.query_one("#print", PrintPane).compare(self.plan, self._plan_number, node.path)
 
     def _describe(self, node: Node, width: int) -> tuple[Line, ...]:
         if node.layer:
@@ -178,6 +182,8 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
         score, side = self.work.score(recipe), self.work.side(recipe)
         if self.work.doing is None:
             side = self._remark or side or self._notes()
+        elif self._remark:
+            side = (*self._remark, Cell("   "), *side)
         self.query_one("#title", OneLine).show(
             lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
         )
@@ -197,10 +203,16 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
 
     @on(RowList.Moved, "#structure")
     def _table_moved(self) -> None:
-        if self.table.layer:
-            self.layer_tree.reveal(self.table.layer)
-            self.node = self.layer_tree.node
-            self.tabs.tell(self.table.layer)
+        self.reveal(self.table.path or "")
+
+    def reveal(self, path: str) -> None:
+        """Put the tree's cursor where that of a pane is, or on the module around it that the tree shows."""
+        self.layer_tree.reveal(path)
+        while path and self.layer_tree.node and self.layer_tree.node.path != path:
+            path = path.rpartition(".")[0]
+            self.layer_tree.reveal(path)
+        self.node = self.layer_tree.node
+        self.tabs.tell(path or (self.node.label if self.node else ""))
 
     @on(RowList.Chosen, "#tree")
     def _tree_chosen(self) -> None:
@@ -231,6 +243,7 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, Screen[None]):
 
     def _go_to(self, half: str) -> None:
         self.set_class(half == "details", "-details")
+        self.query_one("#halves").set_class(half == "details" and self.tabs.active == "print", "-alone")
         target = self.query_one(f"#{self.tabs.active}") if half == "details" else self.layer_tree
         self.set_focus(target)
 

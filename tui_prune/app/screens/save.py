@@ -1,6 +1,7 @@
 """Saving: where to, what will be written, how far it is, and how the file is loaded again."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,26 +9,38 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from tui_prune.app import headlines
-from tui_prune.app.cells import Cell, Line, wrap
+from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
+from tui_prune.app.completion import complete
 from tui_prune.app.headlines import Doing
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.wording import change, count, size
+from tui_prune.errors import TuiPruneError
+from tui_prune.saving.forms import FORMS, form_of, in_form
+from tui_prune.saving.whole_file import check_space, check_target, free_space
+from tui_prune.wording import change, count, file_name, size
 
 if TYPE_CHECKING:
     from tui_prune.session import Session
 
 
 KEYS = {
-    "asking": "enter saves, esc closes",
+    "asking": "tab completes, ↓ format, enter saves, esc closes",
+    "choosing": "← → format, ↑ path, enter saves, esc closes",
     "writing": "esc stops it",
     "done": "c copies the lines, esc closes",
 }
+COLUMN = 12
+"""Columns of the words before what they speak of."""
+COPIED: Line = (Cell("Copied.", "dim"),)
+LISTED = 3
+"""Lines of names that a path could go on as."""
 
 
 class SaveScreen(ModalScreen[Any]):
@@ -35,9 +48,19 @@ class SaveScreen(ModalScreen[Any]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "save", "Save", id="save.save", tooltip="Write the file"),
+        Binding("tab", "complete", "Complete", id="save.complete", tooltip="Complete the path; then go through them"),
+        Binding("down,shift+tab", "choose_form", "Format", id="save.form", tooltip="To the format of the file"),
+        Binding("up", "edit_path", "Path", id="save.path", tooltip="Back to the path"),
         Binding("c", "copy", "Copy the lines", id="save.copy", tooltip="Put the lines in your terminal's clipboard"),
         Binding("escape", "close", "Close", id="save.close", tooltip="Stop, or go back"),
     ]
+
+    class Estimated(Message):
+        """How large the file will be, by the form."""
+
+        def __init__(self, octets: dict[str, int]) -> None:
+            super().__init__()
+            self.octets = octets
 
     def __init__(self, session: "Session") -> None:
         super().__init__()
@@ -47,19 +70,27 @@ class SaveScreen(ModalScreen[Any]):
         self._replace: Path | None = None
         self._outcome: Any = None
         self._code: list[str] = []
+        self._octets: dict[str, int] = {}
+        self._candidates: tuple[str, ...] = ()
+        self._completed: str | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            field = Input(f"{self.session.opened.title}-pruned.pt", id="path", compact=True, select_on_focus=False)
+            field = Input(self._proposal(), id="path", compact=True, select_on_focus=False)
             field.cursor_blink = False
             yield field
+            yield LinePane(id="names")
+            yield ChoiceLine("format", COLUMN, (*FORMS,), id="form")
             yield LinePane(id="words")
 
     def on_mount(self) -> None:
         self.query_one(".box").border_title = "Save the pruned checkpoint as"
-        self.query_one("#words").can_focus = False
+        for pane in self.query(LinePane):
+            pane.can_focus = False
+        self.query_one("#form", ChoiceLine).take(form_of(self._path()))
         self._say_keys()
         self._describe()
+        self._estimate(self.session.opened, self.session.plan)
 
     @property
     def words(self) -> str:
@@ -68,23 +99,49 @@ class SaveScreen(ModalScreen[Any]):
 
     # Asking
 
+    def _proposal(self) -> str:
+        """A name in the folder and the form that were used last."""
+        last = self.session.saved_to
+        name = f"{file_name(self.session.opened.title)}-pruned"
+        if last is None:
+            return f"{name}.pt"
+        here = last.parent == Path.cwd()
+        return f"{name}{form_of(last)}" if here else _at_home(last.parent / f"{name}{form_of(last)}")
+
     @on(Input.Changed)
+    def _typed(self) -> None:
+        if self.query_one("#path", Input).value != self._completed:
+            self._candidates, self._completed = (), None
+            self._list()
+        self.query_one("#form", ChoiceLine).take(form_of(self._path()))
+        self._describe()
+
     def _describe(self) -> None:
         if self.state == "asking":
             self._replace = None
             self._say(self._contents())
 
+    @on(ChoiceLine.Changed)
+    def _form_chosen(self, event: ChoiceLine.Changed) -> None:
+        field = self.query_one("#path", Input)
+        field.value = in_form(field.value, event.taken)
+        field.cursor_position = len(field.value)
+
     def _contents(self) -> list[Line]:
-        plan = self.session.plan
-        path = self._path()
+        plan, path = self.session.plan, self._path()
+        form = form_of(path)
+        octets = self._octets.get(form, plan.after.bytes)
+        folder = path if self.query_one("#path", Input).value.endswith("/") else path.parent
+        free = free_space(folder)
+        shown = _at_home(folder.absolute())
+        room = f"  {size(free)} free" if free is not None else "  isn't there"
         lines: list[Line] = [
-            (Cell("It will hold  ", "dim"), Cell("the cut weights, the recipe, the figures")),
-            (
-                Cell("Parameters    ", "dim"),
-                Cell(change(count(plan.before.params), count(plan.after.params)), "changed"),
+            _line("", Cell(FORMS[form], "dim")),
+            _line("parameters", Cell(change(count(plan.before.params), count(plan.after.params)), "changed")),
+            _line("file", Cell(f"about {size(octets)}")),
+            _line(
+                "folder", Cell(tail(shown, min(cell_len(shown), max(8, self._width - COLUMN - len(room))))), Cell(room)
             ),
-            (Cell("About         ", "dim"), Cell(size(plan.after.bytes))),
-            (Cell("In            ", "dim"), Cell(_at_home(path.parent))),
             (),
             (Cell("It is written only when the cut network has been proved and verified.", "dim"),),
         ]
@@ -92,9 +149,59 @@ class SaveScreen(ModalScreen[Any]):
             lines.append((Cell("! Nothing is cut yet: the ratio is 0.", "error"),))
         return lines
 
+    def _list(self) -> None:
+        """Show what the path could go on as, in the lines that there are for it."""
+        names = [f"{one.rstrip('/').rpartition('/')[2]}{'/' * one.endswith('/')}" for one in self._candidates]
+        lines: list[str] = []
+        for name in names if len(names) > 1 else ():
+            if lines and cell_len(lines[-1]) + 2 + cell_len(name) <= self._width:
+                lines[-1] += f"  {name}"
+            else:
+                lines.append(name)
+        if len(lines) > LISTED:
+            lines = [*lines[:LISTED], "…"]
+        self.query_one("#names", LinePane).show([*((Cell(line, "dim"),) for line in lines), ()])
+
+    @work(thread=True, exclusive=True, group="estimate", exit_on_error=False)
+    def _estimate(self, opened: Any, plan: Any) -> None:
+        from tui_prune.saving.estimate import expected_size
+
+        with suppress(Exception):  # a network that can't be copied so; the size of its parameters is shown then
+            self.post_message(self.Estimated({form: expected_size(opened, plan, form) for form in FORMS}))
+
+    @on(Estimated)
+    def _estimated(self, event: Estimated) -> None:
+        self._octets = event.octets
+        if self.state == "asking" and self._replace is None:
+            self._describe()
+
     def _path(self) -> Path:
         typed = self.query_one("#path", Input).value.strip()
         return Path(os.path.abspath(os.path.expanduser(typed))) if typed else Path()
+
+    def action_complete(self) -> None:
+        field = self.query_one("#path", Input)
+        if self.focused is not field:
+            self.action_edit_path()
+            return
+        if self._completed == field.value and len(self._candidates) > 1:
+            known = field.value in self._candidates
+            place = self._candidates.index(field.value) + 1 if known else 0
+            self._completed = self._candidates[place % len(self._candidates)]
+        else:
+            found = complete(field.value)
+            self._candidates, self._completed = found.candidates, found.text
+        field.value = self._completed
+        field.cursor_position = len(field.value)
+        self._list()
+
+    def action_choose_form(self) -> None:
+        self.set_focus(self.query_one("#form"))
+        self._say_keys()
+
+    def action_edit_path(self) -> None:
+        self.set_focus(self.query_one("#path"))
+        self._say_keys()
 
     @on(Input.Submitted)
     def action_save(self) -> None:
@@ -106,14 +213,27 @@ class SaveScreen(ModalScreen[Any]):
     def _start(self) -> None:
         path = self._path()
         if path == Path():
-            self._say([*self._contents(), (Cell("! Type a path.", "error"),)])
+            self._complain("! Type a path.")
         elif path.is_dir():
-            self._say([*self._contents(), (Cell("! This is a directory; type a file in it.", "error"),)])
+            self._complain("! This is a directory; type a file in it.")
         elif path.exists() and self._replace != path:
+            self._complain("! The file is there already. Enter replaces it.")
             self._replace = path
-            self._say([*self._contents(), (Cell("! The file is there already. Enter replaces it.", "error"),)])
         else:
+            try:
+                check_target(path, force=True)
+                check_space(path, self._octets.get(form_of(path), self.session.plan.after.bytes))
+            except TuiPruneError as error:
+                self._complain(f"! {error}")
+                return
             self._run(path, force=path.exists())
+
+    def _complain(self, words: str) -> None:
+        self._say([*self._contents(), *((Cell(line, "error"),) for line in wrap(words, self._width))])
+
+    @property
+    def _width(self) -> int:
+        return max(20, self.query_one("#words").size.width - 2)
 
     # Writing
 
@@ -125,7 +245,9 @@ class SaveScreen(ModalScreen[Any]):
             return plan, result, session.save(path, force=force, progress=progress)
 
         self.state = "writing"
-        self.query_one("#path", Input).disabled = True
+        self._candidates = ()
+        self._list()
+        self._freeze(True)
         self.job = Job("saving", save)
         self._say_progress("", 0.0)
         self._run_job(self.job)
@@ -159,25 +281,32 @@ class SaveScreen(ModalScreen[Any]):
             (Cell("Load it anywhere:", "dim"),),
             *((Cell(f"  {line}", "code"),) for line in self._code),
         ]
+        if form_of(path) != next(iter(FORMS)):
+            lines += [(), (Cell("Other programs: safetensors.torch.load_file gives its state dict.", "dim"),)]
         self._say(lines)
         self._say_keys()
-        self.query_one(LinePane).can_focus = True
-        self.query_one(LinePane).focus()
+        pane = self.query_one("#words", LinePane)
+        pane.can_focus = True
+        pane.focus()
 
     def _ask_again(self, words: str) -> None:
         self.state = "asking"
-        field = self.query_one("#path", Input)
-        field.disabled = False
-        field.focus()
-        width = max(20, self.query_one("#words").size.width - 2)
-        self._say([*self._contents(), *((Cell(line, "error"),) for line in wrap(words, width))])
+        self._freeze(False)
+        self.query_one("#path").focus()
+        self._complain(words)
         self._say_keys()
+
+    def _freeze(self, frozen: bool) -> None:
+        for part in ("#path", "#form"):
+            self.query_one(part).disabled = frozen
 
     # Keys
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard("\n".join(self._code) + "\n")
-        self.query_one(LinePane).show([*self.query_one(LinePane).lines, (), (Cell("Copied.", "dim"),)])
+        pane = self.query_one("#words", LinePane)
+        if pane.lines[-1] != COPIED:
+            pane.show([*pane.lines, (), COPIED])
 
     def action_close(self) -> None:
         if self.state == "writing":
@@ -192,17 +321,24 @@ class SaveScreen(ModalScreen[Any]):
             return self.state == "done"
         if action == "save":
             return self.state != "writing"
+        if action in ("complete", "choose_form", "edit_path"):
+            return self.state == "asking"
         return True
 
     def _say_progress(self, stage: str, done: float) -> None:
         self._say([*self._contents(), headlines.doing(Doing("saving", stage, done), stop="")])
 
     def _say_keys(self) -> None:
-        self.query_one(".box").border_subtitle = KEYS[self.state]
+        choosing = self.state == "asking" and self.focused is self.query_one("#form")
+        self.query_one(".box").border_subtitle = KEYS["choosing" if choosing else self.state]
         self.refresh_bindings()
 
     def _say(self, lines: list[Line]) -> None:
         self.query_one("#words", LinePane).show(lines)
+
+
+def _line(words: str, *cells: Cell) -> Line:
+    return (Cell(left(words, COLUMN), "dim"), *cells)
 
 
 def _at_home(path: Path) -> str:

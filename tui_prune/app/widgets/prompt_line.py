@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_prune.app.cells import Cell
+from tui_prune.app.cells import Cell, cell_len, left
 from tui_prune.app.columns import Part, compose
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.errors import UsageError
@@ -118,11 +118,20 @@ class PromptLine(Vertical):
             self._complain(error)
 
     def _complain(self, error: UsageError) -> None:
-        self._say([Part(0, ((Cell(f"! {error}", "error"),),))])
+        words = f"! {error}"
+
+        def said(width: int) -> list[Part]:
+            short = left(words, min(width, cell_len(words)))
+            return [Part(0, ((Cell(words, "error"),), (Cell(short, "error"),)))]
+
+        self._show(said)
 
     def _say(self, parts: list[Part]) -> None:
-        parts = [*parts, Part(9, ((Cell("enter takes it, esc doesn't", "dim"),),))]
-        self.query_one("#prompt-effect", OneLine).show(lambda width: compose(parts, width))
+        self._show(lambda width: parts)
+
+    def _show(self, parts: Callable[[int], list[Part]]) -> None:
+        keys = Part(9, ((Cell("enter takes it, esc doesn't", "dim"),),))
+        self.query_one("#prompt-effect", OneLine).show(lambda width: compose([*parts(width), keys], width))
 
     def _slider(self) -> list[Part]:
         """Where the answer is between 0 and 99 %."""

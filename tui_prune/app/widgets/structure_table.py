@@ -1,16 +1,22 @@
-"""The Structure tab: every layer before and after, in columns."""
+"""The Structure tab: every layer before and after, in columns, under the modules that hold them, and the sums."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
+from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.strip import Strip
 
-from tui_prune.app.cells import Cell, Line, left, right, tail
-from tui_prune.app.columns import Column, fit
+from tui_prune.app.cells import Cell, Line, left, paint, right
+from tui_prune.app.columns import Column, Part, compose, fit
+from tui_prune.app.outline import Node, Row, rows
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
 from tui_prune.app.widgets.layer_tree import width_cells
 from tui_prune.app.widgets.row_list import RowList
+from tui_prune.planning.plan import Pair
 from tui_prune.wording import count, share, size
 
 if TYPE_CHECKING:
@@ -19,91 +25,191 @@ if TYPE_CHECKING:
 FIGURE = 5
 """Columns of a figure such as 14.6k; of bytes it takes two more."""
 CUT = 4
+INDENT = 1
 CHOICES = (
     (frozenset(), 2),
-    (frozenset({"bytes"}), 2),
-    (frozenset({"bytes"}), 1),
-    (frozenset({"bytes", "kind"}), 2),
-    (frozenset({"bytes", "kind"}), 1),
+    (frozenset({"inputs"}), 2),
+    (frozenset({"inputs", "bytes"}), 2),
+    (frozenset({"inputs", "bytes"}), 1),
+    (frozenset({"inputs", "bytes", "kind"}), 2),
+    (frozenset({"inputs", "bytes", "kind"}), 1),
 )
 """Which columns are left out and how far the others stand apart, from the widest to the narrowest."""
 
 
+NONE = Pair(0, 0)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What all layers in a module come to."""
+
+    channels: Pair = NONE
+    """Outputs of the layers that put out channels of their own."""
+    params: Pair = NONE
+    macs: Pair = NONE
+    bytes: Pair = NONE
+
+    def plus(self, layer: "LayerPlan") -> "Sums":
+        """The same with one more layer."""
+        own = Pair(layer.before, layer.after) if layer.producer else NONE
+        return Sums(
+            _added(self.channels, own),
+            _added(self.params, layer.params),
+            _added(self.macs, layer.macs),
+            _added(self.bytes, layer.bytes),
+        )
+
+
 class StructureTable(RowList):
-    """One row a layer: width, parameters, MACs and bytes before and after, and the share that is cut."""
+    """One row a layer: width, parameters, MACs and bytes before and after, and the share of its channels that is cut.
+    Above it those of its modules, with the sums. The last line has the sums of the network and doesn't scroll.
+
+    What changes has an arrow between before and after; what doesn't is one number.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         HALF,
         NEXT_TAB,
-        Binding("enter", "choose", "In the tree", id="table.choose", tooltip="Go to the layer in the tree", show=False),
+        Binding("left,h", "fold", "Fold", id="table.fold", tooltip="Fold, or go to the module above", show=False),
+        Binding(
+            "right", "unfold", "Unfold", id="table.unfold", tooltip="Unfold, or go to the first inside", show=False
+        ),
+        Binding("space", "toggle", "Fold or unfold", id="table.toggle", tooltip="Fold or unfold", show=False),
+        Binding("enter", "choose", "In the tree", id="table.choose", tooltip="Go to this row in the tree", show=False),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.plans: tuple[LayerPlan, ...] = ()
+        self.rows: tuple[Row, ...] = ()
+        self._root: Node | None = None
+        self._folded: frozenset[str] = frozenset()
+        self._plan: Plan | None = None
+        self._layers: Mapping[str, LayerPlan] = {}
+        self._sums: dict[str, Sums] = {}
         self._places: dict[str, int] = {}
         self._columns: tuple[Column, ...] = ()
         self._digits = 1
+        self._shown_footer: Line = ()
 
     @property
-    def layer(self) -> str | None:
-        """The layer under the cursor."""
-        return self.plans[self.cursor].name if self.plans else None
+    def path(self) -> str | None:
+        """The layer or module under the cursor."""
+        return self.rows[self.cursor].node.path if self.rows else None
 
-    def show(self, plan: "Plan", names: tuple[str, ...]) -> None:
-        """Show these layers of a plan, other layers than before."""
-        layer = self.layer
-        self._take(plan, names)
-        self._digits = max((len(str(layer.before)) for layer in self.plans), default=1)
+    def show(self, root: Node, plan: "Plan") -> None:
+        """Show another tree of modules, and what the plan makes of it."""
+        path = self.path
+        self._root = root
+        self._take(plan)
+        layers = [self._layers[name] for name in root.layers]
+        self._digits = max((len(str(layer.before)) for layer in layers), default=1)
+        named = [_indent(row) + 2 + cell_len(row.node.label) for row in rows(root)]
         self._columns = (
-            Column("layer", max((cell_len(layer.name) for layer in self.plans), default=5), rank=0, least=12),
-            Column("kind", max((len(layer.kind) for layer in self.plans), default=4), rank=5),
+            Column("layer", max(named, default=5), rank=0, least=12),
+            Column("kind", max((len(layer.kind) for layer in layers), default=4), rank=5),
+            Column("inputs", 2 * self._digits + 3, rank=7),
             Column("width", 2 * self._digits + 3, rank=1),
             Column("params", 2 * FIGURE + 3, rank=2),
             Column("MACs", 2 * FIGURE + 3, rank=3),
             Column("bytes", 2 * FIGURE + 7, rank=6),
             Column("cut", CUT, rank=4),
         )
-        self.rows_changed()
-        if layer:
-            self.follow(layer)
+        self._lay_out(path or "")
 
     def show_plan(self, plan: "Plan") -> None:
         """Show what another plan makes of the same layers."""
-        self._take(plan, tuple(self._places))
+        self._take(plan)
         self.repaint()
 
-    def follow(self, layer: str) -> None:
-        """Put the cursor on a layer without saying that the user did."""
-        if layer in self._places:
-            self.show_cursor(self._places[layer])
+    def follow(self, path: str) -> None:
+        """Put the cursor on a layer or a module, or on what it is folded into, without saying that the user did."""
+        while path and path not in self._places:
+            path = path.rpartition(".")[0]
+        self.show_cursor(self._places.get(path, 0))
 
-    def _take(self, plan: "Plan", names: tuple[str, ...]) -> None:
-        wanted = set(names)
-        self.plans = tuple(layer for layer in plan.layers if layer.name in wanted)
-        self._places = {layer.name: index for index, layer in enumerate(self.plans)}
+    def _take(self, plan: "Plan") -> None:
+        self._plan = plan
+        self._layers = {layer.name: layer for layer in plan.layers}
+        self._sums = {}
+        for layer in plan.layers:
+            for place, letter in enumerate(f"{layer.name}."):
+                if letter == ".":
+                    path = layer.name[:place]
+                    self._sums[path] = self._sums.get(path, Sums()).plus(layer)
+
+    def _lay_out(self, keep: str) -> None:
+        if self._root is None:
+            return
+        self.rows = rows(self._root, self._folded)[1:]  # the last line is what the root's would be
+        self._places = {row.node.path: index for index, row in enumerate(self.rows)}
+        self.follow(keep)
+        self.rows_changed()
+
+    # The last line, which stays when the rows scroll
+
+    @property
+    def page(self) -> int:
+        return max(1, super().page - 1)
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(1, self.row_count() + 2)
+
+    def footer_cells(self, width: int) -> Line:
+        """The sums of the network."""
+        if self._plan is None:
+            return ()
+        before, after = self._plan.before, self._plan.after
+        parts = [
+            Part(3, ((Cell("all", "strong"),),)),
+            _sum(0, "params", Pair(before.params, after.params), count),
+            _sum(1, "MACs", Pair(before.macs, after.macs), count),
+            _sum(2, "bytes", Pair(before.bytes, after.bytes), size),
+        ]
+        return (Cell(" "), *compose(parts, width - 1, gap=2))
+
+    def repaint(self) -> None:
+        super().repaint()
+        if self.size.height > 2 and self.footer_cells(self.room) != self._shown_footer:
+            self.refresh(Region(0, self.size.height - 1, self.room, 1))
+
+    def render_line(self, y: int) -> Strip:
+        if y and y == self.size.height - 1:
+            self._shown_footer = self.footer_cells(self.room)
+            return paint(self, self._shown_footer, self.room)
+        return super().render_line(y)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == self.size.height - 1:
+            event.prevent_default()
 
     # Rows
 
     def row_count(self) -> int:
-        return len(self.plans)
+        return len(self.rows)
 
     def header_cells(self, width: int) -> Line:
         cells = [Cell(" ", "header")]
         widths, gap = self._fit(width - 1)
         for name, columns in widths.items():
             align = right if name == "cut" else left
-            indent = {"width": self._digits - 1, "params": 0, "MACs": 1}.get(name, 0)
+            indent = {"inputs": self._digits - 1, "width": self._digits - 1, "params": 0, "MACs": 1}.get(name, 0)
             said = align(" " * max(0, min(indent, columns - len(name))) + name, columns)
             cells += [Cell(said, "header"), Cell(" " * gap, "header")]
         return tuple(cells)
 
     def row_cells(self, index: int, width: int) -> Line:
-        layer = self.plans[index]
+        row = self.rows[index]
         cells: list[Cell] = []
-        widths, gap = self._fit(width)
+        fitted, gap = self._fit(width)
+        widths = dict(fitted)
+        layer = self._layers.get(row.node.path) if row.node.layer else None
+        if layer is None:  # a module has no width: the name of its class may take that room
+            for name in ("inputs", "width"):
+                if "kind" in widths and name in widths:
+                    widths["kind"] += widths.pop(name) + gap
         for name, columns in widths.items():
-            cells += self._column(name, columns, layer)
+            cells += self._name_cells(row, columns) if name == "layer" else self._column(name, columns, row.node, layer)
             cells.append(Cell(" " * gap))
         return tuple(cells[:-1])
 
@@ -117,29 +223,97 @@ class StructureTable(RowList):
                 return widths, gap
         return widths, CHOICES[-1][1]
 
-    def _column(self, name: str, columns: int, layer: "LayerPlan") -> list[Cell]:
-        changed = layer.params.before != layer.params.after
-        if name == "layer":
-            return [Cell(tail(layer.name, columns), "plain" if changed else "dim")]
+    def _name_cells(self, row: Row, columns: int) -> list[Cell]:
+        node = row.node
+        fold = ("▾ " if row.open else "▸ ") if node.children else "  "
+        changed = self._sums.get(node.path, Sums()).params.changed
+        style = "dim" if not changed else "plain" if node.layer else "strong"
+        return [Cell(left(" " * _indent(row) + fold + node.label, columns), style)]
+
+    def _column(self, name: str, columns: int, node: Node, layer: "LayerPlan | None") -> list[Cell]:
+        of = self._sums.get(node.path, Sums()) if layer is None else layer
         if name == "kind":
-            return [Cell(left(layer.kind, columns), "dim")]
+            return [Cell(left(layer.kind if layer else node.class_name, columns), "dim")]
+        if name == "params":
+            return _pair(of.params, count, FIGURE)
+        if name == "MACs":
+            return _pair(of.macs, count, FIGURE)
+        if name == "bytes":
+            return _pair(of.bytes, size, FIGURE + 2)
+        if layer is None and name != "cut":
+            return [Cell(" " * columns)]
+        if layer is None:
+            return _cut(self._sums.get(node.path, Sums()).channels, "·", columns)
+        if name == "inputs":
+            return width_cells(layer.in_before, layer.in_after, self._digits)
         if name == "width":
             return width_cells(layer.before, layer.after, self._digits)
-        if name == "params":
-            return _pair(*map(count, layer.params), FIGURE)
-        if name == "MACs":
-            return _pair(*map(count, layer.macs), FIGURE)
-        if name == "bytes":
-            return _pair(*map(size, layer.bytes), FIGURE + 2)
-        cut = layer.before - layer.after
-        word = share(cut, layer.before) if cut else "lock" if layer.locked else "·"
-        return [Cell(right(word, columns), "changed" if cut else "dim")]
+        return _cut(Pair(layer.before, layer.after), "lock" if layer.locked else "·", columns)
+
+    # Keys
 
     def action_choose(self) -> None:
         self.post_message(self.Chosen(self))
 
+    def action_fold(self) -> None:
+        if not self.rows:
+            return
+        row = self.rows[self.cursor]
+        if row.open:
+            self._set_folded(row.node.path, folded=True)
+            return
+        for index in range(self.cursor - 1, -1, -1):
+            if self.rows[index].depth < row.depth:
+                self._go(index)
+                return
 
-def _pair(before: str, after: str, columns: int) -> list[Cell]:
-    if before == after:
-        return [Cell(right(before, columns) + " " * (columns + 3), "dim")]
-    return [Cell(right(before, columns) + " → ", "dim"), Cell(right(after, columns), "changed")]
+    def action_unfold(self) -> None:
+        if not self.rows:
+            return
+        row = self.rows[self.cursor]
+        if row.open:
+            self._go(self.cursor + 1)
+        elif row.node.children:
+            self._set_folded(row.node.path, folded=False)
+
+    def action_toggle(self) -> None:
+        if self.rows and self.rows[self.cursor].node.children:
+            row = self.rows[self.cursor]
+            self._set_folded(row.node.path, folded=row.open)
+
+    def _set_folded(self, path: str, *, folded: bool) -> None:
+        self._folded = self._folded | {path} if folded else self._folded - {path}
+        self._lay_out(path)
+
+
+def _indent(row: Row) -> int:
+    return INDENT * (row.depth - 1)
+
+
+def _added(one: Pair, other: Pair) -> Pair:
+    return Pair(one.before + other.before, one.after + other.after)
+
+
+def _pair(figures: Pair, words: Callable[[float], str], columns: int) -> list[Cell]:
+    if not figures.changed:
+        return [Cell(right(words(figures.before), columns) + " " * (columns + 3), "dim")]
+    return [
+        Cell(right(words(figures.before), columns) + " → ", "dim"),
+        Cell(right(words(figures.after), columns), "changed"),
+    ]
+
+
+def _cut(channels: Pair, without: str, columns: int) -> list[Cell]:
+    cut = channels.before - channels.after
+    return [Cell(right(share(cut, channels.before) if cut else without, columns), "changed" if cut else "dim")]
+
+
+def _sum(rank: int, name: str, figures: Pair, words: Callable[[float], str]) -> Part:
+    """A sum of the network, from its longest form to its shortest."""
+    start = Cell(f"{name} ", "dim")
+    if not figures.changed:
+        plain = Cell(words(figures.before))
+        return Part(rank, ((start, plain), (plain,)))
+    change = (Cell(f"{words(figures.before)} → ", "dim"), Cell(words(figures.after), "changed"))
+    of = Cell(f" {share(figures.after, figures.before)}")
+    return Part(rank, ((start, *change, of), (*change, of), change))

@@ -27,6 +27,7 @@ class TabLine(OneLine):
         "histogram": "Histogram",
         "channels": "Channels",
         "sensitivity": "Sensitivity",
+        "print": "Print",
     }
 
     def on_mount(self) -> None:

@@ -1,0 +1,106 @@
+"""What the keys of the main screen do that keeps the comparison: copy it, and write it to a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_prune.app.cells import Cell
+from tui_prune.app.columns import Part
+from tui_prune.app.widgets.prompt_line import Question
+from tui_prune.comparing.exports import FORMS, check_export, export, markdown
+from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.wording import file_name, size
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from tui_prune.app.outline import Node
+    from tui_prune.app.widgets.print_pane import PrintPane
+    from tui_prune.app.widgets.prompt_line import PromptLine
+    from tui_prune.planning.plan import Plan
+    from tui_prune.session import Session
+
+LARGEST_COPY = 75_000
+"""Bytes that a terminal takes into its clipboard at one time; many refuse more."""
+
+
+class CompareKeys:
+    """The part of the main screen that copies and exports the comparison."""
+
+    session: "Session"
+    plan: "Plan"
+    node: "Node | None"
+    prompt: "PromptLine"
+    app: "App[None]"
+
+    def remark(self, words: str, style: str = "plain") -> None:
+        """Say something in the status line."""
+        raise NotImplementedError
+
+    def show_prompt(self, asking: bool) -> None:
+        """Put the prompt where the two last lines are."""
+        raise NotImplementedError
+
+    def reveal(self, path: str) -> None:
+        """Put the tree's cursor where that of a pane is."""
+        raise NotImplementedError
+
+    def action_open_tab(self, tab: str) -> None:
+        """Open a tab."""
+        raise NotImplementedError
+
+    def _go_to(self, half: str) -> None:
+        raise NotImplementedError
+
+    def action_open_print(self) -> None:
+        self.action_open_tab("print")
+        self._go_to("details")
+
+    def on_print_pane_moved(self, event: "PrintPane.Moved") -> None:
+        pane = event.pane
+        self.reveal(pane.path)
+        pane.told = self.node.path if self.node is not None else None
+
+    def on_print_pane_chosen(self) -> None:
+        self._go_to("tree")
+
+    def action_copy_table(self) -> None:
+        text = markdown(self.session.opened.title, self.plan)
+        self.app.copy_to_clipboard(text)
+        octets = len(text.encode())
+        said = f"copied as Markdown: {sum(layer.producer for layer in self.plan.layers)} layers, {size(octets)}"
+        if octets > LARGEST_COPY:
+            said += "; terminals may refuse so much: E writes it to a file"
+        self.remark(said)
+
+    def action_ask_export(self) -> None:
+        title, replace = self.session.opened.title, set[Path]()
+
+        def path_of(text: str) -> Path:
+            return Path(text.strip()).expanduser()
+
+        def preview(text: str) -> list[Part]:
+            path = path_of(text)
+            if path.suffix.casefold() not in FORMS:
+                raise UsageError(f"End it in {' '.join(FORMS)}; the suffix says what is written.")
+            return [Part(0, ((Cell(FORMS[path.suffix.casefold()]),),))]
+
+        def accept(text: str) -> None:
+            path = path_of(text)
+            try:
+                preview(text)
+                if not path.parent.is_dir():
+                    raise UsageError(f"There is no folder {path.parent}; make it first.")
+                check_export(path, force=True)
+                if path.exists() and path not in replace:
+                    replace.add(path)
+                    raise UsageError("The file is there already; enter replaces it.")
+                written = export(path, title, self.session.plan, force=path in replace)
+            except UsageError:
+                raise
+            except TuiPruneError as error:
+                raise UsageError(str(error)) from error
+            self.remark(f"written to {written}: {FORMS[path.suffix.casefold()]}")
+
+        question = Question("export to:", " ".join(FORMS), f"{file_name(title)}.md", preview, accept)
+        self.show_prompt(True)
+        self.prompt.ask(question)
