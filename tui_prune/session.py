@@ -155,7 +155,7 @@ class Session(Keepsake, Looker):
 
         Raises `UsageError` with the reason when the lock can't be lifted.
         """
-        names = self._tied(layer)
+        names = self.tied(layer)
         recipe = self.recipe
         own = [key for key in recipe.lock if any(matches(key, name) for name in names)]
         if own:
@@ -204,7 +204,7 @@ class Session(Keepsake, Looker):
         except KeyError:
             raise unknown_layer(name, [layer.name for layer in self._plan.layers]) from None
 
-    def _tied(self, layer: str) -> tuple[str, ...]:
+    def tied(self, layer: str) -> tuple[str, ...]:
         """A layer and all that put out the same channels."""
         self._layer(layer)
         group = self.graph.group_of(layer)
@@ -214,7 +214,7 @@ class Session(Keepsake, Looker):
         return tuple(dict.fromkeys((layer, *group.layers, *followers)))
 
     def _without(self, table: Mapping[str, Any], layer: str) -> dict[str, Any]:
-        names = self._tied(layer)
+        names = self.tied(layer)
         return {key: value for key, value in table.items() if key not in names}
 
     # Plans.

@@ -250,7 +250,7 @@ async def test_a_crash_keeps_the_choices(start, capsys):
     assert (Path(words.split("The report is ")[1].splitlines()[0])).is_file()
     work = kept_work(REQUEST)
     assert work.summary.startswith("cut 50 %")
-    assert work.state["position"]["cursor"] == "tnn_bin.0"
+    assert work.state["position"]["tree"]["cursor"] == "tnn_bin.0"
 
 
 def test_a_state_that_doesnt_fit_changes_nothing(digits, resnet):

@@ -9,14 +9,17 @@ from tui_prune.app.cells import Cell, changed_columns, left, right, tail, text_o
 from tui_prune.app.columns import Column, Part, compose, fit
 from tui_prune.app.headlines import Doing, checked, doing, status
 from tui_prune.app.outline import outline, rows
+from tui_prune.app.repeats import globs
 from tui_prune.errors import UsageError
-from tui_prune.planning.recipe import Recipe
+from tui_prune.planning.recipe import Recipe, matches
 
 
 @dataclass(frozen=True)
 class Layer:
     name: str
     producer: bool = True
+    kind: str = "conv 3x3"
+    before: int = 8
 
 
 def test_text_is_fitted_by_the_columns_that_it_takes():
@@ -108,12 +111,26 @@ def test_the_outline_shows_what_holds_channels_and_joins_single_children():
         ("bare.x", 1),
     ]
     assert root.layers == ("stem.conv", "body.b", "body.a", "bare.x")
-    assert [row.node.pattern for row in rows(root)][1:3] == ["stem.conv", "body.*"]
+    assert [row.node.patterns for row in rows(root)][1:3] == [("stem.conv",), ("body.*",)]
     everything = outline("net", modules, layers, everything=True)
     assert [row.node.label for row in rows(everything)][1:4] == ["stem", "conv", "bn"]
     assert [row.node.label for row in rows(root, frozenset({"body"}))][2:] == ["body", "bare.x"]
     assert [row.node.label for row in rows(root, frozenset({"body"}), "BODY.A")] == ["net", "body", "a"]
     assert [row.node.label for row in rows(root, needle="nothing")] == ["net"]
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 5), (0, 9), (8, 14), (1, 498), (95, 105), (7, 1200), (120, 139)])
+def test_repeated_blocks_are_meant_by_few_globs_and_nothing_else_is(first, last):
+    labels = [f"layer{number}.branch" for number in range(2000)]
+    made = globs("net[0].", labels[first : last + 1], labels)
+    names = [f"net[0].{label}.conv" for label in labels] + ["net[0].layer", "net[0].layer1.other.conv", "layer1"]
+    assert [name for name in names if any(matches(key, name) for key in made)] == names[first : last + 1]
+    assert len(made) <= 2 * len(str(last))
+
+
+def test_repeated_blocks_with_others_between_are_named_one_by_one():
+    assert globs("", ["1", "3"], ["3", "2", "1"]) == ("1.*", "3.*")
+    assert globs("a.", ["01", "02"], ["01", "02"]) == ("a.01.*", "a.02.*")
 
 
 def test_an_outline_of_no_layers():

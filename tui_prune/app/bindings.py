@@ -32,6 +32,17 @@ MAIN = [
     Binding("l", "lock", "Lock or unlock", id="lock", tooltip="Keep this layer whole, or let it be cut", show=False),
     Binding("a", "ask_alignment", "Align", id="align", tooltip="Make all widths multiples of a number", show=False),
     Binding("A", "ask_own_alignment", "Align layer", id="align.layer", tooltip="Align this layer alone", show=False),
+    Binding("m", "mark", "Mark", id="mark", tooltip="Mark rows: r + - x l a A then act on all", show=False),
+    Binding("M", "mark_all", "Marks off", id="mark.all", tooltip="Take all marks off; or mark all shown", show=False),
+    Binding("y", "copy", "Copy setting", id="copy", tooltip="Copy the layer's ratio, alignment, lock", show=False),
+    Binding(
+        "p", "paste", "Paste setting", id="paste", tooltip="Give this row, or all marked, what was copied", show=False
+    ),
+    Binding("T", "next_tied", "Next tied", id="tied", tooltip="The next layer tied to this one", show=False),
+    Binding("i", "order", "Order", id="order", tooltip="Rows by MACs, parameters, sensitivity, cut", show=False),
+    Binding(
+        "f", "fold_repeated", "Fold repeated", id="fold.repeated", tooltip="Fold or unfold repeated blocks", show=False
+    ),
     Binding("c", "ask_criterion", "Criterion", id="criterion", tooltip="What makes a channel important", show=False),
     Binding("o", "scope", "Scope", id="scope", tooltip="Rank channels in each layer, or all together", show=False),
     Binding("u", "undo", "Undo", id="undo", tooltip="Take the last change back", show=False),

@@ -48,12 +48,14 @@ def describe_layer(plan: "Plan", name: str, width: int) -> tuple[Line, ...]:
 
 
 def describe_module(plan: "Plan", node: "Node", notes: "Sequence[str]", width: int) -> tuple[Line, ...]:
-    """A module's layers in sum; of the whole model also what should be known of it."""
-    layers = [layer for layer in plan.layers if not node.path or layer.name.startswith(f"{node.path}.")]
+    """A module's layers in sum, or those of repeated blocks; of the whole model also what should be known of it."""
+    inside = tuple(f"{part.path}." for part in node.parts)
+    layers = [layer for layer in plan.layers if not node.path or layer.name.startswith(inside)]
     params = [sum(layer.params[side] for layer in layers) for side in (0, 1)]
     macs = [sum(layer.macs[side] for layer in layers) for side in (0, 1)]
     locked = sum(1 for layer in layers if layer.producer and layer.locked)
-    lines: list[Line] = [(Cell(node.label, "strong"), Cell(f"  {node.class_name}", "dim")), ()]
+    repeated = f" ×{len(node.parts)}" if node.repeated else ""
+    lines: list[Line] = [(Cell(node.label, "strong"), Cell(f"  {node.class_name}{repeated}", "dim")), ()]
     facts = [
         ("layers", f"{len(node.layers)}" + (f", {locked} locked" if locked else "")),
         ("parameters", change(*map(count, params))),

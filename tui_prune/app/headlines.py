@@ -49,10 +49,10 @@ def title(name: str, weights: str | None, plan: "Plan | None", score: Score | No
     return compose(parts, width)
 
 
-def status(recipe: "Recipe", right_side: Line, width: int, found: float | None = None) -> Line:
-    """What the recipe says at the left, with the ratio that its targets have led to; at the right whatever has just
-    been found out."""
-    words = _amount(recipe, found)
+def status(recipe: "Recipe", right_side: Line, width: int, found: float | None = None, marked: int = 0) -> Line:
+    """What the recipe says at the left, with the ratio that its targets have led to, after the number of layers that
+    are marked; at the right whatever has just been found out."""
+    words = [*([f"{marked} marked"] if marked else []), *_amount(recipe, found)]
     if recipe.align != 1:
         words.append(
             f"align {recipe.align}" + (f" {recipe.align_rounding}" if recipe.align_rounding != "nearest" else "")

@@ -1,24 +1,29 @@
-"""The tree of modules as it is shown: only what holds channels, chains of single children in one row."""
+"""The tree of modules as it is shown: only what holds channels, chains of single children in one row, and repeated
+blocks under a row that stands for all of them."""
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from tui_prune.app.repeats import Block, globs, runs, span
 
 
 class LayerLike(Protocol):
     """What the outline wants to know about a layer; a `LayerPlan` is one."""
 
     name: str
+    kind: str
     producer: bool
+    before: int
 
 
 @dataclass(frozen=True)
 class Node:
-    """A row of the tree: a module with what is below it."""
+    """A row of the tree: a module with what is below it, or repeated blocks."""
 
     path: str
-    """Its name in the model; "" is the model itself."""
+    """Its name in the model; "" is the model itself. Of repeated blocks "layer3.1…5", which no module has."""
     label: str
     class_name: str
     layer: bool
@@ -26,11 +31,28 @@ class Node:
     children: tuple["Node", ...] = ()
     layers: tuple[str, ...] = ()
     """The layers in it, itself included, in order of execution."""
+    globs: tuple[str, ...] = ()
+    """Of repeated blocks, what means all the layers in them and no others."""
 
     @property
-    def pattern(self) -> str:
-        """The name under which a recipe speaks of it: a layer's own, or one that all the layers in it match."""
-        return self.path if self.layer else f"{glob.escape(self.path)}.*"
+    def repeated(self) -> bool:
+        """Whether it stands for several blocks of one structure: its children."""
+        return bool(self.globs)
+
+    @property
+    def parts(self) -> tuple["Node", ...]:
+        """The modules that it is made of: itself, or the repeated blocks."""
+        return self.children if self.repeated else (self,)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The names under which a recipe speaks of it: a layer's own, or what all the layers in it match."""
+        return self.globs or ((self.path,) if self.layer else (f"{glob.escape(self.path)}.*",))
+
+    @property
+    def place(self) -> str:
+        """The module to look at: of repeated blocks the first."""
+        return self.parts[0].path
 
 
 @dataclass(frozen=True)
@@ -47,7 +69,7 @@ def outline(
 ) -> Node:
     """The tree of the modules (name and class name) that hold layers; `everything` counts norms and the like too."""
     classes = dict(modules)
-    shown = [layer.name for layer in layers if everything or layer.producer]
+    shown = {layer.name: layer for layer in layers if everything or layer.producer}
     below: dict[str, list[str]] = {}
     names: dict[str, None] = {}
     for layer in shown:
@@ -61,16 +83,50 @@ def outline(
     children: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: place.get(name, len(place))):
         children.setdefault(name.rpartition(".")[0], []).append(name)
-    layer_names = set(shown)
+    numbers: dict[Hashable, int] = {}
+    shapes: dict[str, int] = {}
 
     def node(name: str, label: str) -> Node:
         inner = children.get(name, [])
-        if name and name not in layer_names and len(inner) == 1:
+        if name and name not in shown and len(inner) == 1:
             return node(inner[0], f"{label}.{inner[0].rpartition('.')[2]}")
         made = tuple(node(child, child.rpartition(".")[2]) for child in inner)
-        return Node(name, label, classes.get(name, ""), name in layer_names, made, tuple(below.get(name, ())))
+        layer = shown.get(name)
+        shape = (
+            classes.get(name),
+            label.partition(".")[2],
+            layer and (layer.kind, layer.before),
+            *((child.label.partition(".")[0], shapes[child.path]) for child in made),
+        )
+        shapes[name] = numbers.setdefault(shape, len(numbers))
+        return Node(name, label, classes.get(name, ""), name in shown, joined(name, made), tuple(below.get(name, ())))
+
+    def joined(name: str, siblings: tuple[Node, ...]) -> tuple[Node, ...]:
+        """Siblings with those that repeat each other under one node."""
+        start = f"{name}." if name else ""
+        blocks = [
+            Block(one.label, classes.get(start + one.label.partition(".")[0], ""), shapes[one.path])
+            if one.children
+            else Block(one.label, "", None)
+            for one in siblings
+        ]
+        made = list(siblings)
+        labels = [one.label for one in siblings]
+        for run in reversed(runs(blocks)):
+            label = span(labels[run][0], labels[run][-1])
+            inside = tuple(layer for one in siblings[run] for layer in one.layers)
+            meant = globs(start, labels[run], labels)
+            made[run] = [Node(start + label, label, blocks[run.start].class_name, False, siblings[run], inside, meant)]
+        return tuple(made)
 
     return node("", title)
+
+
+def walk(root: Node, above: tuple[str, ...] = ()) -> Iterator[tuple[Node, tuple[str, ...]]]:
+    """Every node in the order of the rows, with the paths of those above it, the nearest last."""
+    yield root, above
+    for child in root.children:
+        yield from walk(child, (*above, root.path))
 
 
 def rows(root: Node, folded: frozenset[str] = frozenset(), needle: str = "") -> tuple[Row, ...]:
@@ -78,17 +134,22 @@ def rows(root: Node, folded: frozenset[str] = frozenset(), needle: str = "") -> 
     found: list[Row] = []
     needle = needle.casefold()
 
-    def walk(node: Node, depth: int) -> bool:
+    def show(node: Node, depth: int) -> bool:
         place = len(found)
         is_open = bool(node.children) and (bool(needle) or node.path not in folded)
         found.append(Row(node, depth, is_open))
-        hit = not needle or (node.path != "" and needle in node.path.casefold())
+        hit = not needle or is_hit(node, needle)
         if is_open:
-            hits = [walk(child, depth + 1) for child in node.children]
+            hits = [show(child, depth + 1) for child in node.children]
             hit = any(hits) or hit
         if not hit and node.path:
             del found[place:]
         return hit
 
-    walk(root, 0)
+    show(root, 0)
     return tuple(found)
+
+
+def is_hit(node: Node, needle: str) -> bool:
+    """Whether a module's name has these letters in it; the network and repeated blocks have none of their own."""
+    return bool(node.path) and not node.repeated and needle.casefold() in node.path.casefold()

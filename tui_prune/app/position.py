@@ -8,11 +8,9 @@ if TYPE_CHECKING:
 
 
 def position(screen: "MainScreen") -> dict[str, Any]:
-    """The module under the cursor, the open tab, what is folded, which half the keys go to."""
-    tree = screen.layer_tree
+    """Where the tree is, the open tab, which half the keys go to."""
     return {
-        "cursor": tree.node.path if tree.node else "",
-        "folded": sorted(tree.folded),
+        "tree": screen.layer_tree.position(),
         "everything": screen.everything,
         "tab": screen.tabs.active,
         "details": screen.in_details,
@@ -23,10 +21,15 @@ def go_to(screen: "MainScreen", place: Mapping[str, Any]) -> None:
     """Go to a `position`, as far as there is what it names."""
     if bool(place.get("everything")) != screen.everything:
         screen.action_everything()
-    cursor, folded, tab = place.get("cursor"), place.get("folded"), place.get("tab")
-    if isinstance(cursor, str) and isinstance(folded, list):
-        screen.layer_tree.go_to(cursor, frozenset(path for path in folded if isinstance(path, str)))
+    tree, tab = place.get("tree"), place.get("tab")
+    if isinstance(tree, Mapping):
+        screen.layer_tree.restore({name: value for name, value in tree.items() if _is_plain(value)})
     if tab != screen.tabs.active and tab in screen.tabs.NAMES:
         screen.action_open_tab(tab)
     if bool(place.get("details")) != screen.in_details:
         screen.action_other_half()
+
+
+def _is_plain(value: Any) -> bool:
+    """A name, or names: as they were written."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(name, str) for name in value))

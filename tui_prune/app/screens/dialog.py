@@ -13,10 +13,19 @@ from tui_prune.app.widgets.line_pane import LinePane
 T = TypeVar("T")
 
 MARKS = (
-    ("=", "tied to other layers: they lose the same channels"),
-    ("own, *", "the layer has a ratio of its own"),
+    ("=", "tied to other layers: T goes to the next of them"),
+    ("◆", "tied to the layer under the cursor"),
+    ("≡", "an alignment of its own"),
+    ("#", "its channels lie in blocks (heads, groups, parts)"),
+    ("own, *", "a ratio of its own"),
     ("locked", "its channels stay; the tab Channels says why"),
+    ("●", "marked (m): keys change all that are, at once"),
+    ("○", "some layers in it are marked"),
     ("━━━╌╌", "the share that is kept"),
+    ("MACs %", "left of the uncut network's MACs; top row: the sum"),
+    ("lost %", "of the score, on average over the scan's ratios"),
+    ("▸ (4)", "folded, with so many layers in it"),
+    ("1…5 ×5", "repeated blocks in one row; → or f unfolds"),
 )
 
 

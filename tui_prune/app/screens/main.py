@@ -25,6 +25,7 @@ from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.plan_keys import PlanKeys
 from tui_prune.app.screens.plans_keys import PlansKeys
 from tui_prune.app.screens.questions import Questions
+from tui_prune.app.screens.tree_keys import TreeKeys
 from tui_prune.app.screens.work_keys import WorkKeys
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.key_line import KeyLine
@@ -48,7 +49,7 @@ TABS = ("structure", "histogram", "channels", "sensitivity", "print")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
+class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -122,15 +123,16 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
         self._remark = (Cell(words, style),) if words else ()
         self.sum_up()
 
-    def change(self, do: "Callable[[], Plan]") -> None:
-        """Change the session and show the plan that follows; a refusal is said and changes nothing."""
+    def change(self, do: "Callable[[], Plan]") -> bool:
+        """Change the session and show the plan that follows; a refusal is said, changes nothing, and gives False."""
         try:
             plan = do()
         except UsageError as error:
             self.remark(f"! {error}", "error")
-            return
+            return False
         self._remark = ()
         self.show_plan(plan)
+        return True
 
     def _fill(self) -> None:
         """Fill the tree and the table with the layers to show."""
@@ -138,7 +140,7 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
         modules = [(name, type(module).__name__) for name, module in session.opened.module.named_modules()]
         root = outline(session.opened.title, modules, plan.layers, everything=self._everything)
         self.layer_tree.show(root, plan)
-        self.table.show(root, plan)
+        self.table.show(root, plan, self.layer_tree.folded)
         self._select(self.layer_tree.node)
 
     def _select(self, node: Node | None) -> None:
@@ -166,9 +168,9 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
             pane = self.query_one("#channels", DescriptionPane)
             pane.tell(lambda width: self._describe(node, width), from_start=from_start)
         elif self.tabs.active == "histogram":
-            self.query_one("#histogram", PicturesPane).look_at(node.path, self._plan_number, self.session.look)
+            self.query_one("#histogram", PicturesPane).look_at(node.place, self._plan_number, self.session.look)
         elif self.tabs.active == "print":
-            self.query_one("#print", PrintPane).compare(self.plan, self._plan_number, node.path)
+            self.query_one("#print", PrintPane).compare(self.plan, self._plan_number, node.place)
 
     def _describe(self, node: Node, width: int) -> tuple[Line, ...]:
         if node.layer:
@@ -187,7 +189,8 @@ class MainScreen(PlanKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
         self.query_one("#title", OneLine).show(
             lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
         )
-        self.query_one("#status", OneLine).show(lambda width: headlines.status(recipe, side, width, plan.ratio))
+        marked = len(self.layer_tree.marked)
+        self.query_one("#status", OneLine).show(lambda width: headlines.status(recipe, side, width, plan.ratio, marked))
 
     def _notes(self) -> Line:
         notes = self.plan.notes[1:] if self.plan.reached else self.plan.notes  # the status line itself says the first

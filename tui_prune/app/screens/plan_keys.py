@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 from tui_prune.app import choices
 from tui_prune.app.outline import Node
+from tui_prune.app.selection import NETWORK, Selection
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.questions import Questions
+    from tui_prune.app.widgets.layer_tree import LayerTree
     from tui_prune.planning.plan import Plan
     from tui_prune.session import Session
 
@@ -17,10 +19,11 @@ class PlanKeys:
 
     session: "Session"
     questions: "Questions"
+    layer_tree: "LayerTree"
     node: Node | None
 
-    def change(self, do: "Callable[[], Plan]") -> None:
-        """Change the session and show the plan that follows; a refusal is said and changes nothing."""
+    def change(self, do: "Callable[[], Plan]") -> bool:
+        """Change the session and show the plan that follows; a refusal is said, changes nothing, and gives False."""
         raise NotImplementedError
 
     def remark(self, words: str, style: str = "plain") -> None:
@@ -28,9 +31,9 @@ class PlanKeys:
         raise NotImplementedError
 
     @property
-    def target(self) -> Node | None:
-        """What a key that changes a layer speaks of: a layer, all layers of a module, or None for the network."""
-        return self.node if self.node is not None and self.node.path else None
+    def target(self) -> Selection:
+        """What a key that changes layers speaks of: all that are marked, else the row under the cursor."""
+        return self.layer_tree.target(self.node)
 
     def action_step(self, by: float) -> None:
         self.change(lambda: choices.step_ratio(self.session, self.target, by))
@@ -40,7 +43,7 @@ class PlanKeys:
 
     def action_lock(self) -> None:
         target = self.target
-        if target is None:
+        if not target:
             self.remark("! Move to the layer that you want to lock.", "error")
         else:
             self.change(lambda: choices.toggle_lock(self.session, target))
@@ -65,13 +68,14 @@ class PlanKeys:
         self.questions.ratio(self.target)
 
     def action_ask_global(self) -> None:
-        self.questions.ratio(None)
+        self.questions.ratio(NETWORK)
 
     def action_ask_target(self) -> None:
         self.questions.target()
 
     def action_ask_alignment(self) -> None:
-        self.questions.alignment(None)
+        target = self.target
+        self.questions.alignment(target if target.marked else NETWORK)
 
     def action_ask_own_alignment(self) -> None:
         self.questions.alignment(self.target)

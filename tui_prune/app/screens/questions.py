@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 from tui_prune.app import answers, choices
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
+from tui_prune.app.selection import NETWORK, Selection
 from tui_prune.app.widgets.prompt_line import Question
 from tui_prune.errors import UsageError
 from tui_prune.planning.recipe import CRITERIA, Recipe
 from tui_prune.wording import count, share
 
 if TYPE_CHECKING:
-    from tui_prune.app.outline import Node
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.planning.plan import Plan
 
@@ -31,34 +31,27 @@ class Questions:
         self._screen = screen
         self.needle = ""
 
-    def ratio(self, node: "Node | None") -> None:
-        """Ask how much of a layer, of the layers in a module, or (None) of the network to cut."""
+    def ratio(self, target: Selection) -> None:
+        """Ask how much of a layer, of the layers in a module or of all marked, or of the network to cut."""
         session = self._screen.session
-        now = session.recipe.ratio
-        if node is not None:
-            plans = [plan for plan in self._screen.plan.layers if node.layer and plan.name == node.path]
-            now = plans[0].ratio if plans else session.recipe.layers.get(node.pattern, now)
         self._ask_change(
-            f"cut of {_name(node) or 'the network'}, in %:",
+            f"cut of {target.name or 'the network'}, in %:",
             "50, 50 % and 0.5 all mean a half",
-            answers.said(now),
-            lambda text: choices.with_ratio(session.recipe, node, answers.share(text)),
-            lambda text: choices.set_ratio(session, node, answers.share(text)),
-            node,
+            answers.said(choices.ratio_of(session, target)),
+            lambda text: choices.with_ratio(session, target, answers.share(text)),
+            target,
             slider=answers.share,
         )
 
-    def alignment(self, node: "Node | None") -> None:
-        """Ask of what number the widths should be multiples: of a layer, of a module's, or (None) all."""
+    def alignment(self, target: Selection) -> None:
+        """Ask of what number the widths should be multiples: of a layer, a module's, all marked, or all."""
         session = self._screen.session
-        now = session.recipe.align
         self._ask_change(
-            f"width of {_name(node)}, a multiple of:" if node else "all widths a multiple of:",
+            f"width of {target.name}, a multiple of:" if target else "all widths a multiple of:",
             "8 suits most hardware; 1 aligns nothing",
-            str(session.recipe.layer_align.get(node.pattern, now) if node else now),
-            lambda text: choices.with_alignment(session.recipe, node, answers.whole(text)),
-            lambda text: choices.set_alignment(session, node, answers.whole(text)),
-            node,
+            str(choices.alignment_of(session, target)),
+            lambda text: choices.with_alignment(session, target, answers.whole(text)),
+            target,
         )
 
     def criterion(self) -> None:
@@ -69,9 +62,7 @@ class Questions:
             f"one of {', '.join(CRITERIA)}; up and down go through them",
             session.recipe.criterion,
             lambda text: session.recipe.changed(criterion=text.strip()),
-            lambda text: session.set_criterion(text.strip()),
-            None,
-            CRITERIA,
+            few=CRITERIA,
         )
 
     def target(self) -> None:
@@ -82,8 +73,6 @@ class Questions:
             "50 % macs, 30 % params, 60 % latency, 5 MB; several hold together",
             answers.said_targets(session.recipe) or "50 % macs",
             lambda text: session.recipe.changed(**answers.targets(text)),
-            lambda text: session.apply(session.recipe.changed(**answers.targets(text))),
-            None,
         )
 
     def suggestion(self) -> None:
@@ -150,8 +139,7 @@ class Questions:
         hint: str,
         value: str,
         recipe: Callable[[str], Recipe],
-        apply: "Callable[[str], Plan]",
-        node: "Node | None",
+        target: Selection = NETWORK,
         few: tuple[str, ...] = (),
         slider: Callable[[str], float] | None = None,
     ) -> None:
@@ -165,14 +153,14 @@ class Questions:
                 return [Part(0, ((Cell(f"enter starts: {waits_for}"),),))]
             plan = screen.session.preview(chosen)
             screen.show_plan(plan)
-            return _effect(plan, node)
+            return _effect(plan, target.layer)
 
         def accept(text: str) -> None:
             chosen = recipe(text)
             if screen.session.waits_for(chosen):
                 screen.work.prepare(chosen)
                 return
-            screen.show_plan(apply(text))
+            screen.show_plan(screen.session.apply(chosen))
             screen.remark("")
 
         def give_up() -> None:
@@ -185,16 +173,11 @@ class Questions:
         self._screen.prompt.ask(question)
 
 
-def _name(node: "Node | None") -> str:
-    """A node in a question."""
-    return "" if node is None else node.path if node.layer else f"all in {node.path}"
-
-
-def _effect(plan: "Plan", node: "Node | None") -> list[Part]:
-    """What a plan comes to, in a line."""
+def _effect(plan: "Plan", name: str | None) -> list[Part]:
+    """What a plan comes to, in a line: for one layer, where it is about one, and for the network."""
     parts = []
     for layer in plan.layers:
-        if node is not None and node.layer and layer.name == node.path:
+        if layer.name == name:
             stay = Cell(f"{layer.after} of {layer.before} channels stay", "changed")
             parts.append(Part(0, ((stay, Cell(f": {layer.note}" if layer.note else "", "dim")), (stay,))))
     before, after = plan.before, plan.after

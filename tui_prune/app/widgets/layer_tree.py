@@ -1,32 +1,29 @@
 """The left half: the tree of modules, one row for each, with what the plan makes of it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 
-from tui_prune.app.cells import Cell, Line, left, right
-from tui_prune.app.columns import Column, fit
-from tui_prune.app.outline import Node, Row, rows
+from tui_prune.app.cells import Line
+from tui_prune.app.orders import ORDERS, TREE, ranked
+from tui_prune.app.outline import Node, Row, is_hit, rows, walk
+from tui_prune.app.selection import Selection, all_marked, at, markable
+from tui_prune.app.tree_cells import ALL, SOME, RowLook, TreeCells
+from tui_prune.app.tree_facts import Ties, TreeFacts
 from tui_prune.app.widgets.row_list import RowList
-from tui_prune.planning.recipe import Recipe
-from tui_prune.wording import share
 
 if TYPE_CHECKING:
-    from tui_prune.planning.plan import LayerPlan, Plan
+    from tui_prune.planning.plan import Plan
 
-BAR = 8
-"""Cells of the bar for the share kept; each is drawn in halves."""
-STATE = 8
-"""Columns of "own 60 %"; where there are no more than 6 it is "*60 %"."""
-INDENTS = (2, 1)
-"""Columns by which each level is set in: the wider where nothing else suffers from it."""
+MOST_ROWS = 60
+"""A network of more rows is shown with its repeated blocks folded at first."""
 
 
 class LayerTree(RowList):
-    """Modules that hold channels, with kind, width before and after, share kept, ratio and marks."""
+    """Modules that hold channels, with kind, width before and after, share kept, share of MACs, ratio and marks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "screen.other_half", "details", id="tree.half", tooltip="To the details of the layer"),
@@ -41,14 +38,20 @@ class LayerTree(RowList):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._root: Node | None = None
+        self._by_path: dict[str, Node] = {}
+        self._above: dict[str, tuple[str, ...]] = {}
         self._folded: frozenset[str] = frozenset()
+        self._known: frozenset[str] = frozenset()
+        """Repeated blocks that were shown before: whether they are folded is the user's choice."""
+        self._marked: frozenset[str] = frozenset()
         self._needle = ""
-        self._plans: Mapping[str, LayerPlan] = {}
-        self._tied: frozenset[str] = frozenset()
-        self._totals: dict[str, tuple[int, int]] = {}
-        self._layouts: tuple[tuple[Column, ...], ...] = ()
-        self._digits = 1
-        self._recipe = Recipe()
+        self._order = TREE
+        self._lost: Mapping[str, float] = {}
+        self._lit: frozenset[str] = frozenset()
+        self._facts: TreeFacts | None = None
+        self._ties: Ties | None = None
+        self._cells: TreeCells | None = None
+        self._lines: dict[int, tuple[tuple[RowLook, int], Line]] = {}
 
     # What it shows
 
@@ -57,66 +60,82 @@ class LayerTree(RowList):
         """The node under the cursor."""
         return self.rows[self.cursor].node if self.rows else None
 
+    @property
+    def marked(self) -> frozenset[str]:
+        """The layers that are marked."""
+        return self._marked
+
+    @property
+    def order(self) -> str:
+        """How the rows are ordered: a key of `ORDERS`."""
+        return self._order
+
+    def target(self, node: Node | None) -> Selection:
+        """What a key that changes layers speaks of: all that are marked, else this node."""
+        if self._root is None or self._facts is None or not self._marked:
+            return at(node)
+        return all_marked(self._root, self._marked, self._facts.counts)
+
     def show(self, root: Node, plan: "Plan") -> None:
         """Show another tree of modules, and what the plan makes of it."""
+        keep = self.node.path if self.node else ""
         self._root = root
+        self._by_path, self._above = {}, {}
+        for node, above in walk(root):
+            self._by_path[node.path], self._above[node.path] = node, above
+        repeated = self.repeated
+        if len(self._by_path) - len(repeated) > MOST_ROWS:
+            self._folded |= repeated - self._known
+        self._known |= repeated
+        self._marked = frozenset(self._marked & self._by_path.keys())
+        self._ties = None
         self._take(plan)
-        widest = max(plan.layers, key=lambda layer: layer.before, default=None)
-        digits = len(str(widest.before)) if widest else 1
-        self._digits = digits
-        kinds = [len(layer.kind) for layer in plan.layers if layer.name in set(root.layers)]
-        self._layouts = tuple(
-            (
-                Column(
-                    "name", max(cell_len(row.node.label) + indent * row.depth + 2 for row in rows(root)), 0, least=12
-                ),
-                Column("kind", max([4, *kinds]), rank=4, least=8),
-                Column("width", 2 * digits + 3, rank=1),
-                Column("bar", BAR, rank=5, least=4),
-                Column("state", STATE, rank=2, least=STATE - 2),
-                Column("tied", 1, rank=3),
-            )
-            for indent in INDENTS
-        )
-        self._lay_out(keep=self.node.path if self.rows else "")
+        self._lay_out(keep)
 
     def show_plan(self, plan: "Plan") -> None:
         """Show what another plan makes of the same modules."""
         self._take(plan)
-        self.repaint()
+        if self._order == "cut":
+            self._lay_out(self.node.path if self.node else "")
+        else:
+            self.repaint()
 
     def search(self, needle: str) -> int:
         """Show only what has `needle` in its name; how many layers that are."""
         if needle.strip() != self._needle:
             self._needle = needle.strip()
-            self._lay_out(keep=self.node.path if self.node else "")
-        if self._needle and self.node and self._needle.casefold() not in self.node.path.casefold():
-            first = next((i for i, row in enumerate(self.rows) if self._hit(row.node)), 0)
+            self._lay_out(self.node.path if self.node else "")
+        if self._needle and self.node and not is_hit(self.node, self._needle):
+            first = next((i for i, row in enumerate(self.rows) if is_hit(row.node, self._needle)), 0)
             self.show_cursor(first)
             self.post_message(self.Moved(self))
-        return sum(1 for row in self.rows if row.node.layer and self._hit(row.node))
+        return sum(1 for row in self.rows if row.node.layer and is_hit(row.node, self._needle))
 
-    def reveal(self, path: str) -> None:
-        """Put the cursor on a module, unfolding what hides it, without saying that the user did."""
-        above = {path[:place] for place, letter in enumerate(path) if letter == "."} | {""}
-        if above & self._folded:
-            self._folded -= above
-            self._lay_out(keep=path)
-        for index, row in enumerate(self.rows):
-            if row.node.path == path:
-                self.show_cursor(index)
+    def sort(self, order: str, lost: Mapping[str, float]) -> None:
+        """Show the rows in another order; `lost` is what a scan says each layer costs."""
+        self._order, self._lost = order, lost
+        if self._facts is not None:
+            self._take(self._facts.plan)
+        self._lay_out(self.node.path if self.node else "")
+
+    def reveal(self, path: str) -> bool:
+        """Put the cursor on a module, unfolding what hides it, without saying that the user did.
+
+        False where it isn't shown, as in a search that passes it over.
+        """
+        hidden = self._folded.intersection(self._above.get(path, ()))
+        if hidden and self._order == TREE and not self._needle:
+            self._folded -= hidden
+            self._lay_out(path)
+        place = next((index for index, row in enumerate(self.rows) if row.node.path == path), None)
+        if place is not None:
+            self.show_cursor(place)
+        return place is not None
 
     @property
     def folded(self) -> frozenset[str]:
         """The modules that are folded."""
         return self._folded
-
-    def go_to(self, path: str, folded: frozenset[str]) -> None:
-        """Fold these modules and move to another, unfolding what hides it."""
-        self._folded = folded
-        self._lay_out(keep=path)
-        self.reveal(path)
-        self.post_message(self.Moved(self))
 
     def step_layer(self, by: int) -> None:
         """Move to the next layer below (1) or above (-1) that isn't folded away."""
@@ -124,30 +143,122 @@ class LayerTree(RowList):
         if places:
             self._go(min(places) if by > 0 else max(places))
 
-    def _take(self, plan: "Plan") -> None:
-        self._plans = {layer.name: layer for layer in plan.layers}
-        self._tied = frozenset(name for group in plan.graph.groups if len(group.layers) > 1 for name in group.layers)
-        self._recipe = plan.recipe
-        self._totals = {}
-        for layer in plan.layers:
-            parts = layer.name.split(".")
-            for depth in range(len(parts) + 1):
-                path = ".".join(parts[:depth])
-                before, after = self._totals.get(path, (0, 0))
-                self._totals[path] = (before + layer.params.before, after + layer.params.after)
+    def next_tied(self) -> str | None:
+        """The layer after the one under the cursor that puts out the same channels; None where there is none."""
+        node = self.node
+        others = self._ties.others(node.path) if self._ties and node and node.layer else ()
+        if node is None or len(others) < 2:
+            return None
+        return others[(others.index(node.path) + 1) % len(others)] if node.path in others else others[0]
 
-    def _lay_out(self, keep: str) -> None:
+    # Marks
+
+    def mark(self) -> None:
+        """Mark the layers of the row under the cursor, or take their marks off, and go on to the next row."""
+        node = self.node
+        if node is None or self._facts is None:
+            return
+        inside = markable(node, self._facts.counts)
+        self._set_marked(
+            self._marked.difference(inside) if self._marked.issuperset(inside) else self._marked.union(inside)
+        )
+        below = range(self.cursor + 1, len(self.rows))
+        if node.path and self._order == TREE:  # past what has just been marked with it
+            below = [index for index in below if node.path not in self._above[self.rows[index].node.path]]
+        if below:
+            self._go(below[0])
+
+    def mark_all(self) -> None:
+        """Take all marks off; where there are none, mark all layers that are shown or folded away."""
+        if self._marked or self._facts is None:
+            self._set_marked(frozenset())
+            return
+        shown: set[str] = set()
+        for row in self.rows:
+            if row.node.layer and (not self._needle or is_hit(row.node, self._needle)):
+                shown.add(row.node.path)
+            elif row.node.children and not row.open:
+                shown.update(row.node.layers)
+        self._set_marked(frozenset(filter(self._facts.counts, shown)) or frozenset(shown))
+
+    def _set_marked(self, marked: frozenset[str]) -> None:
+        self._marked = marked
+        self.repaint()
+
+    # Folding
+
+    @property
+    def repeated(self) -> frozenset[str]:
+        """The rows that stand for repeated blocks."""
+        return frozenset(path for path, node in self._by_path.items() if node.repeated)
+
+    def fold_repeated(self) -> bool | None:
+        """Fold all repeated blocks, or unfold them when all are folded; whether they are now, None without any."""
+        repeated = self.repeated
+        if not repeated:
+            return None
+        folded = not repeated <= self._folded
+        self._folded = self._folded | repeated if folded else self._folded - repeated
+        self._lay_out(self.node.path if self.node else "")
+        return folded
+
+    # Where the user is, to come back to
+
+    def position(self) -> dict[str, Any]:
+        """What is folded and marked, the order, and the row under the cursor: plain values, for `restore`."""
+        return {
+            "cursor": self.node.path if self.node else "",
+            "folded": sorted(self._folded),
+            "marked": sorted(self._marked),
+            "order": self._order,
+        }
+
+    def restore(self, position: Mapping[str, Any]) -> None:
+        """Go back to a position, as far as the network still has what it names."""
+        layers = {path for path, node in self._by_path.items() if node.layer}
+        self._folded = frozenset(position.get("folded", self._folded)).intersection(self._by_path)
+        self._known |= self.repeated
+        self._marked = frozenset(position.get("marked", ())).intersection(layers)
+        order = position.get("order", TREE)
+        self._order = order if order in ORDERS else TREE
+        if self._facts is not None:
+            self._take(self._facts.plan)
+        self._lay_out(str(position.get("cursor", "")))
+        self.post_message(self.Moved(self))
+
+    # Laying out
+
+    def _take(self, plan: "Plan") -> None:
         if self._root is None:
             return
-        self.rows = rows(self._root, self._folded, self._needle)
+        if self._ties is None or self._ties.graph is not plan.graph:
+            self._ties = Ties(plan.graph, self._above)
+        self._facts = TreeFacts(plan, self._lost)
+        if self._cells is None or (self._cells.order, self._cells.root) != (self._order, self._root):
+            self._cells = TreeCells(self._root, self._facts, self._ties, self._order)
+        else:
+            self._cells.facts, self._cells.ties = self._facts, self._ties
+        self._lines.clear()
+
+    def _lay_out(self, keep: str) -> None:
+        """Show the rows there are now, with the cursor where it was, or on what it is folded into."""
+        if self._root is None:
+            return
+        self.rows = rows(self._root, self._folded, self._needle) if self._order == TREE else self._ranked_rows()
+        self._lines.clear()
         places = {row.node.path: index for index, row in enumerate(self.rows)}
-        while keep and keep not in places:
-            keep = keep.rpartition(".")[0]
-        self.cursor = places.get(keep, 0)
+        found = next((path for path in (keep, *reversed(self._above.get(keep, ()))) if path in places), None)
+        self.cursor = places.get(found, 0) if found is not None else 0
+        self._lit = self._lit_rows()
         self.rows_changed()
 
-    def _hit(self, node: Node) -> bool:
-        return bool(node.path) and self._needle.casefold() in node.path.casefold()
+    def _ranked_rows(self) -> tuple[Row, ...]:
+        assert self._facts is not None
+        nodes = {path: node for path, node in self._by_path.items() if node.layer}
+        layers = [layer for layer in self._facts.layers.values() if layer.name in nodes]
+        names = ranked(layers, self._order, self._lost)
+        shown = (nodes[name] for name in names if not self._needle or is_hit(nodes[name], self._needle))
+        return tuple(Row(replace(node, children=(), layers=(node.path,)), 0, False) for node in shown)
 
     # Rows
 
@@ -155,74 +266,44 @@ class LayerTree(RowList):
         return len(self.rows)
 
     def header_cells(self, width: int) -> Line:
-        widths, _ = self._fit(width - 1)
-        words = {"name": "layer", "kind": "kind", "width": "width", "bar": "kept", "state": "ratio", "tied": ""}
-        cells = [Cell(" ", "header")]
-        for name, columns in widths.items():
-            align = right if name == "state" else left
-            cells.append(Cell(align(words[name], columns) + " ", "header"))
-        return tuple(cells)
+        return self._cells.heading(width - 1) if self._cells else ()
 
     def row_cells(self, index: int, width: int) -> Line:
+        if self._cells is None:
+            return ()
         row = self.rows[index]
-        layer = self._plans.get(row.node.path) if row.node.layer else None
-        fitted, indent = self._fit(width)
-        widths = dict(fitted)
-        if layer is None and "kind" in widths:  # a module has no width: the name of its class may take that room
-            widths["kind"] += widths.pop("width") + 1
-        cells: list[Cell] = []
-        for name, columns in widths.items():
-            cells += self._column(name, columns, row, layer, indent)
-            cells.append(Cell(" "))
-        return tuple(cells[:-1])
+        key = RowLook(self._mark(row), self._is_lit(row)), width
+        if index not in self._lines or self._lines[index][0] != key:
+            self._lines[index] = key, self._cells.line(row, *key)
+        return self._lines[index][1]
 
-    def _fit(self, width: int) -> tuple[Mapping[str, int], int]:
-        """The columns that there is room for, and how far a level is set in."""
-        choice: tuple[Mapping[str, int], int] = ({}, INDENTS[0])
-        for indent, columns in zip(INDENTS, self._layouts, strict=False):
-            widths = fit(columns, width)
-            choice = widths, indent
-            if len(widths) == len(columns) and widths["name"] == columns[0].width:
-                break
-        return choice
+    def _mark(self, row: Row) -> str:
+        if not self._marked or self._facts is None:
+            return ""
+        if row.node.layer and not (row.node.children and not row.open):
+            return ALL if row.node.path in self._marked else ""
+        inside = markable(row.node, self._facts.counts)
+        return ALL if self._marked.issuperset(inside) else "" if self._marked.isdisjoint(inside) else SOME
 
-    def _column(self, name: str, columns: int, row: Row, layer: "LayerPlan | None", indent: int) -> list[Cell]:
-        if name == "name":
-            fold = ("▾ " if row.open else "▸ ") if row.node.children else "  "
-            style = "plain" if row.node.layer else "strong"
-            return [Cell(left(" " * (indent * row.depth) + fold + row.node.label, columns), style)]
-        if name == "kind":
-            return [Cell(left(layer.kind if layer else row.node.class_name, columns), "dim")]
-        if name == "bar":
-            before, after = (layer.before, layer.after) if layer else self._totals.get(row.node.path, (0, 0))
-            return kept_bar(before, after, columns)
-        if layer is None:
-            said = self._module_state(row.node, columns) if name == "state" else ""
-            return [Cell(right(said, columns))]
-        if name == "width":
-            return width_cells(layer.before, layer.after, self._digits)
-        if name == "state":
-            return [
-                Cell(right(self._state(layer, columns), columns), "plain" if layer.own_ratio or layer.locked else "dim")
-            ]
-        return [Cell("=" if row.node.path in self._tied else " ", "dim")]
+    def _is_lit(self, row: Row) -> bool:
+        """Whether a row is tied to the one under the cursor, or hides one that is."""
+        if row.node.path not in self._lit or self._ties is None:
+            return False
+        return not row.open or (row.node.layer and row.node.path in self._ties.tied)
 
-    def _state(self, layer: "LayerPlan", columns: int) -> str:
-        """The ratio that applies to a layer; where all channels are ranked together there is none of its own."""
-        if layer.locked:
-            return "locked"
-        if layer.own_ratio:
-            return _own(layer.ratio, columns)
-        return share(layer.ratio, 1) if layer.ratio and self._recipe.scope == "local" else ""
+    def _lit_rows(self) -> frozenset[str]:
+        node = self.node
+        return self._ties.lit(node.path) if self._ties and node and node.layer else frozenset()
 
-    def _module_state(self, node: Node, columns: int) -> str:
-        """The ratio of a module's own, or of the whole network."""
-        if not node.path:
-            return share(self._recipe.ratio, 1) if self._recipe.ratio else ""
-        if node.pattern in self._recipe.lock:
-            return "locked"
-        ratio = self._recipe.layers.get(node.pattern)
-        return "" if ratio is None else _own(ratio, columns)
+    def watch_cursor(self, old: int, new: int) -> None:
+        before, self._lit = self._lit, self._lit_rows()
+        super().watch_cursor(old, new)
+        changed = before ^ self._lit if before is not self._lit else ()
+        if changed and self.is_mounted:
+            top = self.scroll_offset.y
+            for index in range(top, min(top + self.page, len(self.rows))):
+                if self.rows[index].node.path in changed:
+                    self._repaint_row(index)
 
     # Keys
 
@@ -230,6 +311,8 @@ class LayerTree(RowList):
         self.post_message(self.Chosen(self))
 
     def action_fold(self) -> None:
+        if not self.rows:
+            return
         row = self.rows[self.cursor]
         if row.open and not self._needle:
             self._set_folded(row.node.path, folded=True)
@@ -240,37 +323,21 @@ class LayerTree(RowList):
                 return
 
     def action_unfold(self) -> None:
+        if not self.rows:
+            return
         row = self.rows[self.cursor]
         if row.open:
             self._go(self.cursor + 1)
-        elif row.node.children:
+        elif row.node.children and self._order == TREE:
             self._set_folded(row.node.path, folded=False)
 
     def action_toggle(self) -> None:
+        if not self.rows:
+            return
         row = self.rows[self.cursor]
-        if row.node.children and not self._needle:
+        if row.node.children and not self._needle and self._order == TREE:
             self._set_folded(row.node.path, folded=row.open)
 
     def _set_folded(self, path: str, *, folded: bool) -> None:
         self._folded = self._folded | {path} if folded else self._folded - {path}
-        self._lay_out(keep=path)
-
-
-def width_cells(before: int, after: int, digits: int) -> list[Cell]:
-    """ "192 →  96", or "192" and blanks when nothing changes; figures stand below figures."""
-    if before == after:
-        return [Cell(f"{before:>{digits}}" + " " * (digits + 3), "dim")]
-    return [Cell(f"{before:>{digits}} → ", "dim"), Cell(f"{after:>{digits}}", "changed")]
-
-
-def kept_bar(before: int, after: int, columns: int) -> list[Cell]:
-    """How much of something stays: a heavy line for that, a dotted one for the rest."""
-    halves = round(2 * columns * after / before) if before else 0
-    if before and after < before:
-        halves = min(max(halves, 1), 2 * columns - 1)
-    heavy = "━" * (halves // 2) + ("╸" if halves % 2 else "")
-    return [Cell(heavy, "changed" if after < before else "dim"), Cell("╌" * (columns - len(heavy)), "dim")]
-
-
-def _own(ratio: float, columns: int) -> str:
-    return ("own " if columns >= STATE else "*") + share(ratio, 1)
+        self._lay_out(path)

@@ -1,5 +1,6 @@
 """The Structure tab: every layer before and after, in columns, under the modules that hold them, and the sums."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -13,8 +14,8 @@ from textual.strip import Strip
 from tui_prune.app.cells import Cell, Line, left, paint, right
 from tui_prune.app.columns import Column, Part, compose, fit
 from tui_prune.app.outline import Node, Row, rows
+from tui_prune.app.tree_cells import width_cells
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
-from tui_prune.app.widgets.layer_tree import width_cells
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.planning.plan import Pair
 from tui_prune.wording import count, share, size
@@ -50,14 +51,19 @@ class Sums:
     macs: Pair = NONE
     bytes: Pair = NONE
 
-    def plus(self, layer: "LayerPlan") -> "Sums":
-        """The same with one more layer."""
+    @classmethod
+    def of(cls, layer: "LayerPlan") -> "Sums":
+        """Those of one layer."""
         own = Pair(layer.before, layer.after) if layer.producer else NONE
+        return cls(own, layer.params, layer.macs, layer.bytes)
+
+    def plus(self, other: "Sums") -> "Sums":
+        """Both together."""
         return Sums(
-            _added(self.channels, own),
-            _added(self.params, layer.params),
-            _added(self.macs, layer.macs),
-            _added(self.bytes, layer.bytes),
+            _added(self.channels, other.channels),
+            _added(self.params, other.params),
+            _added(self.macs, other.macs),
+            _added(self.bytes, other.bytes),
         )
 
 
@@ -97,9 +103,11 @@ class StructureTable(RowList):
         """The layer or module under the cursor."""
         return self.rows[self.cursor].node.path if self.rows else None
 
-    def show(self, root: Node, plan: "Plan") -> None:
-        """Show another tree of modules, and what the plan makes of it."""
+    def show(self, root: Node, plan: "Plan", folded: frozenset[str] = frozenset()) -> None:
+        """Show another tree of modules, and what the plan makes of it; at first with these of them folded."""
         path = self.path
+        if self._root is None:
+            self._folded = folded
         self._root = root
         self._take(plan)
         layers = [self._layers[name] for name in root.layers]
@@ -133,16 +141,26 @@ class StructureTable(RowList):
         self._layers = {layer.name: layer for layer in plan.layers}
         self._sums = {}
         for layer in plan.layers:
+            of = Sums.of(layer)
             for place, letter in enumerate(f"{layer.name}."):
                 if letter == ".":
                     path = layer.name[:place]
-                    self._sums[path] = self._sums.get(path, Sums()).plus(layer)
+                    self._sums[path] = self._sums.get(path, Sums()).plus(of)
+
+    def _sum_of(self, node: Node) -> Sums:
+        """What the layers in a module, or in repeated blocks, come to."""
+        sums = [self._sums.get(part.path, Sums()) for part in node.parts]
+        return sums[0] if len(sums) == 1 else functools.reduce(Sums.plus, sums)
 
     def _lay_out(self, keep: str) -> None:
         if self._root is None:
             return
         self.rows = rows(self._root, self._folded)[1:]  # the last line is what the root's would be
-        self._places = {row.node.path: index for index, row in enumerate(self.rows)}
+        self._places = {}
+        for index, row in enumerate(self.rows):
+            self._places[row.node.path] = index
+            if row.node.repeated and not row.open:
+                self._places.update(dict.fromkeys((part.path for part in row.node.parts), index))
         self.follow(keep)
         self.rows_changed()
 
@@ -226,12 +244,12 @@ class StructureTable(RowList):
     def _name_cells(self, row: Row, columns: int) -> list[Cell]:
         node = row.node
         fold = ("▾ " if row.open else "▸ ") if node.children else "  "
-        changed = self._sums.get(node.path, Sums()).params.changed
+        changed = self._sum_of(node).params.changed
         style = "dim" if not changed else "plain" if node.layer else "strong"
         return [Cell(left(" " * _indent(row) + fold + node.label, columns), style)]
 
     def _column(self, name: str, columns: int, node: Node, layer: "LayerPlan | None") -> list[Cell]:
-        of = self._sums.get(node.path, Sums()) if layer is None else layer
+        of = self._sum_of(node) if layer is None else layer
         if name == "kind":
             return [Cell(left(layer.kind if layer else node.class_name, columns), "dim")]
         if name == "params":
@@ -243,7 +261,7 @@ class StructureTable(RowList):
         if layer is None and name != "cut":
             return [Cell(" " * columns)]
         if layer is None:
-            return _cut(self._sums.get(node.path, Sums()).channels, "·", columns)
+            return _cut(self._sum_of(node).channels, "·", columns)
         if name == "inputs":
             return width_cells(layer.in_before, layer.in_after, self._digits)
         if name == "width":

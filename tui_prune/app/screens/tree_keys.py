@@ -1,0 +1,101 @@
+"""What the keys of the main screen do in the tree: marks, copies, orders, folds, jumps."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tui_prune.app import choices
+from tui_prune.app.orders import ORDERS, TREE, following, losses
+from tui_prune.app.outline import Node
+from tui_prune.app.selection import Selection
+from tui_prune.errors import UsageError
+
+if TYPE_CHECKING:
+    from tui_prune.app.screens.long_work import LongWork
+    from tui_prune.app.screens.questions import Questions
+    from tui_prune.app.widgets.layer_tree import LayerTree
+    from tui_prune.planning.plan import Plan
+    from tui_prune.session import Session
+
+
+class TreeKeys:
+    """The part of the main screen that works with several rows of the tree."""
+
+    session: "Session"
+    questions: "Questions"
+    work: "LongWork"
+    layer_tree: "LayerTree"
+    node: Node | None
+    copied: choices.Setting | None = None
+
+    def change(self, do: "Callable[[], Plan]") -> bool:
+        """Change the session and show the plan that follows; a refusal is said, changes nothing, and gives False."""
+        raise NotImplementedError
+
+    def remark(self, words: str, style: str = "plain") -> None:
+        """Say something in the status line."""
+        raise NotImplementedError
+
+    def sum_up(self) -> None:
+        """Bring the title and the status line up to date."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> Selection:
+        """What a key that changes layers speaks of."""
+        raise NotImplementedError
+
+    def action_mark(self) -> None:
+        self.layer_tree.mark()
+        self.sum_up()
+
+    def action_mark_all(self) -> None:
+        self.layer_tree.mark_all()
+        self.sum_up()
+
+    def action_copy(self) -> None:
+        node = self.node
+        if node is None or not node.path:
+            self.remark("! Move to the layer whose setting you want to copy.", "error")
+            return
+        try:
+            self.copied = choices.setting_of(self.session, node)
+        except UsageError as error:
+            self.remark(f"! {error}", "error")
+            return
+        self.remark(f"copied {self.copied.words}; p pastes it")
+
+    def action_paste(self) -> None:
+        setting, target = self.copied, self.target
+        if setting is None:
+            self.remark("! Nothing is copied yet: y copies the setting of a layer.", "error")
+        elif not target:
+            self.remark("! Move to the layer, or mark those, that the setting is for.", "error")
+        elif self.change(lambda: choices.paste(self.session, target, setting)):
+            self.remark(f"pasted {setting.words} onto {target.name}")
+
+    def action_next_tied(self) -> None:
+        name = self.layer_tree.next_tied()
+        if name is None:
+            node = self.node
+            layer = node is not None and node.layer
+            self.remark("no other layer is tied to this one" if layer else "! Move to a layer.", "dim")
+            return
+        if not self.layer_tree.reveal(name):  # the search hides it
+            self.questions.search("")
+            self.layer_tree.reveal(name)
+        self.layer_tree.post_message(self.layer_tree.Moved(self.layer_tree))
+
+    def action_order(self) -> None:
+        found = self.work.sensitivity
+        order = following(self.layer_tree.order, scanned=found is not None)
+        self.layer_tree.sort(order, losses(found))
+        self.layer_tree.post_message(self.layer_tree.Moved(self.layer_tree))
+        self.remark("" if order == TREE else f"layers {ORDERS[order].words}; i goes on", "dim")
+
+    def action_fold_repeated(self) -> None:
+        folded = self.layer_tree.fold_repeated()
+        self.layer_tree.post_message(self.layer_tree.Moved(self.layer_tree))
+        if folded is None:
+            self.remark("this network has no repeated blocks", "dim")
+        else:
+            self.remark("repeated blocks are folded" if folded else "repeated blocks are unfolded", "dim")

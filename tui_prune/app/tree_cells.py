@@ -1,0 +1,278 @@
+"""A row of the tree in cells: which columns there is room for, and what stands in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from tui_prune.app.cells import Cell, Line, left, right, tail
+from tui_prune.app.columns import Column, fit
+from tui_prune.app.orders import ORDERS, SENSITIVITY, TREE
+from tui_prune.app.outline import Node, Row, rows
+from tui_prune.wording import share
+
+if TYPE_CHECKING:
+    from tui_prune.app.tree_facts import Ties, TreeFacts
+    from tui_prune.planning.plan import LayerPlan
+
+BAR = 8
+"""Cells of the bar for the share kept; each is drawn in halves."""
+STATE = 8
+"""Columns of "own 60 %"; where there are no more than 6 it is "*60 %"."""
+SIGNS = 3
+"""Columns of the marks as signs."""
+WORDS = 26
+"""The most columns of the marks in words."""
+CHOICES = (
+    (frozenset[str](), 2, True),
+    (frozenset[str](), 2, False),
+    (frozenset[str](), 1, False),
+    (frozenset({"bar"}), 1, False),
+    (frozenset({"kind"}), 1, False),
+    (frozenset({"kind", "bar"}), 1, False),
+)
+"""Which columns are left out, how far each level is set in, and whether marks are words: the widest first."""
+TIED, LIT, ALIGNED, BLOCKS = "=", "◆", "≡", "#"
+ALL, SOME = "●", "○"
+"""Before a row: it is marked; some layers in it are."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns, how far a level is set in, and whether marks are words."""
+
+    columns: tuple[Column, ...]
+    indent: int
+    words: bool
+
+
+@dataclass(frozen=True)
+class RowLook:
+    """What a row shows of what the user does in the tree."""
+
+    mark: str = ""
+    """`ALL` or `SOME` where layers are marked."""
+    lit: bool = False
+    """Whether a layer in it is tied to the one under the cursor."""
+
+
+class TreeCells:
+    """Writes the rows of one tree in one order."""
+
+    def __init__(self, root: Node, facts: "TreeFacts", ties: "Ties", order: str = TREE) -> None:
+        self.root, self.facts, self.ties, self.order = root, facts, ties, order
+        every = rows(root)
+        layers = [layer for row in every if (layer := facts.layer(row.node)) is not None]
+        self._digits = max((len(str(layer.before)) for layer in layers), default=1)
+        kinds = max([4, *(len(layer.kind) for layer in layers)])
+        heading = len(ORDERS[order].figure)
+        words = min(WORDS, max((len(self._words(layer, False)) for layer in layers), default=0) + len(" align 16"))
+        self._layouts = tuple(
+            Layout(
+                tuple(
+                    column
+                    for column in (
+                        Column("name", self._widest(every, indent), 0, least=12),
+                        Column("kind", kinds, rank=5, least=8),
+                        Column("width", 2 * self._digits + 3, rank=1),
+                        Column("bar", BAR + 4 * in_words, rank=6, least=4),
+                        Column("figure", max(6, heading), rank=4),
+                        Column("state", STATE, rank=2, least=STATE - 2),
+                        Column("marks", words if in_words else SIGNS, rank=3),
+                    )
+                    if column.name not in left_out
+                ),
+                indent,
+                in_words,
+            )
+            for left_out, indent, in_words in CHOICES
+        )
+
+    def _widest(self, every: tuple[Row, ...], indent: int) -> int:
+        """The columns of the longest name; nothing is folded in `every`."""
+        if self.order != TREE:
+            names = [cell_len(row.node.path) + 2 for row in every if row.node.layer]
+            return max(len(f"layer {self._order}"), *names) if names else 0
+        return max((cell_len(row.node.label) + indent * row.depth + 2 for row in every), default=0)
+
+    @property
+    def _order(self) -> str:
+        return ORDERS[self.order].words
+
+    def heading(self, width: int) -> Line:
+        """The names of the columns."""
+        layout, widths = self._fit(width)
+        words = {
+            "name": "layer",
+            "kind": "kind",
+            "width": "width",
+            "bar": "kept",
+            "figure": ORDERS[self.order].figure,
+            "state": "ratio",
+            "marks": "marks" if layout.words else "",
+        }
+        if self.order != TREE:
+            said = f"layer {self._order}"
+            words["name"] = said if len(said) <= widths.get("name", 0) else self._order
+        cells = [Cell(" ", "header")]
+        for name, columns in widths.items():
+            align = right if name in ("state", "figure") else left
+            cells.append(Cell(align(words[name], columns) + " ", "header"))
+        return tuple(cells)
+
+    def line(self, row: Row, look: RowLook, width: int) -> Line:
+        """A row."""
+        layer = self.facts.layer(row.node)
+        layout, fitted = self._fit(width)
+        widths = dict(fitted)
+        if layer is None and "kind" in widths:  # a module has no width: the name of its class may take that room
+            widths["kind"] += widths.pop("width") + 1
+        cells: list[Cell] = []
+        for name, columns in widths.items():
+            cells += self._column(name, columns, row, layer, look, layout, "kind" in widths)
+            cells.append(Cell(" "))
+        return tuple(cells[:-1])
+
+    def _fit(self, width: int) -> tuple[Layout, Mapping[str, int]]:
+        """The columns of the first choice in which all names are whole; in words, if all columns are."""
+        for layout in self._layouts:
+            widths = fit(layout.columns, width)
+            whole = {column.name for column in layout.columns if widths.get(column.name) == column.width}
+            if len(widths) == len(layout.columns) and (len(whole) == len(widths) if layout.words else "name" in whole):
+                break
+        return layout, widths
+
+    def _column(
+        self,
+        name: str,
+        columns: int,
+        row: Row,
+        layer: "LayerPlan | None",
+        look: RowLook,
+        layout: Layout,
+        has_kind: bool,
+    ) -> list[Cell]:
+        node = row.node
+        if name == "name":
+            return self._name(columns, row, look.mark, layout.indent, "" if has_kind else folded_away(row))
+        if name == "kind":
+            return [
+                Cell(left(layer.kind, columns) if layer else _before(folded_away(row), node.class_name, columns), "dim")
+            ]
+        if name == "bar":
+            before, after = (layer.before, layer.after) if layer else self.facts.sums(node).params
+            return kept_bar(before, after, columns)
+        if name == "figure":
+            return [self._figure(node, layer, columns)]
+        if name == "marks":
+            said = self._marks(node, layer, look.lit, layout.words)
+            return [Cell(left(said, columns), "strong" if LIT in said else "dim")]
+        if layer is None:
+            return [Cell(right(self._module_state(row, columns) if name == "state" else "", columns))]
+        if name == "width":
+            return width_cells(layer.before, layer.after, self._digits)
+        style = "plain" if layer.own_ratio or layer.locked else "dim"
+        return [Cell(right(self._state(layer, columns), columns), style)]
+
+    def _name(self, columns: int, row: Row, mark: str, indent: int, count: str) -> list[Cell]:
+        """Fold, mark and name. The mark has the first column, which rows below the top one leave empty."""
+        style = "plain" if row.node.layer else "strong"
+        if self.order != TREE:
+            return [Cell(mark or " ", "mark"), Cell(" " + tail(row.node.path, max(0, columns - 2)), style)]
+        fold = ("▾ " if row.open else "▸ ") if row.node.children else "  "
+        said = _before(count, " " * (indent * row.depth) + fold + row.node.label, columns)
+        return [Cell(mark, "mark"), Cell(said[1:], style)] if mark and said[:1] == " " else [Cell(said, style)]
+
+    def _figure(self, node: Node, layer: "LayerPlan | None", columns: int) -> Cell:
+        """A share, in per cent."""
+        value: float | None
+        changed = False
+        if self.order == SENSITIVITY:
+            value = self.facts.lost.get(node.path)
+        elif self.order == "cut":
+            value = 1 - layer.after / layer.before if layer is not None and layer.before else None
+            changed = bool(value)
+        else:
+            sums = self.facts.sums(node) if layer is None else layer
+            part = sums.params if self.order == "params" else sums.macs
+            total = self.facts.plan.before.params if self.order == "params" else self.facts.plan.before.macs
+            value = part.after / total if total else None
+            changed = part.changed
+        return Cell(right(percent(value), columns), "changed" if changed else "dim")
+
+    def _marks(self, node: Node, layer: "LayerPlan | None", lit: bool, in_words: bool) -> str:
+        if layer is None:
+            return LIT if lit else ""
+        if in_words:
+            return self._words(layer, lit)
+        tied = LIT if lit else TIED if layer.name in self.ties.tied else " "
+        aligned = ALIGNED if self.facts.alignment(layer.name) is not None else " "
+        return tied + aligned + (BLOCKS if self.ties.blocks(layer.name) else " ")
+
+    def _words(self, layer: "LayerPlan", lit: bool) -> str:
+        align, blocks = self.facts.alignment(layer.name), self.ties.blocks(layer.name)
+        said = [f"{LIT if lit else TIED} tied"] if layer.name in self.ties.tied else []
+        said += [f"align {align}"] if align is not None else []
+        return " ".join([*said, *([blocks] if blocks else [])])
+
+    def _state(self, layer: "LayerPlan", columns: int) -> str:
+        """The ratio that applies to a layer; where all channels are ranked together there is none of its own."""
+        if layer.locked:
+            return "locked"
+        if layer.own_ratio:
+            return _own(layer.ratio, columns)
+        return share(layer.ratio, 1) if layer.ratio and self.facts.recipe.scope == "local" else ""
+
+    def _module_state(self, row: Row, columns: int) -> str:
+        """The ratio of a module's own, or of the whole network; of a folded one what its layers have of their own."""
+        node = row.node
+        if self.facts.locked(node):
+            return "locked"
+        ratio = self.facts.ratio(node)
+        if ratio is not None:
+            return _own(ratio, columns) if node.path else share(ratio, 1)
+        if row.open:
+            return ""
+        inside = self.facts.own_ratios(node)
+        said = _own(next(iter(inside)) or 0.0, columns) if len(inside) == 1 and None not in inside else "own …"
+        return "" if inside <= {None} else said
+
+
+def folded_away(row: Row) -> str:
+    """How much a row stands for that has no rows of its own."""
+    if row.node.repeated:
+        return f" ×{len(row.node.children)}"
+    return f" ({len(row.node.layers)})" if row.node.children and not row.open else ""
+
+
+def _before(count: str, text: str, columns: int) -> str:
+    """A text with a count after it, of which the count stays whole."""
+    return left(left(text, max(0, min(cell_len(text), columns - cell_len(count)))) + count, columns)
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent, to one digit; a dot for none."""
+    if value is None:
+        return "·"
+    return "<0.1" if 0 < value < 0.0005 else f"{100 * value:.1f}"
+
+
+def width_cells(before: int, after: int, digits: int) -> list[Cell]:
+    """ "192 →  96", or "192" and blanks when nothing changes; figures stand below figures."""
+    if before == after:
+        return [Cell(f"{before:>{digits}}" + " " * (digits + 3), "dim")]
+    return [Cell(f"{before:>{digits}} → ", "dim"), Cell(f"{after:>{digits}}", "changed")]
+
+
+def kept_bar(before: int, after: int, columns: int) -> list[Cell]:
+    """How much of something stays: a heavy line for that, a dotted one for the rest."""
+    halves = round(2 * columns * after / before) if before else 0
+    if before and after < before:
+        halves = min(max(halves, 1), 2 * columns - 1)
+    heavy = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    return [Cell(heavy, "changed" if after < before else "dim"), Cell("╌" * (columns - len(heavy)), "dim")]
+
+
+def _own(ratio: float, columns: int) -> str:
+    return ("own " if columns >= STATE else "*") + share(ratio, 1)

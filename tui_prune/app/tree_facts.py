@@ -1,0 +1,131 @@
+"""What the rows of the tree say of a plan: sums of modules, ties, blocks, settings of a row's own."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from tui_prune.app.choices import own_alignment
+from tui_prune.planning.plan import Pair
+
+if TYPE_CHECKING:
+    from tui_prune.app.outline import Node
+    from tui_prune.channels.graph import Graph, Group
+    from tui_prune.planning.plan import LayerPlan, Plan
+
+
+class Sums(NamedTuple):
+    """What a module's layers come to."""
+
+    params: Pair
+    macs: Pair
+
+
+class TreeFacts:
+    """Looks things up for the rows; made anew for each plan, lazily, since most rows aren't in sight."""
+
+    def __init__(self, plan: "Plan", lost: Mapping[str, float]) -> None:
+        """`lost` is the share of the score that each scanned layer costs."""
+        self.plan = plan
+        self.recipe = plan.recipe
+        self.lost = lost
+        self.layers: dict[str, LayerPlan] = {layer.name: layer for layer in plan.layers}
+        self._alignments: dict[str, int | None] = {}
+        self._sums: dict[str, Sums] = {}
+
+    def layer(self, node: "Node") -> "LayerPlan | None":
+        """The plan of a layer; None for a module."""
+        return self.layers.get(node.path) if node.layer else None
+
+    def counts(self, name: str) -> bool:
+        """Whether a layer puts channels out, and doesn't only follow another one."""
+        return self.layers[name].producer
+
+    def sums(self, node: "Node") -> Sums:
+        """What all layers in a module come to; of the network with what no layer accounts for."""
+        if not node.path:
+            before, after = self.plan.before, self.plan.after
+            return Sums(Pair(before.params, after.params), Pair(before.macs, after.macs))
+        if node.path not in self._sums:
+            found = [self._totals[part.path] for part in node.parts if part.path in self._totals]
+            before, after, macs_before, macs_after = map(sum, zip(*found, strict=True)) if found else (0, 0, 0, 0)
+            self._sums[node.path] = Sums(Pair(before, after), Pair(macs_before, macs_after))
+        return self._sums[node.path]
+
+    @cached_property
+    def _totals(self) -> dict[str, list[int]]:
+        """By module: parameters before and after, MACs before and after."""
+        found: dict[str, list[int]] = {}
+        for layer in self.plan.layers:
+            values = (*layer.params, *layer.macs)
+            path = layer.name
+            while path:
+                total = found.setdefault(path, [0, 0, 0, 0])
+                for place, value in enumerate(values):
+                    total[place] += value
+                path = path.rpartition(".")[0]
+        return found
+
+    def alignment(self, name: str) -> int | None:
+        """The alignment of a layer's own."""
+        if name not in self._alignments:
+            self._alignments[name] = own_alignment(self.plan, name)
+        return self._alignments[name]
+
+    def ratio(self, node: "Node") -> float | None:
+        """The ratio that the recipe gives a module by its own name; of the network the one for all."""
+        if not node.path:
+            return self.plan.ratio or None
+        if not self.recipe.layers:
+            return None
+        found = {self.recipe.layers.get(pattern) for pattern in node.patterns}
+        return found.pop() if len(found) == 1 else None
+
+    def own_ratios(self, node: "Node") -> set[float | None]:
+        """The ratios that layers in a module have of their own; None stands for those that have none."""
+        if not self.recipe.layers:
+            return set()
+        found = (self.layers[name] for name in node.layers)
+        return {layer.ratio if layer.own_ratio else None for layer in found if layer.group is not None}
+
+    def locked(self, node: "Node") -> bool:
+        """Whether the user has locked a module."""
+        return bool(node.path and self.recipe.lock) and set(node.patterns) <= set(self.recipe.lock)
+
+
+class Ties:
+    """Which layers are tied to which, and in what blocks their channels lie; the same for all plans of a graph."""
+
+    def __init__(self, graph: "Graph", above: Mapping[str, tuple[str, ...]]) -> None:
+        """`above` has, for each layer that is shown, the paths of the rows that it lies in."""
+        self.graph = graph
+        self._above = above
+        self.tied = frozenset(name for group in graph.groups if len(group.layers) > 1 for name in group.layers)
+        self._blocks = {name: word for group in graph.groups if (word := _block(group)) for name in group.layers}
+        self._lit: dict[int, frozenset[str]] = {}
+
+    def others(self, layer: str) -> tuple[str, ...]:
+        """The layers that put out the same channels, itself included, as far as they are shown."""
+        group = self.graph.group_of(layer)
+        return () if group is None else tuple(name for name in group.layers if name in self._above)
+
+    def lit(self, layer: str | None) -> frozenset[str]:
+        """The rows to mark while the cursor is on a layer: those tied to it, and the modules that these lie in."""
+        group = self.graph.group_of(layer) if layer in self.tied else None
+        if layer is None or group is None:
+            return frozenset()
+        if group.index not in self._lit:
+            found = {path for name in self.others(layer) for path in (name, *self._above[name]) if path}
+            self._lit[group.index] = frozenset(found)
+        return self._lit[group.index]
+
+    def blocks(self, layer: str) -> str:
+        """In a word, why a layer's channels fall into blocks; empty where they don't."""
+        return self._blocks.get(layer, "")
+
+
+def _block(group: "Group") -> str:
+    if not group.blocked:
+        return ""
+    if "heads" in group.blocks:
+        return "heads"
+    return "grouped" if any(reason.startswith("group") for reason in group.blocks) else "even parts"
