@@ -433,6 +433,7 @@ def _inspection(session: "Session") -> dict[str, Any]:
     return {
         "model": session.opened.title,
         "input": session.opened.input_spec,
+        "recognised": None if session.opened.recognised is None else session.opened.recognised.to_dict(),
         "params": plan.before.params,
         "macs": plan.before.macs,
         "bytes": plan.before.bytes,

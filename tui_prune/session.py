@@ -100,7 +100,12 @@ class Session(Keepsake, Looker):
         """Open what the user names (`opening.open_model`) and trace it. Raises `TuiPruneError`, `UsageError`."""
         loaded = None if task is None else load_task(task)
         opened = open_model(spec, weights=weights, input_spec=input_spec, device=device, model=model, progress=progress)
-        return cls(opened, task=loaded, recipe=recipe, progress=progress)
+        try:
+            return cls(opened, task=loaded, recipe=recipe, progress=progress)
+        except TuiPruneError as error:
+            if opened.guess is None or opened.guess.runs or isinstance(error, UsageError):
+                raise
+            raise TuiPruneError(f"{error} {opened.guess}") from error
 
     # What there is.
 

@@ -6,12 +6,15 @@ from textual.binding import Binding
 from textual.command import CommandPalette
 
 from tui_prune.app.app import PruneApp, key_name
-from tui_prune.app.screens.dialog import HelpDialog, QuitDialog
+from tui_prune.app.screens.dialog import HelpDialog, OpenDialog, QuitDialog
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
+from tui_prune.app.screens.others import OthersDialog
 from tui_prune.app.screens.save import SaveScreen
+from tui_prune.app.screens.start import StartScreen
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
+from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.key_line import MOST
 from tui_prune.app.widgets.layer_tree import LayerTree
 from tui_prune.app.widgets.line_pane import LinePane
@@ -24,6 +27,10 @@ OWNERS = [
     PruneApp,
     MainScreen,
     OpeningScreen,
+    StartScreen,
+    OthersDialog,
+    OpenDialog,
+    EntryList,
     SaveScreen,
     HelpDialog,
     QuitDialog,

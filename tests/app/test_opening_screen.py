@@ -5,6 +5,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from tui_prune.app.app import PruneApp
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
@@ -26,7 +28,8 @@ async def until(pilot, condition):
     raise AssertionError("waited in vain")
 
 
-def test_the_first_frame_comes_before_torch():
+@pytest.mark.parametrize("request_for", ["OpenRequest('nin')", "OpenRequest()"], ids=["named", "start screen"])
+def test_the_first_frame_comes_before_torch(request_for):
     program = (
         "import asyncio, sys\n"
         "from tui_prune.app.app import PruneApp\n"
@@ -35,7 +38,7 @@ def test_the_first_frame_comes_before_torch():
         "    seen.append('torch' in sys.modules)\n"
         "    raise SystemExit\n"
         "async def look():\n"
-        "    async with PruneApp(open_session, OpenRequest('nin')).run_test() as pilot:\n"
+        "    async with PruneApp(open_session, REQUEST).run_test() as pilot:\n"
         "        await pilot.pause(0.2)\n"
         "seen = []\n"
         "import contextlib\n"
@@ -43,6 +46,7 @@ def test_the_first_frame_comes_before_torch():
         "    asyncio.run(look())\n"
         "print(seen, {'torch', 'plotext', 'numpy'} & set(sys.modules))\n"
     )
+    program = program.replace("REQUEST", request_for)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[False] set()", done.stdout + done.stderr
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pexpect
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tui_prune.cli import app
+from tui_prune.models import factory
 
 FIRST = "tnn_bin.0"
 SECOND = "tnn_bin.2.conv"
@@ -311,3 +313,15 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         child.wait(timeout=300)
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
+
+
+def test_inspect_says_how_a_weights_file_was_recognised(tmp_path: Path) -> None:
+    file = tmp_path / "last.pt"
+    torch.save(factory("nin_grouped_same_width")(num_classes=4).state_dict(), file)
+    done = CliRunner().invoke(app, ["inspect", str(file), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["recognised"]
+    assert (found["network"], found["classes"], found["certain"]) == ("nin_grouped_same_width", 4, True)
+    assert (found["fits"], found["others"]) == (1.0, [])
+    assert "recognised as nin_grouped_same_width, 4 classes: all " in done.stderr
+    assert json.loads(CliRunner().invoke(app, ["inspect", "nin", "--json"]).stdout)["recognised"] is None

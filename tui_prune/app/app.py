@@ -1,10 +1,9 @@
 """The application: opens a session in a thread, shows the screens, and leaves a clean terminal whatever happens."""
 
 import asyncio
-import functools
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,23 +16,13 @@ from textual.worker import get_current_worker
 
 from tui_prune.app import theme
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.openings import Openings, OpenSession
 from tui_prune.app.screens.opening import OpeningScreen
-from tui_prune.app.typed_ahead import TypedAhead
 from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
     from tui_prune.app.keeper import Keeper
-    from tui_prune.progress import Progress
     from tui_prune.session import Session
-
-OpenSession = Callable[[OpenRequest, "Progress"], "Session"]
-"""Opens what the app is to show; it runs in a thread and may import torch."""
-
-HINTS = [
-    "tui-prune takes the name of a torchvision model (resnet50), of timm's (timm:resnet50), of a bundled one (nin), "
-    "file.py:factory, a weights file, or a checkpoint that it has written itself. tui-prune --help has the rest.",
-]
-
 
 KEY_NAMES = {
     "escape": "esc",
@@ -85,57 +74,52 @@ class PruneApp(App[None]):
         self.session: Session | None = None
         self.keeper: Keeper | None = None
         self.crash: Exception | None = None
-        self._open_session = open_session
         self.request = request
-        self._opening: Job | None = None
-        self._failed = 0
-        self._typed_ahead = TypedAhead(self)
-
-    async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and not event.is_forwarded and self._typed_ahead.holds(event):
-            return
-        await super().on_event(event)
+        """What is open, or is to be opened first."""
+        self.openings = Openings(self, open_session)
 
     def get_default_screen(self) -> Screen[Any]:
-        return OpeningScreen(self.request.name)
+        return self.openings.panel
 
     def on_mount(self) -> None:
         self._answer_signals()
-        # Importing torch holds the interpreter: let the first frame out before.
-        self.call_after_refresh(self._open)
+        self.openings.begin()
 
     # Opening
 
-    def _open(self) -> None:
-        self._opening = Job("opening", functools.partial(self._open_session, self.request))
-        self._run_opening(self._opening)
-
     @work(thread=True, exclusive=True, group="opening", exit_on_error=False)
-    def _run_opening(self, job: Job) -> None:
+    def run_opening(self, job: Job) -> None:
+        """Open something in a thread."""
         carry_out(job, get_current_worker(), self.post_message)
+
+    def stop_opening(self) -> None:
+        """Let what is being opened be."""
+        self.workers.cancel_group(self, "opening")
 
     @on(JobProgressed)
     def _opening_progressed(self, event: JobProgressed) -> None:
-        if isinstance(self.screen, OpeningScreen):
-            self.screen.progress(event.stage, event.done)
+        self.openings.progressed(event)
 
     @on(JobEnded)
     async def _opened(self, event: JobEnded) -> None:
-        if event.job is not self._opening or event.stopped:
-            return
-        if event.failure:
-            self._failed = 2 if event.wrong_use else 1
-            if isinstance(self.screen, OpeningScreen):
-                self.screen.fail(event.failure, HINTS)
-            return
-        from tui_prune.app.keeper import Keeper
-        from tui_prune.app.screens.main import MainScreen
+        await self.openings.ended(event)
 
-        self.session = event.outcome
-        self.keeper = Keeper(event.outcome, self.request)
-        screen = MainScreen(event.outcome, self.keeper.changed)
-        await self.push_screen(screen)
-        self.keeper.begin(screen)
+    @on(OpeningScreen.Again)
+    def _opening_again(self, event: OpeningScreen.Again) -> None:
+        self.openings.try_again(event.input_spec)
+
+    @on(OpeningScreen.Other)
+    def _opening_other(self) -> None:
+        self.openings.choose()
+
+    @on(OpeningScreen.Left)
+    def _opening_left(self) -> None:
+        self.openings.leave()
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded and self.openings.holds(event):
+            return
+        await super().on_event(event)
 
     # Leaving
 
@@ -147,12 +131,13 @@ class PruneApp(App[None]):
         if self.session is not None and self.session.dirty:
             self.push_screen(QuitDialog(kept=self.keeper is not None and self.keeper.close()), self._quit_answered)
             return
-        self.exit(return_code=self._failed)
+        self.exit(return_code=self.openings.exit_status)
 
     async def _quit_answered(self, answer: str | None) -> None:
         if answer == "quit":
             self.exit()
         elif answer == "save":
+            self.openings.show_main()
             await self.screen.run_action("save")
 
     def _answer_signals(self) -> None:

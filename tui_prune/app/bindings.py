@@ -65,6 +65,8 @@ MAIN = [
     Binding(
         "R", "ask_recovery", "Recover", id="recover", tooltip="Win accuracy back: recalibrate, fine-tune", show=False
     ),
+    Binding("O", "open_another", "Open another", id="open.another", tooltip="Open another network", show=False),
+    Binding("I", "ask_input", "Input", id="open.input", tooltip="Type the shape of the example input", show=False),
     Binding("slash", "find", "Find", id="find", tooltip="Show only the layers with these letters", show=False),
     Binding(
         "full_stop", "everything", "All layers", id="everything", tooltip="Show norms and the like too", show=False

@@ -54,18 +54,23 @@ class Keeper:
         """Whether there are choices on the disk that can be gone on with."""
         return self._kept is not None and not self._writer.failing
 
-    def begin(self, screen: "MainScreen") -> None:
-        """Watch the main screen; where there is work to go on with, offer it."""
+    def begin(self, screen: "MainScreen", *, offering: bool = True) -> bool:
+        """Watch the main screen; where there is work to go on with, offer it. Gives whether it asks something."""
         self._screen = screen
         for widget, attribute in ((screen.layer_tree, "rows"), (screen.layer_tree, "cursor"), (screen.tabs, "active")):
             screen.watch(widget, attribute, self._moved, init=False)
-        work = kept_work(self._request)
-        if work is None or not work.chosen:
+        work = kept_work(self._request) if offering else None
+        if not offering:
+            self._untouched = None
+            self._keep()
+        elif work is None or not work.chosen:
             self._writer.put(self._work(chosen=False))
         elif self._session.can_undo:
             screen.remark(f"u brings back what you had {ago(work.changed)}: {work.summary}", "dim")
         else:
             self._offer(screen, work)
+            return True
+        return False
 
     def changed(self) -> None:
         """There may be another choice: keep it, once it is on the screen."""

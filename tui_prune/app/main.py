@@ -38,19 +38,20 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
         from tui_prune.planning.recipe import Recipe
         from tui_prune.session import Session
 
-        work = kept_work(wanted) if recipe not in (None, Recipe()) else None
+        given = recipe if (wanted.spec, wanted.weights) == (request.spec, request.weights) else None
+        work = kept_work(wanted) if given not in (None, Recipe()) else None
         above = work is not None and work.chosen
         session = Session.open(
             wanted.spec,
             weights=wanted.weights,
             input_spec=wanted.input_spec,
             task=wanted.task or bundled_task(wanted.spec, wanted.weights),
-            recipe=None if above else recipe,
+            recipe=None if above else given,
             device=wanted.device,
             progress=progress,
         )
         if above:
-            start_above(session, work, recipe, progress)
+            start_above(session, work, given, progress)
         return session
 
     from tui_prune.app import crashes

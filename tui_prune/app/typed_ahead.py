@@ -1,4 +1,5 @@
-"""Keys that come faster than the screen follows, as on a slow line, where several arrive in one piece.
+"""Keys that come before the screen is there that they are meant for: while a network is being opened, or, on a slow
+line, several in one piece.
 
 Textual hands a key to whatever has the focus when it arrives. What a key opens has the focus only once its action is
 done, so the keys behind it would go to what was there before: here each waits until the one before it has had its
@@ -7,42 +8,70 @@ effect.
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 
 if TYPE_CHECKING:
     from textual.app import App
 
+LEAVING = ("ctrl+q", "ctrl+c", "ctrl+z")
+TURN = 0.001
+"""Seconds between two looks whether there is a message for anybody."""
 QUIET_TURNS = 3
-"""Turns of the event loop without a message for anybody, after which a key has had its effect."""
+"""So many looks without one, and a key has had its effect."""
 LONGEST = 1.0
 """Seconds after which the next key goes on in any case."""
 
 
 class TypedAhead:
-    """Lets an app have its keys one after the other."""
+    """Lets an app have its keys one after the other, and none while it waits."""
 
-    def __init__(self, app: "App[None]") -> None:
+    def __init__(self, app: "App[Any]") -> None:
         self._app = app
-        self._waiting: deque[events.Key] = deque()
+        self._keys: deque[events.Key] = deque()
         self._let_go: events.Key | None = None
         self._following: asyncio.Task[None] | None = None
+        self.waits = False
+        """Whether all keys are kept."""
+
+    def wait(self, *keys: events.Key) -> None:
+        """Keep keys from now on, these first."""
+        self.waits = True
+        self._keys.extend(keys)
+
+    def forget(self) -> None:
+        """Keep none any more, and drop what was kept."""
+        self.waits = False
+        self._keys.clear()
+
+    def give_on(self) -> None:
+        """Give the kept keys to the screen that is there now; each is through before the next one goes."""
+        self.waits = False
+        if self._keys and self._following is None:
+            self._following = asyncio.create_task(self._follow())
 
     def holds(self, key: events.Key) -> bool:
-        """Whether a key that has arrived has to wait; it arrives again then."""
-        if key is not self._let_go and self._following is not None:
-            self._waiting.append(key)
+        """Whether a key that has arrived has to wait; it arrives again then.
+
+        While all keys are kept, what leaves the app goes through, and so does q or esc where nothing was typed: they
+        speak of the waiting itself.
+        """
+        if key is self._let_go:
+            self._let_go = None
+            return False
+        if self.waits and (key.key in LEAVING or (not self._keys and key.key in ("q", "escape"))):
+            return False
+        if self.waits or self._following is not None:
+            self._keys.append(key)
             return True
-        self._let_go = None
-        if self._following is None:
-            self._following = asyncio.create_task(self._follow())
+        self._following = asyncio.create_task(self._follow())
         return False
 
     async def _follow(self) -> None:
         await self._settled()
-        while self._waiting:
-            self._let_go = self._waiting.popleft()
+        while self._keys and not self.waits:
+            self._let_go = self._keys.popleft()
             self._app.post_message(self._let_go)
             await self._settled()
         self._following = None
@@ -51,7 +80,7 @@ class TypedAhead:
         until = asyncio.get_running_loop().time() + LONGEST
         quiet = 0
         while quiet < QUIET_TURNS and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0)
+            await asyncio.sleep(TURN)
             quiet = 0 if self._busy() else quiet + 1
 
     def _busy(self) -> bool:

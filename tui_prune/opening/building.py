@@ -40,14 +40,14 @@ def build(origin: Origin, device: Literal["cpu", "meta"] = "cpu") -> nn.Module:
 
 
 def default_input_spec(origin: Origin) -> str:
-    """The shape of an input that suits the network."""
+    """The shape of an input that suits the network; empty for one of the user's own file, which nobody knows."""
     if origin.kind == "bundled":
         return bundled_input_spec(origin.name)
     if origin.kind == "torchvision":
         return torchvision_input_spec(origin.name, origin.arguments)
     if origin.kind == "timm":
         return timm_input_spec(origin.name, origin.arguments)
-    return _ANY_OTHER_INPUT
+    return "" if origin.kind == "file" else _ANY_OTHER_INPUT
 
 
 def _check(origin: Origin) -> None:

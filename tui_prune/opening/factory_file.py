@@ -1,6 +1,5 @@
 """A network from the user's own Python file: "net.py:make"."""
 
-import ast
 import difflib
 import hashlib
 import importlib.util
@@ -16,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.opening.factory_names import factory_names
 
 _loads = itertools.count()
 
@@ -126,17 +126,8 @@ def _in_words(error: BaseException) -> str:
 
 
 def _callables(file: Path) -> list[str]:
-    """Functions without required arguments and classes at the top of the file, found without running it."""
+    """The names that the file offers; none where it can't be read."""
     try:
-        body = ast.parse(file.read_text(encoding="utf-8")).body
-    except (OSError, SyntaxError, ValueError):
+        return [factory.name for factory in factory_names(file)]
+    except TuiPruneError:
         return []
-    functions = [node.name for node in body if isinstance(node, ast.FunctionDef) and not _required(node)]
-    classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
-    return functions + classes
-
-
-def _required(function: ast.FunctionDef) -> bool:
-    arguments = function.args
-    without_default = len(arguments.posonlyargs) + len(arguments.args) > len(arguments.defaults)
-    return without_default or None in arguments.kw_defaults

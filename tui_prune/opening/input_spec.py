@@ -35,6 +35,12 @@ class InputShape:
     name: str | None = None
     """The keyword of `forward` that it is passed by. None: by its place."""
 
+    def __str__(self) -> str:
+        """In words: 1 x 16 whole numbers as mask."""
+        sizes = " x ".join(map(str, self.sizes))
+        listed = "a list of one " if self.listed else ""
+        return f"{listed}{sizes}{' whole numbers' if self.whole else ''}{f' as {self.name}' if self.name else ''}"
+
 
 def parse_input_spec(spec: str) -> tuple[InputShape, ...]:
     """The inputs that `spec` stands for. Raises `UsageError` when it can't be read."""

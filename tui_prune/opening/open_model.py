@@ -14,6 +14,7 @@ from tui_prune.opening.building import build, default_input_spec
 from tui_prune.opening.bundled_networks import DEFAULT, bundled_names, trained_weights
 from tui_prune.opening.factory_file import is_factory_spec, load_factory, split_factory_spec
 from tui_prune.opening.fitting import fit, load_weights
+from tui_prune.opening.guess_input import guess_input
 from tui_prune.opening.input_spec import make_example_inputs, parse_input_spec
 from tui_prune.opening.load_pruned import load_pruned
 from tui_prune.opening.opened import OpenedModel, Origin
@@ -27,7 +28,7 @@ from tui_prune.opening.torchvision_networks import torchvision_names
 from tui_prune.opening.weights import state_dict_in
 from tui_prune.progress import Progress, silent
 
-__all__ = ["build", "load_factory", "open_model"]
+__all__ = ["build", "load_factory", "open_model", "with_input"]
 
 RANDOM_WEIGHTS = "The weights are random; --weights FILE opens trained ones."
 _FILE_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar")
@@ -47,7 +48,7 @@ def open_model(
     `spec` is a torchvision name, "timm:" and a name of timm's, a bundled name, "file.py:factory", or a file: a pruned
     checkpoint, or weights of a torchvision or bundled network, which is recognised by them. Without `spec` it is the
     bundled network with its trained weights. `weights` is a file for a network that is named. `input_spec` is the shape
-    of an example input ("1,3,224,224").
+    of an example input ("1,3,224,224"); a network of the user's own file is tried on likely ones without it.
 
     `model` is a network that the caller has made. Alone it is opened as it is, where it is, in the mode that it is in;
     with a file as `spec`, the file is loaded into it.
@@ -65,6 +66,8 @@ def open_model(
     else:
         opened = _open(spec, weights, model, progress)
         opened = dataclasses.replace(opened, module=_moved(opened.module.eval(), target))
+    if not (input_spec or opened.input_spec or opened.example_inputs or opened.example_kwargs):
+        opened = _guessed(opened, target, progress)
     opened = _with_inputs(opened, input_spec, target)
     progress("open", 1.0)
     return opened
@@ -119,7 +122,9 @@ def _from_file(file: Path, progress: Progress) -> OpenedModel:
     content = _read(file)
     if isinstance(content, Checkpoint):
         return _from_checkpoint(content, None)
-    return _from_state(recognise(content, source=str(file), progress=progress).origin, content, file)
+    recognised = recognise(content, source=str(file), progress=progress)
+    opened = _from_state(recognised.origin, content, file)
+    return dataclasses.replace(opened, recognised=recognised, notes=(str(recognised), *opened.notes))
 
 
 def _from_state(origin: Origin, state: dict[str, Tensor], file: str | Path) -> OpenedModel:
@@ -161,6 +166,20 @@ def _opened(origin: Origin, module: nn.Module, weights: str | Path | None, notes
 def _read(file: str | Path) -> Checkpoint | dict[str, Tensor]:
     content = read_archive(file)
     return read_checkpoint(file) if is_pruned_checkpoint(content) else state_dict_in(content, file)
+
+
+def _guessed(opened: OpenedModel, device: torch.device, progress: Progress) -> OpenedModel:
+    """With an input that the network was seen to run on; where none was found, the trace will say what is wrong."""
+    guess = guess_input(opened.module, device, _number_format(opened.module), progress)
+    notes = (*opened.notes, str(guess)) if guess.runs else opened.notes
+    return dataclasses.replace(opened, input_spec=guess.spec, guess=guess, notes=notes)
+
+
+def with_input(opened: OpenedModel, input_spec: str) -> OpenedModel:
+    """The same network, to be run on an input of another shape. Raises `UsageError` when it can't be read."""
+    device = next((tensor.device for _, tensor in named_tensors(opened.module)), torch.device("cpu"))
+    notes = tuple(note for note in opened.notes if opened.guess is None or note != str(opened.guess))
+    return _with_inputs(dataclasses.replace(opened, guess=None, notes=notes), input_spec, device)
 
 
 def _with_inputs(opened: OpenedModel, input_spec: str | None, device: torch.device) -> OpenedModel:

@@ -9,6 +9,9 @@ from tui_prune.errors import TuiPruneError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tui_prune.opening.guess_input import Guess
+    from tui_prune.opening.recognised import Recognised
+
 Kind = Literal["torchvision", "timm", "bundled", "file", "module"]
 EditValue = int | float | bool | tuple[int, ...]
 
@@ -78,5 +81,9 @@ class OpenedModel:
     """What an earlier cut has changed: those of the pruned checkpoint that was opened."""
     kept: "Mapping[str, Tensor]" = field(default_factory=dict)
     """What an earlier cut has kept: positions on the axes ("conv1.weight/0") of the network before that cut."""
+    recognised: "Recognised | None" = None
+    """How the network was told from its weights, where nobody named it."""
+    guess: "Guess | None" = None
+    """How the example input was found, where nobody gave one."""
     notes: tuple[str, ...] = ()
     """Sentences that the user should see."""

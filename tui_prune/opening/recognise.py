@@ -1,7 +1,6 @@
 """Which network weights belong to, by the names and shapes of their tensors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -10,7 +9,10 @@ from tui_prune.errors import TuiPruneError
 from tui_prune.opening.building import build
 from tui_prune.opening.fitting import WeightsMismatchError, common_prefixes, compare_shapes, fit
 from tui_prune.opening.opened import Origin
+from tui_prune.opening.recognise_timm import among_timm
+from tui_prune.opening.recognised import Recognised, spec_of
 from tui_prune.opening.signatures import (
+    Candidate,
     Signature,
     SignatureTable,
     candidates,
@@ -19,7 +21,8 @@ from tui_prune.opening.signatures import (
     signature_of,
     variants,
 )
-from tui_prune.opening.sizes import with_sizes
+from tui_prune.opening.sizes import class_count, likely_sizes, with_sizes
+from tui_prune.opening.timm_networks import has_timm
 from tui_prune.progress import Progress, silent
 
 _OPTIONAL = "num_batches_tracked"
@@ -27,47 +30,80 @@ _NEAREST = 3
 _LEAST_OVERLAP = 0.5
 
 
-@dataclass(frozen=True)
-class Recognised:
-    """The network that weights belong to."""
-
-    origin: Origin
-    exact: bool
-    """All names and shapes are equal. Otherwise the network can still read them: they have older names."""
-
-
 def recognise(state: Mapping[str, Tensor], *, source: str = "weights", progress: Progress = silent) -> Recognised:
-    """The torchvision or bundled network that `state` fits, with the number of classes of its head.
+    """The torchvision, bundled or (where it is installed) timm network that `state` fits, with the number of classes
+    of its head. Every name and shape has to fit.
 
-    `source` is the file that `state` is from; what its name says is tried first.
+    `source` is the file that `state` is from; what its name says is tried first, and decides where several fit.
 
     Raises `TuiPruneError`, with the nearest network, when `state` fits none.
     """
     forms = _forms(shapes_of(state))
+    hint = Path(source).stem.lower()
     table = SignatureTable()
-    overlaps: list[tuple[float, Origin]] = []
+    near: list[Origin] = []
     try:
-        ranked = candidates(parameter_count(forms[0]), Path(source).stem.lower())
+        ranked = candidates(parameter_count(forms[0]), hint)
         for index, candidate in enumerate(ranked):
             progress("recognise", index / len(ranked))
-            signature = table.signature(candidate.origin)
-            for shapes in forms:
-                if _names(signature) == _names(shapes):
-                    origin = with_sizes(candidate.origin, signature, shapes)
-                    if origin is not None:
-                        return Recognised(origin, exact=signature.keys() == shapes.keys())
-            overlaps.append((max(_overlap(signature, shapes) for shapes in forms), candidate.origin))
+            origin = _fitting(candidate.origin, table.signature(candidate.origin), forms)
+            if origin is not None:
+                others = _others(candidate, ranked, table, forms)
+                return _recognised(origin, others, table, forms, hint, exact=True)
+            near.append(candidate.origin)
+        nearest = _nearest(near, table, forms)
+        for origin in nearest:
+            try:
+                fit(build(origin, "meta"), state, source=source, network=origin.title)
+            except WeightsMismatchError:
+                continue
+            return _recognised(origin, [], table, forms, hint, exact=False)
+        if has_timm():
+            found = among_timm(forms[-1], hint, table, lambda *network: _fitting(*network, forms), progress)
+            if found.fitting:
+                return _recognised(found.fitting[0], found.fitting[1:], table, forms, hint, exact=True)
+            nearest = _nearest([*nearest, *found.near], table, forms)
+        raise _unknown(nearest, table, forms, source)
     finally:
         table.keep()
+
+
+def _fitting(origin: Origin, signature: Signature, forms: list[Signature]) -> Origin | None:
+    """`origin` with the sizes that make it fit one of the forms of the weights; None where it doesn't."""
+    for shapes in forms:
+        if _names(signature) == _names(shapes):
+            sized = with_sizes(origin, signature, shapes)
+            if sized is not None:
+                return sized
+    return None
+
+
+def _others(found: Candidate, ranked: list[Candidate], table: SignatureTable, forms: list[Signature]) -> list[Origin]:
+    """What fits as well, among the networks of the same number of parameters and among the bundled ones."""
+    if found.origin.kind == "bundled":
+        alike = [one for one in ranked if one.origin.kind == "bundled" and one != found]
+    else:
+        alike = [one for one in ranked if one != found and set(one.sizes) & set(found.sizes)]
+    fitting = (_fitting(one.origin, table.signature(one.origin), forms) for one in alike)
+    return [origin for origin in fitting if origin is not None]
+
+
+def _recognised(
+    origin: Origin, others: list[Origin], table: SignatureTable, forms: list[Signature], hint: str, *, exact: bool
+) -> Recognised:
+    decided = ""
+    if others:
+        decided = "the name of the file decided" if origin.name in hint else "the shortest name was taken"
+    classes = origin.arguments.get("num_classes") or class_count(origin, forms[0] if exact else table.signature(origin))
+    tensors = len(forms[0])
+    return Recognised(origin, exact, tensors, classes, tuple(others), decided)
+
+
+def _nearest(origins: list[Origin], table: SignatureTable, forms: list[Signature]) -> list[Origin]:
+    """The few that share the most tensors with the weights."""
+    overlaps = [(max(_overlap(table.signature(origin), shapes) for shapes in forms), origin) for origin in origins]
     overlaps.sort(key=lambda pair: -pair[0])
-    nearest = [origin for overlap, origin in overlaps[:_NEAREST] if overlap >= _LEAST_OVERLAP]
-    for origin in nearest:
-        try:
-            fit(build(origin, "meta"), state, source=source, network=origin.title)
-            return Recognised(origin, exact=False)
-        except WeightsMismatchError:
-            continue
-    raise _unknown(nearest, forms, source)
+    return [origin for overlap, origin in overlaps[:_NEAREST] if overlap >= _LEAST_OVERLAP]
 
 
 def sized_for(origin: Origin, state: Mapping[str, Tensor]) -> Origin:
@@ -98,14 +134,17 @@ def _overlap(signature: Signature, shapes: Signature) -> float:
     return common / len(signature.keys() | shapes.keys())
 
 
-def _unknown(nearest: list[Origin], forms: list[Signature], source: str) -> TuiPruneError:
+def _unknown(nearest: list[Origin], table: SignatureTable, forms: list[Signature], source: str) -> TuiPruneError:
     advice = f"Name the code that makes it, as in: tui-prune net.py:make --weights {source}"
     if not nearest:
         return TuiPruneError(f"{source} fits no network that tui-prune knows by name. {advice}")
-    signature = signature_of(build(nearest[0], "meta"))
-    shapes = max(forms, key=lambda form: _overlap(signature, form))
-    mismatch = compare_shapes(shapes, signature)
+    found = table.signature(nearest[0])
+    shapes = max(forms, key=lambda form: _overlap(found, form))
+    origin, signature = likely_sizes(nearest[0], found, shapes)
+    same = sum(signature.get(name) == shape for name, shape in shapes.items())
+    every = len(signature.keys() | shapes.keys())
     return TuiPruneError(
-        f"{source} fits no network that tui-prune knows by name. The nearest is {nearest[0].title}, but {mismatch}. "
-        f"{advice}"
+        f"{source} fits no network that tui-prune knows by name. The nearest is {spec_of(origin)}, but "
+        f"{compare_shapes(shapes, signature)}; {same} of {every} names and shapes fit ({same / every:.0%}), and part "
+        f"of a network is never loaded. {advice}"
     )

@@ -1,10 +1,11 @@
-"""Names and shapes of the tensors of every network that can be built by name; torchvision's are cached on disk."""
+"""Names and shapes of the tensors of every network that can be built by name; torchvision's and timm's are
+cached on disk."""
 
 import gzip
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from tui_prune.opening.building import build
 from tui_prune.opening.bundled_networks import bundled_names
 from tui_prune.opening.opened import Origin
+from tui_prune.opening.timm_networks import timm_version
 from tui_prune.opening.torchvision_networks import published_sizes, torchvision_names, torchvision_version
 
 Signature = Mapping[str, tuple[int, ...]]
@@ -82,40 +84,51 @@ def parameter_count(signature: Signature) -> int:
 class SignatureTable:
     """The signatures of networks by origin, built when they are first asked for.
 
-    Those of torchvision's networks are kept in the user's cache folder, in one file for each version of torchvision.
-    A file that can't be read is ignored, and so is a folder that can't be written.
+    Those of torchvision's and timm's networks are kept in the user's cache folder, in one file for each version of
+    either. A file that can't be read is ignored, and so is a folder that can't be written.
     """
 
     def __init__(self) -> None:
-        version = torchvision_version().replace("+", "_")
-        self._file = Path(platformdirs.user_cache_dir("tui-prune")) / f"torchvision-{version}.json.gz"
-        self._known = _read(self._file)
-        self._changed = False
+        self._known: dict[str, dict[str, Signature]] = {}
+        self._changed: set[str] = set()
 
     def signature(self, origin: Origin) -> Signature:
         """Names and shapes of the state dict. Raises `TuiPruneError` when the network can't be built."""
-        key = json.dumps([origin.name, dict(origin.arguments)])
-        if origin.kind == "torchvision" and key in self._known:
-            return self._known[key]
-        built = signature_of(build(origin, "meta"))
-        if origin.kind == "torchvision":
-            self._known[key] = built
-            self._changed = True
-        return built
+        if origin.kind not in _VERSIONS:
+            return signature_of(build(origin, "meta"))
+        if origin.kind not in self._known:
+            self._known[origin.kind] = _read(_file(origin.kind))
+        known, key = self._known[origin.kind], json.dumps([origin.name, dict(origin.arguments)])
+        if key not in known:
+            known[key] = signature_of(build(origin, "meta"))
+            self._changed.add(origin.kind)
+        return known[key]
 
     def keep(self) -> None:
         """Write what was built since the table was read."""
-        if not self._changed:
-            return
-        self._changed = False
-        text = json.dumps(self._known, separators=(",", ":"))
-        part = self._file.with_suffix(f".{os.getpid()}")
-        with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(gzip.compress(text.encode(), compresslevel=3, mtime=0))
-            part.replace(self._file)
-        with suppress(OSError):
-            part.unlink()
+        for kind in sorted(self._changed):
+            _write(_file(kind), self._known[kind])
+        self._changed.clear()
+
+
+_VERSIONS: dict[str, Callable[[], str]] = {"torchvision": torchvision_version, "timm": timm_version}
+"""The kinds of networks of which there are too many to build them each time."""
+
+
+def _file(kind: str) -> Path:
+    version = _VERSIONS[kind]().replace("+", "_")
+    return Path(platformdirs.user_cache_dir("tui-prune")) / f"{kind}-{version}.json.gz"
+
+
+def _write(file: Path, content: Mapping[str, Signature]) -> None:
+    text = json.dumps(content, separators=(",", ":"))
+    part = file.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(gzip.compress(text.encode(), compresslevel=3, mtime=0))
+        part.replace(file)
+    with suppress(OSError):
+        part.unlink()
 
 
 def _read(file: Path) -> dict[str, Signature]:

@@ -10,7 +10,7 @@ from tui_prune.opening.building import build
 from tui_prune.opening.opened import Origin
 from tui_prune.opening.signatures import Signature, signature_of
 
-_LINEAR = ("num_classes", "num_keypoints")
+_LINEAR = ("num_classes", "num_keypoints", "in_chans")
 _LARGEST_HEAD = 16
 """Tensors that may depend on such a size; a network that differs in more of them is another one."""
 
@@ -31,6 +31,23 @@ def with_sizes(origin: Origin, signature: Signature, shapes: Signature) -> Origi
     return sized if all(built.get(name) == shape for name, shape in shapes.items()) else None
 
 
+def likely_sizes(origin: Origin, signature: Signature, shapes: Signature) -> tuple[Origin, Signature]:
+    """`origin`, which `shapes` don't fit, with the sizes that bring them nearer; and its tensors' shapes then."""
+    differing = [name for name, shape in shapes.items() if name in signature and signature[name] != shape]
+    if not differing or len(differing) > _LARGEST_HEAD:
+        return origin, signature
+    sized = Origin(origin.kind, origin.name, {**origin.arguments, **dict(_solved(origin, shapes, differing))})
+    try:
+        return sized, signature_of(build(sized, "meta"))
+    except TuiPruneError:
+        return origin, signature
+
+
+def class_count(origin: Origin, shapes: Signature) -> int | None:
+    """The number of classes of the head that `shapes` has; None where the network has none that can be chosen."""
+    return _linear_size(origin, "num_classes", shapes, list(shapes))
+
+
 def _solved(origin: Origin, shapes: Signature, differing: list[str]) -> Iterator[tuple[str, int]]:
     for argument in _LINEAR:
         size = _linear_size(origin, argument, shapes, differing)
@@ -48,7 +65,9 @@ def _linear_size(origin: Origin, argument: str, shapes: Signature, differing: li
     except TuiPruneError:
         return None
     for name in differing:
-        for at_two, at_three, wanted in zip(two[name], three[name], shapes[name], strict=False):
+        if name not in two or name not in three or len(two[name]) != len(shapes[name]):
+            continue
+        for at_two, at_three, wanted in zip(two[name], three[name], shapes[name], strict=True):
             if at_two != at_three:
                 size, rest = divmod(wanted - at_two, at_three - at_two)
                 return size + 2 if rest == 0 and size > -2 else None

@@ -4,8 +4,10 @@ timm is imported when one of its networks is first asked for.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
@@ -17,6 +19,8 @@ ARGUMENTS = frozenset({"num_classes", "in_chans"})
 PREFIX = "timm:"
 """Before the name of one of timm's networks, where a user names it: many of torchvision's have the same names."""
 
+_NAME_START = re.compile(r"[a-z]+")
+
 
 def timm_version() -> str:
     """The version that is installed. Raises `UsageError` when none is."""
@@ -24,6 +28,27 @@ def timm_version() -> str:
         return metadata.version("timm")
     except metadata.PackageNotFoundError:
         raise _missing() from None
+
+
+def has_timm() -> bool:
+    """Whether timm is installed; it isn't imported for that."""
+    return find_spec("timm") is not None
+
+
+def timm_names() -> list[str]:
+    """The names of all networks. Raises `UsageError` where timm isn't installed."""
+    return list(_timm().list_models())
+
+
+def timm_families() -> dict[str, list[str]]:
+    """The names of all networks by family: a module of timm's, and what the name starts with."""
+    timm = _timm()
+    families: dict[str, list[str]] = {}
+    for module in timm.list_modules():
+        for name in timm.list_models(module=module):
+            start = _NAME_START.match(name)
+            families.setdefault(f"{module}.{start[0] if start else ''}", []).append(name)
+    return families
 
 
 def check_timm_name(name: str) -> None:

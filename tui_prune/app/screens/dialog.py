@@ -91,6 +91,22 @@ class QuitDialog(Dialog[str]):
         self.dismiss(answer)
 
 
+class OpenDialog(Dialog[str]):
+    """Asks what becomes of a plan that isn't saved when another network is opened: "open", "save", or nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s,ctrl+s", "answer('save')", "saves it", key_display="s", id="leave.save", tooltip="Save it first"),
+        Binding("enter", "answer('open')", "opens the other", id="leave.open", tooltip="Open it; this plan is left"),
+        Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
+    ]
+
+    def on_mount(self) -> None:
+        self.say("The plan isn't saved", [(Cell("What you have chosen for this network is in no checkpoint yet."),)])
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(answer)
+
+
 class HelpDialog(Dialog[None]):
     """All keys that work where one is, made from the bindings."""
 

@@ -25,6 +25,7 @@ from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.plan_keys import PlanKeys
 from tui_prune.app.screens.plans_keys import PlansKeys
 from tui_prune.app.screens.questions import Questions
+from tui_prune.app.screens.start_keys import StartKeys
 from tui_prune.app.screens.tree_keys import TreeKeys
 from tui_prune.app.screens.work_keys import WorkKeys
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
@@ -49,7 +50,7 @@ TABS = ("structure", "histogram", "channels", "sensitivity", "print")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, Screen[None]):
+class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys, Screen[None]):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]

@@ -1,37 +1,76 @@
-"""The first frame: it says what is being opened, and how far that is; or why it can't be."""
+"""The first frame: it says what is being opened, and how far that is; or why it can't be, and what to do."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import Screen
 
 from tui_prune.app.cells import Cell, Line, wrap
+from tui_prune.app.columns import Part
 from tui_prune.app.widgets.key_line import KeyLine
 from tui_prune.app.widgets.line_pane import LinePane
+from tui_prune.app.widgets.prompt_line import PromptLine, Question
+from tui_prune.errors import UsageError
 
 BAR = 24
+WIDEST = 72
 
 
 class OpeningScreen(Screen[None]):
     """Calm words in the middle."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,escape", "app.quit", "quit", id="opening.quit", tooltip="Back to the shell"),
+        Binding("enter", "again", "try again", id="opening.again", tooltip="Open it once more"),
+        Binding("I", "ask_input", "type an input", id="opening.input", tooltip="Give the shape of its input"),
+        Binding("O", "choose", "open another", id="opening.other", tooltip="Choose something else to open"),
+        Binding(
+            "escape", "back", "Back", id="opening.back", tooltip="Stop it; back to the network that is open", show=False
+        ),
+        Binding("q", "app.quit", "quit", id="opening.quit", tooltip="Back to the shell"),
     ]
 
-    def __init__(self, name: str) -> None:
+    class Again(Message):
+        """The user wants it to be tried once more, with another input where they have typed one."""
+
+        def __init__(self, input_spec: str | None = None) -> None:
+            super().__init__()
+            self.input_spec = input_spec
+
+    class Left(Message):
+        """The user wants to go back, or what is going on to stop."""
+
+    class Other(Message):
+        """The user wants to open something else."""
+
+    def __init__(self, name: str, *, can_go_back: bool = False) -> None:
+        """`can_go_back`: whether there is a network behind this screen."""
         super().__init__()
         self._name = name
+        self._can_stop, self._can_go_back = False, can_go_back
         self._stage, self._done = "", 0.0
         self._hints: list[str] = []
+        self._input_spec = ""
         self.failure: str | None = None
 
     def compose(self) -> ComposeResult:
         yield LinePane(id="opening")
         yield KeyLine(id="keys")
+        yield PromptLine(id="prompt")
+
+    def on_mount(self) -> None:
+        self.query_one("#opening").can_focus = False
 
     def on_resize(self) -> None:
+        self._look()
+
+    def work_on(self, name: str, *, can_stop: bool = True) -> None:
+        """Say that something is being opened, from the start; `can_stop`: esc stops it."""
+        self._can_stop = can_stop
+        self._name, self._stage, self._done, self.failure = name, "", 0.0, None
         self._look()
 
     def progress(self, stage: str, done: float) -> None:
@@ -39,18 +78,28 @@ class OpeningScreen(Screen[None]):
         self._stage, self._done = stage, done
         self._look()
 
-    def fail(self, sentence: str, hints: list[str]) -> None:
-        """Say why it can't be opened and what to do."""
-        self.failure, self._hints = sentence, hints
+    def fail(self, sentence: str, hints: list[str], input_spec: str = "") -> None:
+        """Say why it can't be opened and what to do; `input_spec` is the input that was taken."""
+        self.failure, self._hints, self._input_spec = sentence, hints, input_spec
         self._look()
 
     def _look(self) -> None:
-        lines = self._working() if self.failure is None else self._failed(self.failure)
+        if not self.query("#opening"):
+            return
         pane = self.query_one("#opening", LinePane)
-        high, wide = self.size.height - 1, max((sum(len(cell.text) for cell in line) for line in lines), default=0)
-        above = max(0, (high - len(lines)) // 2)
-        margin = " " * max(0, (self.size.width - wide) // 2 - 1)
-        pane.show([()] * above + [(Cell(margin), *line) if line else () for line in lines])
+        pane.set_class(self.failure is not None, "-failed")
+        pane.can_focus = self.failure is not None
+        if self.failure is not None:
+            pane.show(self._failed(self.failure))
+            if self.focused is None:
+                self.set_focus(pane)  # it may be longer than the screen
+        else:
+            lines = self._working()
+            high, wide = self.size.height - 1, max(sum(len(cell.text) for cell in line) for line in lines)
+            above = max(0, (high - len(lines)) // 2)
+            margin = " " * max(0, (self.size.width - wide) // 2 - 1)
+            pane.show([()] * above + [(Cell(margin), *line) if line else () for line in lines])
+        self.refresh_bindings()
 
     def _working(self) -> list[Line]:
         heavy = round(BAR * min(max(self._done, 0), 1))
@@ -59,12 +108,72 @@ class OpeningScreen(Screen[None]):
             (),
             (Cell("━" * heavy, "changed"), Cell("╌" * (BAR - heavy), "dim")),
             (Cell(self._stage or "starting", "dim"),),
+            *(((), (Cell("esc stops it", "dim"),)) if self._can_stop else ()),
         ]
 
     def _failed(self, sentence: str) -> list[Line]:
-        width = max(20, min(76, self.size.width - 6))
-        lines: list[Line] = [(Cell(f"{self._name} can't be opened", "strong"),), ()]
-        lines += [(Cell(line, "error"),) for line in wrap(sentence, width)]
+        width = max(20, min(WIDEST, self.size.width - 8))
+        lines: list[Line] = [(Cell(line, "strong"),) for line in wrap(f"{self._name} can't be opened", width)]
+        lines += [(), *((Cell(line, "error"),) for line in wrap(sentence, width))]
         for hint in self._hints:
             lines += [(), *((Cell(line, "dim"),) for line in wrap(hint, width))]
+        if self._can_go_back:
+            lines += [(), (Cell("esc goes back to the network that is open.", "dim"),)]
         return lines
+
+    # Keys
+
+    def action_again(self) -> None:
+        self.post_message(self.Again())
+
+    def action_choose(self) -> None:
+        self.post_message(self.Other())
+
+    def action_back(self) -> None:
+        self.post_message(self.Left())
+
+    def action_ask_input(self) -> None:
+        question = input_question(self._input_spec, lambda spec: self.post_message(self.Again(spec)))
+        self._show_prompt(True)
+        self.query_one(PromptLine).ask(question)
+
+    @on(PromptLine.Closed)
+    def _prompt_closed(self) -> None:
+        self._show_prompt(False)
+        self.set_focus(self.query_one("#opening") if self.failure is not None else None)
+
+    def _show_prompt(self, asking: bool) -> None:
+        self.query_one("#keys").display = not asking
+        self.query_one("#prompt").display = asking
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if not self.is_mounted or not self.query("#prompt"):
+            return True
+        if self.query_one(PromptLine).question is not None:
+            return False
+        if action in ("again", "ask_input", "choose"):
+            return self.failure is not None
+        if action == "back":
+            return self._can_stop or self.failure is not None
+        return True
+
+
+def input_question(value: str, accept: Callable[[str], object]) -> Question:
+    """Ask for the shape of an example input."""
+
+    def preview(text: str) -> list[Part]:
+        from tui_prune.opening.input_spec import parse_input_spec
+
+        try:
+            return [Part(0, ((Cell("; ".join(map(str, parse_input_spec(text)))),),))]
+        except UsageError as error:  # the rest of the explanation has no room here
+            raise UsageError(str(error).partition(". ")[0] + ".") from None
+
+    def take(text: str) -> None:
+        if not text.strip():
+            raise UsageError("Type the shape of an input, such as 1,3,224,224.")
+        preview(text)
+        accept(text.strip())
+
+    hint = "1,3,224,224; of two inputs 1,3,32,32;1,10; whole numbers 1,16:int"
+    return Question("example input:", hint, value, preview, take)

@@ -92,7 +92,7 @@ class Questions:
             self._screen.work.suggest(**shares(text))
 
         label = "suggest a recipe that leaves at most:"
-        self._ask(Question(label, "50 % macs, 30 % params", "50 % macs", preview, accept))
+        self.ask(Question(label, "50 % macs, 30 % params", "50 % macs", preview, accept))
 
     def recovery(self) -> None:
         """Ask how to win accuracy back after the cut."""
@@ -110,12 +110,12 @@ class Questions:
             self._screen.work.recover(recalibrate=how != "finetune", finetune=how != "recalibrate")
 
         question = Question("recover:", ", ".join(RECOVERIES), "recalibrate", preview, accept, choices=(*RECOVERIES,))
-        self._ask(question)
+        self.ask(question)
 
     def find(self) -> None:
         """Ask for letters that the names of the layers to show have in them."""
         before = self.needle
-        self._ask(
+        self.ask(
             Question(
                 "find:", "part of a layer's name", before, self._found, lambda text: None, lambda: self.search(before)
             )
@@ -166,9 +166,10 @@ class Questions:
         def give_up() -> None:
             screen.show_plan(screen.session.plan)
 
-        self._ask(Question(label, hint, value, preview, accept, give_up, few, slider))
+        self.ask(Question(label, hint, value, preview, accept, give_up, few, slider))
 
-    def _ask(self, question: Question) -> None:
+    def ask(self, question: Question) -> None:
+        """Ask in the two last lines."""
         self._screen.show_prompt(True)
         self._screen.prompt.ask(question)
 

@@ -1,0 +1,31 @@
+"""What the keys of the main screen do that open something: another network, or the same one on another input."""
+
+from typing import TYPE_CHECKING, cast
+
+from tui_prune.app.screens.opening import input_question
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from tui_prune.app.app import PruneApp
+    from tui_prune.app.openings import Openings
+    from tui_prune.app.screens.questions import Questions
+    from tui_prune.session import Session
+
+
+class StartKeys:
+    """The part of the main screen that leads to another one."""
+
+    session: "Session"
+    questions: "Questions"
+    app: "App[None]"
+
+    def action_open_another(self) -> None:
+        self._openings.choose()
+
+    def action_ask_input(self) -> None:
+        self.questions.ask(input_question(self.session.opened.input_spec, self._openings.retrace))
+
+    @property
+    def _openings(self) -> "Openings":
+        return cast("PruneApp", self.app).openings

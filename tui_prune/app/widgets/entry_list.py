@@ -1,0 +1,119 @@
+"""The rows of the start screen: names, a few words about each, and at the right a date, a size, a number."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from tui_prune.app.cells import Cell, Line, cell_len, left
+from tui_prune.app.entries import Entry
+from tui_prune.app.widgets.row_list import RowList
+from tui_prune.wording import size
+
+WIDEST_NAME = 0.55
+"""Share of the line that names may take."""
+SIZE_AND_DATE = 21
+"""Columns: "1.35 kB  22 Nov 07:55"."""
+HALF_A_YEAR = 180 * 86400
+"""Seconds after which the year of a file says more than the hour, as ls has it."""
+
+
+class EntryList(RowList):
+    """Shows entries; the cursor passes over headings."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "opens", id="start.choose", tooltip="Open this, or go into it"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.entries: Sequence[Entry] = ()
+        self._heading = ""
+        self._name_width = self._side_width = 0
+        self._has_words = False
+        self._sides: dict[Path, str] = {}
+
+    @property
+    def entry(self) -> Entry | None:
+        """The one under the cursor, where it can be chosen."""
+        entry = self.entries[self.cursor] if self.cursor < len(self.entries) else None
+        return entry if entry is not None and entry.leads is not None else None
+
+    def show(self, heading: str, entries: Sequence[Entry], cursor: int | None = None) -> None:
+        """Show other rows, with the cursor on the first that can be chosen, or on a given one."""
+        self.entries, self._heading = entries, heading
+        self._name_width = max((cell_len(entry.name) for entry in entries if entry.leads is not None), default=0)
+        self._side_width = max((cell_len(entry.side) for entry in entries), default=0)
+        if any(entry.path is not None for entry in entries):
+            self._side_width = max(self._side_width, SIZE_AND_DATE)
+        self._has_words = any(entry.words for entry in entries if entry.leads is not None)
+        self._sides = {}
+        if self.scroll_offset.y:
+            self.scroll_to(y=0, animate=False, force=True)
+        first = next((index for index, entry in enumerate(entries) if entry.leads is not None), 0)
+        self.show_cursor(first if cursor is None else cursor)
+        self.rows_changed()
+        self._reveal()
+
+    # As a list of rows
+
+    def row_count(self) -> int:
+        return len(self.entries)
+
+    def header_cells(self, width: int) -> Line:
+        return (Cell(left(f" {self._heading}", width), "header"),)
+
+    def row_cells(self, index: int, width: int) -> Line:
+        entry = self.entries[index]
+        if entry.leads is None:
+            return (Cell(entry.name, "strong"), Cell(left(entry.words, max(0, width - len(entry.name))), "dim"))
+        room = int(width * WIDEST_NAME) if self._has_words else width - self._side_width - 5
+        name_width = min(self._name_width, room)
+        side = self._side(entry)
+        words_width = max(0, width - name_width - cell_len(side) - 5)
+        return (
+            Cell(" "),
+            Cell(left(entry.name, name_width)),
+            Cell("  "),
+            Cell(left(entry.words, words_width), "dim"),
+            Cell("  "),
+            Cell(side, "dim"),
+        )
+
+    def _side(self, entry: Entry) -> str:
+        """Of a file its size and date, looked up when its row is first shown."""
+        if entry.path is None:
+            return entry.side
+        if entry.path not in self._sides:
+            self._sides[entry.path] = _size_and_date(entry.path)
+        return self._sides[entry.path]
+
+    def _go(self, index: int) -> None:
+        """To a row that can be chosen: beyond headings in the direction of the way, else the nearest before them."""
+        index = max(0, min(index, self.row_count() - 1))
+        step = 1 if index >= self.cursor else -1
+        ahead = range(index, self.row_count()) if step > 0 else range(index, -1, -1)
+        back = range(index, -1, -1) if step > 0 else range(index, self.row_count())
+        found = next((row for row in (*ahead, *back) if self.entries[row].leads is not None), self.cursor)
+        super()._go(found)
+        if not any(entry.leads is not None for entry in self.entries[:found]):
+            self.scroll_to(y=0, animate=False, force=True)  # the heading above the first row, too
+
+    def _reveal(self) -> None:
+        if self.size.height >= 2:  # before it is laid out there is no telling what is in sight
+            super()._reveal()
+
+    def action_choose(self) -> None:
+        self.post_message(self.Chosen(self))
+
+
+def _size_and_date(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "can't be read"
+    changed = time.localtime(status.st_mtime)
+    is_old = abs(time.time() - status.st_mtime) > HALF_A_YEAR
+    return f"{size(status.st_size):>7}  {time.strftime('%d %b  %Y' if is_old else '%d %b %H:%M', changed)}"

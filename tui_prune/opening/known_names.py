@@ -1,0 +1,45 @@
+"""The names of torchvision's and timm's networks, to be chosen from while one types; torch isn't needed to know them.
+
+They come from the packages themselves, once for each version; then from the user's cache folder.
+"""
+
+import json
+import os
+from contextlib import suppress
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import platformdirs
+
+
+def known_names() -> tuple[str, ...] | None:
+    """The names, as a user writes them ("resnet50", "timm:convnext_atto"); None where `find_names` has to be asked."""
+    try:
+        names = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def find_names() -> tuple[str, ...]:
+    """The same from the packages, which takes seconds; kept for the next time."""
+    from tui_prune.opening.timm_networks import PREFIX, has_timm, timm_names
+    from tui_prune.opening.torchvision_networks import torchvision_names
+
+    names = list(torchvision_names())
+    if has_timm():
+        names += [PREFIX + name for name in timm_names()]
+    file = _file()
+    part = file.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(names), encoding="utf-8")
+        part.replace(file)
+    return tuple(names)
+
+
+def _file() -> Path:
+    versions = [f"{name}-{metadata.version(name)}" for name in ("torchvision", "timm") if find_spec(name) is not None]
+    name = "-".join(["names", *versions]).replace("+", "_")
+    return Path(platformdirs.user_cache_dir("tui-prune")) / f"{name}.json"
