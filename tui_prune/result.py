@@ -56,6 +56,20 @@ class TuningPoint:
     loss: float | None
     accuracy: float | None
     """The loop's own, or what `evaluate` said at that time."""
+    best: bool = False
+    """Whether the network was then judged better than ever before: the last such state is the one to be kept."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A network on its way from the original to the recovered one, and what the task's `evaluate` says of it."""
+
+    name: Literal["before", "after", "recalibrated", "fine-tuned"]
+    """`before` and `after` the cut."""
+    score: float | None
+    """None where nobody has asked."""
+    kept: bool = True
+    """Whether it is no worse than the stage before; what is worse is undone."""
 
 
 @dataclass(frozen=True)

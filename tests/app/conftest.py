@@ -106,6 +106,12 @@ class Desk:
         return text_of(self.screen.query_one("#keys", OneLine).line)
 
     @property
+    def question(self) -> str:
+        """What is asked in the last lines; nothing while nothing is."""
+        prompt = self.screen.prompt
+        return text_of(prompt.query_one("#prompt-label", OneLine).line) if prompt.display else ""
+
+    @property
     def effect(self) -> str:
         return self.screen.prompt.effect
 

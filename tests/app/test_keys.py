@@ -12,6 +12,7 @@ from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.screens.others import OthersDialog
 from tui_prune.app.screens.save import SaveScreen
 from tui_prune.app.screens.start import StartScreen
+from tui_prune.app.screens.traceback import TracebackDialog
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.entry_list import EntryList
@@ -20,6 +21,8 @@ from tui_prune.app.widgets.layer_tree import LayerTree
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.app.widgets.prompt_line import PromptLine
+from tui_prune.app.widgets.recipe_pane import RecipePane
+from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
 
@@ -43,6 +46,9 @@ OWNERS = [
     PrintPane,
     ChoiceLine,
     PromptLine,
+    RecipePane,
+    RecoveryPane,
+    TracebackDialog,
 ]
 DROPPED = {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+j"}
 """On plain terminals these are enter, tab, backspace and newline."""

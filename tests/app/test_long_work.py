@@ -45,13 +45,6 @@ async def test_a_second_piece_of_work_waits_for_the_first(start, slow, half_righ
         assert "accuracy 50.0 → ?" in desk.title
 
 
-async def test_without_a_task_there_is_nothing_to_evaluate_by(start):
-    async with start() as desk:
-        assert "accuracy" not in desk.title
-        await desk.press("e")
-        assert "--task" in desk.status
-
-
 @pytest.mark.parametrize(
     ("error", "words"),
     [(TuiPruneError("The cut network differs."), "! The cut network differs."), (KeyError("x"), "fault of tui-prune")],

@@ -7,7 +7,7 @@ import pytest
 from tui_prune.app import answers
 from tui_prune.app.cells import Cell, changed_columns, left, right, tail, text_of, width_of, wrap
 from tui_prune.app.columns import Column, Part, compose, fit
-from tui_prune.app.headlines import Doing, checked, doing, status
+from tui_prune.app.headlines import Doing, Score, checked, doing, status, title
 from tui_prune.app.outline import outline, rows
 from tui_prune.app.repeats import globs
 from tui_prune.errors import UsageError
@@ -80,6 +80,14 @@ def test_the_status_line_says_how_much_is_to_be_cut():
     recipe = Recipe(target_bytes="5MB", target_latency=0.6, scope="global")
     assert text_of(status(recipe, (), 80)) == "bytes to 5.00 MB · latency to 60 % · l2 · global"
     assert text_of(status(Recipe(threshold=0.01), (), 80)) == "scores from 0.01 · l2 · local"
+
+
+def test_the_title_says_what_was_recovered_where_there_is_room():
+    score = Score(0.986, 0.912, 0.979)
+    said = {width: text_of(title("nin", None, None, score, False, width)) for width in (80, 34, 24)}
+    assert said[80].endswith("accuracy 98.6 → 91.2 → 97.9 %")
+    assert said[34].endswith("acc 98.6 → 91.2 → 97.9 %")
+    assert said[24].endswith("acc 98.6 → 97.9 %")
 
 
 def test_work_and_its_outcome_in_words():

@@ -61,8 +61,59 @@ async def test_recovering_says_what_it_has_brought(start, task):
         assert desk.session.recovered.report.recovered == ("recalibrated",)
 
 
-async def test_without_a_task_it_says_how_to_give_one(start):
+TASK = """
+import torch
+
+def evaluate(model):
+    return 0.25
+
+def calibration():
+    return [torch.randn(16, 3, 32, 32)]
+"""
+
+
+@pytest.mark.parametrize("key", ["e", "n", "S", "R"])
+async def test_without_a_task_it_says_how_to_give_one(start, key):
     async with start() as desk:
-        for key in ("n", "S", "R"):
-            await desk.press(key)
-            assert "--task FILE.py" in desk.status
+        assert "accuracy" not in desk.title
+        await desk.press(key)
+        assert "task file:" in desk.question
+        assert "--task FILE.py" in desk.effect
+        await desk.press("escape")
+        assert desk.session.task is None
+
+
+async def test_a_task_file_that_is_typed_is_worked_by_from_then_on(start):
+    Path("tasks").mkdir()
+    Path("tasks/digits.py").write_text(TASK)
+    Path("tasks/notes.txt").write_text("no task")
+    async with start() as desk:
+        await desk.press("g", "5", "0", "enter", "R", *"ta", "tab")
+        assert desk.app.focused.value == "tasks/"
+        assert "digits.py" in desk.effect
+        assert "notes.txt" not in desk.effect
+        await desk.press("tab")
+        assert desk.app.focused.value == "tasks/digits.py"
+        assert "enter reads it" in desk.effect
+        await desk.press("enter")
+        await desk.until(lambda: "recover:" in desk.question, "what was asked for")
+        await desk.press("enter")
+        await desk.until(lambda: "recalibrated" in desk.status, "the recovery", SCANNING)
+        assert "25.0 → 25.0 → 25.0 %" in desk.title
+        assert desk.app.request.task == str(Path("tasks/digits.py").resolve())
+        await desk.press("escape", "escape", "c")
+        await desk.type("activation")
+        assert "calibration data has to be run" in desk.effect
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("nothing.py", "no file nothing.py"), ("empty.py", "none of the functions"), ("", "enter")]
+)
+async def test_a_file_that_is_no_task_is_said(start, name, words):
+    Path("empty.py").write_text("x = 1")
+    async with start() as desk:
+        await desk.press("e")
+        await desk.type(name)
+        await desk.press("enter")
+        await desk.until(lambda: words in desk.effect + desk.status, "the sentence")
+        assert desk.session.task is None

@@ -28,6 +28,15 @@ def test_nothing_is_sent_at_rest(open_terminal) -> None:
     assert app.read(5) == b""
 
 
+def test_quitting_doesnt_wait_for_a_task_that_never_ends(open_terminal, tmp_path) -> None:
+    (tmp_path / "task.py").write_text("import time\ndef evaluate(model):\n    while True:\n        time.sleep(1)\n")
+    app = open_terminal("nin", "--task", "task.py")
+    app.wait_for("evaluating")
+    app.press("q")
+    assert app.wait_for_end() == 0
+    assert ALTERNATE_SCREEN_OFF in app.bytes
+
+
 def test_without_a_terminal_it_says_so() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tui_prune", "nin"], stdin=subprocess.DEVNULL, capture_output=True, text=True

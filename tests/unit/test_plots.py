@@ -164,3 +164,29 @@ def test_of_many_layers_those_around_the_one_looked_at_are_shown():
     assert "▸ layer50" in drawn
     assert len(drawn.split("\n")) == 10
     assert "layer99" in text(plots.CostBars(layers, "layer99").rows(60, 10))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("values", AWKWARD.values(), ids=AWKWARD)
+def test_a_curve_of_any_numbers_in_any_size(values, size, capsys):
+    places = np.linspace(0, 1, len(values))
+    for best in (None, *range(len(values[:1]))):
+        assert sizes(plots.Curve(places, np.array(values), str, best).rows(*size)) == size
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_curve_goes_from_its_first_point_to_its_last_with_the_best_marked():
+    falling = text(plots.Curve(np.array([0.0, 0.5]), np.array([2.0, 1.0]), "{:g}".format, 1).rows(67, 10)).split("\n")
+    assert falling[0].startswith("     2 ▄▄▖")
+    assert falling[7].startswith("     1 ")
+    assert falling[7].rstrip().endswith(plots.BEST)
+    assert len(falling[7].rstrip()) == bars.LABEL + 30 + 1
+    assert falling[9].split() == ["0", "%", "50", "%", "100", "%"]
+
+
+def test_of_more_points_than_there_is_room_for_means_are_drawn():
+    places = np.linspace(0, 1, 10_001)
+    noisy = np.where(np.arange(10_001) % 2 == 0, 1.0, -1.0)
+    drawn = text(plots.Curve(places, noisy, lambda value: f"{value:.1f}").rows(67, 10))
+    assert drawn.count("\n") == 9
+    assert "-1.0" not in drawn

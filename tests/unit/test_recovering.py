@@ -12,7 +12,9 @@ from torch import Tensor, nn
 import tui_prune
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating.task import Task
-from tui_prune.result import Result, TuningPoint
+from tui_prune.opening.open_model import open_model
+from tui_prune.planning.recipe import Recipe
+from tui_prune.result import Result, Stage, TuningPoint
 from tui_prune.saving.checkpoint import read_checkpoint, verify_checkpoint
 from tui_prune.session import Session
 
@@ -471,3 +473,50 @@ def test_an_accuracy_that_is_known_is_saved(work: Session, tmp_path: Path) -> No
     work.evaluate()
     work.save(tmp_path / "out.pt")
     assert read_checkpoint(tmp_path / "out.pt").report["accuracy"]["recovered"] is None
+
+
+# Stages, and a task that comes later
+
+
+def test_stages_are_told_as_they_are_reached(net: Net) -> None:
+    session = Session(open_model(model=net, input_spec="1,3,8,8"), recipe=Recipe(ratio=0.5))
+    session.set_task(Task(None, near_five, lambda: BATCHES, step_by_step(8, accuracy=near_five)))
+    reached: list[Stage] = []
+    shown: list[TuningPoint] = []
+    result = session.recover(recalibrate=True, finetune=True, reached=reached.append, shown=shown.append)
+    assert [(stage.name, stage.kept) for stage in reached] == [
+        ("before", True), ("after", True), ("recalibrated", True), ("fine-tuned", True)
+    ]  # fmt: skip
+    assert reached[-1].score == result.report.accuracy.recovered == 0
+    assert [point.accuracy for point in shown if point.best][-1] == 0
+    assert [point.best for point in shown] == [n <= 5 for n in range(1, 9)]
+
+
+def test_what_was_recalibrated_stays_when_fine_tuning_is_stopped_before_it_is_better(result: Result) -> None:
+    recovered = tui_prune.recover(
+        result,
+        Task(None, lambda model: 0.5, lambda: BATCHES, step_by_step(10)),
+        recalibrate=True,
+        finetune=True,
+        progress=stopping_at(0.0),
+    )
+    assert recovered.report.recovered == ("recalibrated",)
+    assert "The recalibrated network is kept" in recovered.notes[0]
+
+
+def test_another_task_forgets_what_the_first_has_measured(net: Net) -> None:
+    session = Session(open_model(model=net, input_spec="1,3,8,8"), recipe=Recipe(ratio=0.5))
+    taylor = session.recipe.changed(criterion="activation")
+    with pytest.raises(UsageError, match="calibration data"):
+        session.waits_for(taylor)
+    session.set_task(Task(None, lambda model: 0.25, lambda: [torch.zeros_like(IMAGES[:16])]))
+    assert session.evaluate().before == 0.25
+    before = session.apply(taylor)
+    recovered = session.recover()
+    session.set_task(Task(None, lambda model: 0.75, lambda: BATCHES))
+    assert session.recovered.model is recovered.model
+    assert session.recovered.report.accuracy is None
+    assert session.evaluate().before == 0.75
+    assert session.waits_for(taylor)
+    session.undo()
+    assert (session.redo().keep != before.keep).any()

@@ -3,7 +3,7 @@
 import re
 
 from tui_prune.errors import UsageError
-from tui_prune.planning.recipe import Recipe
+from tui_prune.planning.recipe import AUTO, Recipe
 from tui_prune.planning.sizes import parse_size
 
 _NUMBER = re.compile(r"([0-9]*[.,]?[0-9]*)\s*(%?)")
@@ -32,6 +32,16 @@ def whole(text: str, least: int = 1) -> int:
     if value < least:
         raise UsageError(f"Type a whole number of at least {least}.")
     return value
+
+
+def alignment(text: str) -> int | str:
+    """A number whose multiples widths should be, or "auto". Raises `UsageError`."""
+    if text.strip().lower() == AUTO:
+        return AUTO
+    try:
+        return whole(text)
+    except UsageError:
+        raise UsageError("Type a whole number such as 8, or auto.") from None
 
 
 _TARGETS = {"macs": "target_macs", "params": "target_params", "latency": "target_latency"}

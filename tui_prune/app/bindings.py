@@ -92,10 +92,27 @@ MAIN = [
         "4", "open_tab('sensitivity')", "Sensitivity", id="tab.sensitivity", tooltip="What layers can bear", show=False
     ),
     Binding("5", "open_print", "Print", id="tab.print", tooltip="Both networks as PyTorch prints them", show=False),
+    Binding("6", "open_tab('recovery')", "Recovery", id="tab.recovery", tooltip="What recovering brings", show=False),
     Binding(
         "C", "copy_table", "Copy table", id="copy", tooltip="Copy the layers before and after, as Markdown", show=False
     ),
     Binding(
         "E", "ask_export", "Export", id="export", tooltip="Write the comparison or the recipe to a file", show=False
+    ),
+    Binding(
+        "comma",
+        "recipe",
+        "Recipe",
+        id="recipe",
+        tooltip="All choices of the recipe, to look at and to change",
+        show=False,
+    ),
+    Binding(
+        "exclamation_mark",
+        "show_failure",
+        "What failed",
+        id="failure",
+        tooltip="The last error, and where it was",
+        show=False,
     ),
 ]

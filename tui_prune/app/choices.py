@@ -99,7 +99,7 @@ def alignment_of(session: "Session", target: "Selection") -> int | str:
     return recipe.align if own is None else own
 
 
-def with_alignment(session: "Session", target: "Selection", align: int) -> Recipe:
+def with_alignment(session: "Session", target: "Selection", align: int | str) -> Recipe:
     """The recipe with another alignment."""
     if not target:
         return session.recipe.changed(align=align)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tui_prune.app.cells import Cell, Line, left
+from tui_prune.app.cells import Cell, Line, left, width_of
 from tui_prune.app.columns import Part, compose
 from tui_prune.wording import count, share, size
 
@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
 
 BAR = 10
+SHOWS_ALL = "   ! shows all"
 
 
 @dataclass(frozen=True)
 class Score:
-    """What the user's task says of the network before and after; `after` is None while nobody has measured it."""
+    """What the user's task says of the network as it was, once it is cut, and once it is recovered; None is what nobody
+    has measured, or what there isn't."""
 
     before: float
-    after: float | None
+    after: float | None = None
+    recovered: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def title(name: str, weights: str | None, plan: "Plan | None", score: Score | No
             Part(4, (*_sum(4, "", size(before.bytes), size(after.bytes), "").variants[:1], ())),
         ]
     if score is not None:
-        parts.append(_score(score, before != after))
+        parts.append(_score(score, plan is not None and plan.before != plan.after))
     if unsaved:
         parts.append(Part(0, ((Cell("● unsaved", "changed"),), (Cell("●", "changed"),))))
     return compose(parts, width)
@@ -69,6 +72,7 @@ def status(recipe: "Recipe", right_side: Line, width: int, found: float | None =
         extra.append(f"{len(recipe.unlock)} unlocked")
     if recipe.residual != "cut":
         extra.append("residuals stay")
+    right_side = _fitted(tuple(right_side), width)
     full = (Cell(" · ".join([*words, *extra])),)
     short = (Cell(" · ".join(words)),)
     said = sum(len(cell.text) for cell in right_side)
@@ -78,6 +82,17 @@ def status(recipe: "Recipe", right_side: Line, width: int, found: float | None =
         at = len(line) - len(right_side)
         line = (*line[:at], Cell(" " * gap), *line[at:])
     return line
+
+
+def _fitted(side: Line, width: int) -> Line:
+    """What was found out, within the width: a sentence about an error is shortened before the key that shows it all."""
+    if not side or side[0].style != "error":
+        return side
+    spare = width - width_of(side)
+    if spare < 0 and len(side) == 1:
+        side, spare = (*side, Cell(SHOWS_ALL, "dim")), spare - len(SHOWS_ALL)
+    first = side[0].text
+    return (Cell(left(first, min(width_of(side[:1]), width_of(side[:1]) + spare)), "error"), *side[1:])
 
 
 def _amount(recipe: "Recipe", found: float | None) -> list[str]:
@@ -124,10 +139,15 @@ def _score(score: Score, cut: bool) -> Part:
     def figure(value: float) -> str:
         return f"{100 * value:.1f}" if percent else f"{value:.4g}"
 
-    if score.after is None and cut:
+    last = score.after if score.recovered is None else score.recovered
+    if last is None and cut:
         said = (Cell(f"{figure(score.before)} → ", "dim"), Cell("?"))
-    elif score.after is None:
+    elif last is None:
         said = (Cell(figure(score.before) + unit),)
     else:
-        said = (Cell(f"{figure(score.before)} → ", "dim"), Cell(f"{figure(score.after)}{unit}", "changed"))
-    return Part(2, ((Cell(f"{name} ", "dim"), *said), (Cell(f"{name[:3]} ", "dim"), *said)))
+        said = (Cell(f"{figure(score.before)} → ", "dim"), Cell(f"{figure(last)}{unit}", "changed"))
+    lengths = [said]
+    if score.after is not None and score.recovered is not None:
+        lengths.insert(0, (said[0], Cell(f"{figure(score.after)} → ", "dim"), said[1]))
+    words = [(Cell(f"{short} ", "dim"), *one) for one in lengths for short in (name, name[:3])]
+    return Part(2, tuple(words))

@@ -22,9 +22,7 @@ EMPTY = (
 def sensitivity_lines(found: "Sensitivity | None", has_task: bool, width: int) -> tuple[Line, ...]:
     """The scan as far as it got, or how to start one."""
     if found is None:
-        how = (
-            "n starts the scan, esc stops it." if has_task else "It needs a task: open the network with --task FILE.py."
-        )
+        how = "n starts the scan, esc stops it." if has_task else "It needs a task: n asks for one."
         return tuple((Cell(piece, "dim"),) for piece in (*wrap(EMPTY, width - 2), "", *wrap(how, width - 2)))
     names = max(len("cut alone"), *(len(curve.layer) for curve in found.curves)) if found.curves else len("cut alone")
     names = max(8, min(names, width - COLUMN * len(found.ratios) - 2))

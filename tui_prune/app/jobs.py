@@ -9,7 +9,7 @@ from typing import Any
 from textual.message import Message
 from textual.worker import Worker
 
-from tui_prune.app import crashes
+from tui_prune.app import crashes, tracebacks
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.wording import seconds
 
@@ -50,10 +50,13 @@ class JobEnded(Message):
         failure: str | None = None,
         wrong_use: bool = False,
         stopped: bool = False,
+        traceback: str | None = None,
     ) -> None:
         super().__init__()
         self.job, self.outcome, self.stopped = job, outcome, stopped
         self.failure, self.wrong_use = failure, wrong_use
+        self.traceback = traceback
+        """Of the user's own exception behind the failure, as text."""
 
 
 class Progress:
@@ -88,7 +91,8 @@ def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> 
         post(JobEnded(job, stopped=True))
     except TuiPruneError as error:
         _log.warning("%s: %s", ended("failed"), error)
-        post(JobEnded(job, failure=str(error), wrong_use=isinstance(error, UsageError)))
+        wrong_use = isinstance(error, UsageError)
+        post(JobEnded(job, failure=str(error), wrong_use=wrong_use, traceback=tracebacks.of_error(error)))
     except Exception as error:
         _log.exception(ended("failed"))
         path = crashes.write(error)

@@ -161,7 +161,7 @@ class Openings:
             self._failed = 2 if event.wrong_use else 1
             sentence = event.failure or STOPPED
             found = opening_hints.hints(self._request, sentence, wrong_use=event.wrong_use)
-            self.panel.fail(sentence, found, self._request.input_spec or "")
+            self.panel.fail(sentence, found, self._request.input_spec or "", event.traceback)
             return
         self._app.request, self._app.session = self._request, event.outcome
         await self._show(event.outcome)

@@ -136,8 +136,10 @@ class _Loop:
                     f"Fine-tuning by {self._task.name} led to a {what} of {value} at {self._place}: "
                     "lower its learning rate."
                 )
+        before = self._best
         judged = self._judged(accuracy)
-        point = TuningPoint(self._done, loss, accuracy if judged is None else judged)
+        better = self._best is not None and self._best is not before
+        point = TuningPoint(self._done, loss, accuracy if judged is None else judged, better)
         self._curve.append(point)
         if self._shown is not None:
             self._shown(point)

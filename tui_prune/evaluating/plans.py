@@ -40,6 +40,17 @@ class Plans:
         self._whole: float | None = None
         self._found: dict[tuple[Graph, str], Plan] = {}
 
+    def use(self, task: Task | None) -> None:
+        """Take calibration data from this task from now on; what another one's has shown is forgotten."""
+        self._task = task
+        self._gathered.clear()
+        for table in (self._parts, self._scores):
+            for key in [key for key in table if CRITERIA[key[1]].needs]:
+                del table[key]
+        for criterion in [name for name in self._known if CRITERIA[name].needs]:
+            del self._known[criterion]
+        self._found.clear()
+
     def make(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> Plan:
         """The plan of a recipe. Takes milliseconds where it `waits_for` nothing.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -12,14 +12,16 @@ from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import TraceRecord
 from tui_prune.channels.trace import run, untouched
 from tui_prune.cutting.copying import named_tensors, with_tensors
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating.finetuning import Shown, finetune
 from tui_prune.evaluating.recalibration import has_statistics, recalibrate
-from tui_prune.evaluating.task import Task
+from tui_prune.evaluating.task import Task, user_traceback
 from tui_prune.progress import Progress, part, silent
-from tui_prune.result import Accuracy, Result, TuningPoint
+from tui_prune.result import Accuracy, Result, Stage, TuningPoint
 
 RECALIBRATED, FINE_TUNED = "recalibrated", "fine-tuned"
+
+Reached = Callable[[Stage], object]
 
 
 def recover(
@@ -31,15 +33,18 @@ def recover(
     accuracy: Accuracy | None = None,
     progress: Progress = silent,
     shown: Shown | None = None,
+    reached: Reached | None = None,
 ) -> Result:
     """The result with a network whose batch norm is recalibrated, or that is fine-tuned, or both in this order.
 
     Its structure stays the one that was proved: only the values of parameters and buffers are taken over. Where the
     task has `evaluate`, what makes the network worse isn't kept. `accuracy` is what is known of the original and the
-    cut network; without it only the cut network's is asked for.
+    cut network; without it only the cut network's is asked for. `reached` sees each stage with its score, `shown` each
+    point that the loop reports.
 
-    A fine-tuning that `progress` cancels gives its best state, if it has any; everything else then raises `Cancelled`.
-    Raises `UsageError` where the task lacks the function that is needed, `TuiPruneError` when it fails.
+    A fine-tuning that `progress` cancels gives its best state, if it has any, else what was recalibrated before it;
+    everything else then raises `Cancelled`. Raises `UsageError` where the task lacks the function that is needed,
+    `TuiPruneError` when it fails.
     """
     _check(task, recalibrating, tuning)
     known = accuracy or result.report.accuracy
@@ -50,11 +55,17 @@ def recover(
         if known is not None and not result.report.recovered:
             known = replace(known, after=score)
     record = result.plan.graph.record
-    recovery = _Recovery(result.model, record, task, score)
+    recovery = _Recovery(result.model, record, task, score, reached or (lambda stage: None))
+    recovery.start(known, result.report.recovered)
     if recalibrating:
         recovery.recalibrate(part(progress, 0.1, 0.3))
     if tuning:
-        recovery.finetune(part(progress, 0.3, 1.0), shown)
+        try:
+            recovery.finetune(part(progress, 0.3, 1.0), shown)
+        except TuiPruneError as error:
+            if not recovery.steps:
+                raise
+            recovery.keep_recalibrated(error)
     if not recovery.steps:
         report = replace(result.report, accuracy=known)
         return replace(result, report=report, notes=(*result.notes, *recovery.notes))
@@ -77,13 +88,25 @@ def recover(
 class _Recovery:
     """A network on its way: each step works on a copy, which is taken over if it is no worse."""
 
-    def __init__(self, model: nn.Module, record: TraceRecord, task: Task, score: float | None) -> None:
+    def __init__(
+        self, model: nn.Module, record: TraceRecord, task: Task, score: float | None, reached: Reached
+    ) -> None:
         self.model, self.score = model, score
         self.steps: list[str] = []
         self.notes: list[str] = []
         self.curve: tuple[TuningPoint, ...] = ()
         self.traceback: str | None = None
-        self._record, self._task = record, task
+        self._record, self._task, self._reached = record, task, reached
+
+    def start(self, known: Accuracy | None, recovered: tuple[str, ...]) -> None:
+        """Tell of the stages that there are already."""
+        if known is not None:
+            self._reached(Stage("before", known.before))
+            self._reached(Stage("after", known.after))
+        elif not recovered:
+            self._reached(Stage("after", self.score))
+        if recovered:
+            self._reached(Stage(recovered[-1], self.score))
 
     def recalibrate(self, progress: Progress) -> None:
         if not has_statistics(self.model):
@@ -97,10 +120,12 @@ class _Recovery:
                 self.notes.append(
                     f"Recalibrated batch norm made it worse ({score:.4g}, {self.score:.4g} before), so it was undone."
                 )
+                self._reached(Stage(RECALIBRATED, score, kept=False))
                 return
             self.score = score
         self.model = model
         self.steps.append(RECALIBRATED)
+        self._reached(Stage(RECALIBRATED, self.score))
 
     def finetune(self, progress: Progress, shown: Shown | None) -> None:
         trained = _copy(self.model, self._record)
@@ -111,6 +136,13 @@ class _Recovery:
             self.model = _copy(self.model, self._record, tuned.values)
             self.score = tuned.accuracy
             self.steps.append(FINE_TUNED)
+        self._reached(Stage(FINE_TUNED, None if tuned.values is None else self.score, kept=tuned.values is not None))
+
+    def keep_recalibrated(self, error: TuiPruneError) -> None:
+        """Say why fine-tuning has brought nothing, though there is something to keep."""
+        why = "Fine-tuning was stopped before it was any better." if isinstance(error, Cancelled) else str(error)
+        self.notes.append(f"{why} The recalibrated network is kept.")
+        self.traceback = user_traceback(error)
 
 
 def _check(task: Task, recalibrating: bool, tuning: bool) -> None:

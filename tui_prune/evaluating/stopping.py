@@ -1,5 +1,6 @@
 """Stopping code of the user's, which knows nothing of being stopped."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -35,12 +36,17 @@ class Breaker:
     def breaking(self, model: nn.Module, ask: Callable[[], object]) -> Iterator[None]:
         """Run the user's code, with a step before each forward pass of the model or of one of its parts.
 
+        What else runs on the same model, in another thread, isn't asked.
+
         Raises what has ended it, whatever the user's code made of that.
         """
-        hooks = [
-            part.register_forward_pre_hook(lambda *_: self.step(ask))
-            for part in dict.fromkeys((model, *model.children()))
-        ]
+
+        def asked(*_: object) -> None:
+            if threading.get_ident() == own:
+                self.step(ask)
+
+        own = threading.get_ident()
+        hooks = [part.register_forward_pre_hook(asked) for part in dict.fromkeys((model, *model.children()))]
         try:
             yield
         except BaseException:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from tui_prune.channels.graph import Graph
 from tui_prune.cutting.fit import Subject
 from tui_prune.errors import TuiPruneError
 from tui_prune.evaluating.finetuning import Shown
-from tui_prune.evaluating.recovering import recover
+from tui_prune.evaluating.plans import Plans
+from tui_prune.evaluating.recovering import Reached, recover
 from tui_prune.evaluating.scan_cache import ScanCache, cache_file
 from tui_prune.evaluating.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
 from tui_prune.evaluating.suggest import Goal, suggest
@@ -33,6 +35,9 @@ class TaskWork:
     _baseline_score: float | None = None
     _measured: tuple[Plan, Accuracy] | None = None
     _recovered: Result | None = None
+    _saved_recovery: Result | None
+    _plans: Plans
+    _activations: Mapping[str, Any] | None
 
     def _cut(self, plan: Plan, progress: Progress) -> Result:
         """The verified cut of a plan."""
@@ -41,6 +46,20 @@ class TaskWork:
     def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
         """The plan of a recipe on one of the session's graphs."""
         raise NotImplementedError
+
+    def set_task(self, task: Task | None) -> None:
+        """Work by this task from now on. What another one has measured is forgotten; what was recovered by it stays.
+
+        Where the recipe's criterion needs calibration data, `prepare` runs that of the new task.
+        """
+        kept = self._recovered
+        if kept is not None and kept.report.accuracy is not None:
+            self._recovered = replace(kept, report=replace(kept.report, accuracy=None))
+            if self._saved_recovery is kept:
+                self._saved_recovery = self._recovered
+        self._baseline_score = self._measured = self._activations = None
+        self.task = task
+        self._plans.use(task)
 
     @property
     def recovered(self) -> Result | None:
@@ -127,12 +146,14 @@ class TaskWork:
         recalibrate: bool = True,
         finetune: bool = False,
         shown: Shown | None = None,
+        reached: Reached | None = None,
     ) -> Result:
         """Recalibrate batch norm, or fine-tune by the task's own loop, or both, after the cut was verified; `result`
         and `save` take the recovered network from then on. What was recovered before is where it starts from.
 
-        `shown` sees each point that the loop reports. A fine-tuning that `progress` cancels gives the best state that
-        it had, if any (`Result.notes` says so); elsewhere `Cancelled` passes through and nothing has changed.
+        `reached` sees each stage with its score, `shown` each point that the loop reports. A fine-tuning that
+        `progress` cancels gives the best state that it had, if any (`Result.notes` says so); elsewhere `Cancelled`
+        passes through and nothing has changed.
 
         Raises `TuiPruneError` without a task, or when it fails; `UsageError` when it lacks what is needed.
         """
@@ -151,6 +172,7 @@ class TaskWork:
             accuracy=known,
             progress=part(progress, 0.2, 1.0),
             shown=shown,
+            reached=reached,
         )
         if result.report.accuracy is not None:
             self._note(result.plan, result.report.accuracy)

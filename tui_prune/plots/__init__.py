@@ -3,17 +3,20 @@
 from tui_prune.plots.binning import Bins, binned
 from tui_prune.plots.charts import Chart, bins_for, histogram, scores, stacked
 from tui_prune.plots.costs import CostBars, Costs
+from tui_prune.plots.curves import BEST, Curve
 from tui_prune.plots.heat import HeatMap
 from tui_prune.plots.spans import Drawing, Row, Span, blank, style_of, terminal_text, text_of
 from tui_prune.plots.surface import ANGLE, STEP, Surface
 
 __all__ = [
     "ANGLE",
+    "BEST",
     "STEP",
     "Bins",
     "Chart",
     "CostBars",
     "Costs",
+    "Curve",
     "Drawing",
     "HeatMap",
     "Row",

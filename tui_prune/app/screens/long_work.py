@@ -8,6 +8,7 @@ from tui_prune.app import headlines
 from tui_prune.app.cells import Line
 from tui_prune.app.headlines import Doing, Score
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
+from tui_prune.app.screens.recovery_report import RecoveryReport
 from tui_prune.app.widgets.details_pane import PicturesPane
 from tui_prune.progress import part
 from tui_prune.wording import score
@@ -15,13 +16,19 @@ from tui_prune.wording import score
 if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.evaluating.sensitivity import Sensitivity
+    from tui_prune.evaluating.task import Task
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
     from tui_prune.result import Accuracy, Result, TuningPoint
 
-Outcome = tuple["Accuracy | None", "Result | None", "Recipe | None"]
-"""What was measured, what was cut, and the recipe to choose."""
+RECOVERING = "recovering"
+STOPPED = "stopped; nothing was changed"
+PATIENCE = 3.0
+"""Seconds that work which was asked to stop may take until it is said that it goes on."""
+
+Outcome = tuple["Accuracy | None", "Result | None", "Recipe | Callable[[], None] | None"]
+"""What was measured, what was cut, and the recipe to choose or what to do next."""
 
 COMPARING = ("evaluating plans", "timing plans")
 
@@ -32,11 +39,13 @@ class LongWork:
     def __init__(self, screen: "MainScreen") -> None:
         self._screen = screen
         self.job: Job | None = None
-        self._stopped: Job | None = None
+        self._stopped: list[Job] = []
+        """Asked to stop, and still at it."""
         self.doing: Doing | None = None
         self._waiting: list[tuple[str, Callable[[Progress], Outcome]]] = []
         self.sensitivity: Sensitivity | None = None
         """What is known of what each layer can bear."""
+        self.recovery: RecoveryReport | None = None
         self._said = ""
         """What the fine-tuning loop has reported last."""
         self.watcher: Callable[[str], object] = lambda failure: None
@@ -55,8 +64,7 @@ class LongWork:
         if measured == recipe:
             return score
         known = self._screen.session.figures(recipe)
-        after = known.accuracy if known.recovered is None else known.recovered
-        return Score(score.before, after if self._screen.plan.cuts else None)
+        return Score(score.before, known.accuracy, known.recovered) if self._screen.plan.cuts else Score(score.before)
 
     def side(self, recipe: "Recipe") -> Line:
         """What to say at the right of the status line: what is going on, or what is known of this recipe."""
@@ -112,12 +120,19 @@ class LongWork:
         """Win accuracy back after the cut, by the task."""
 
         def do(progress: "Progress") -> Outcome:
-            result = self._screen.session.recover(
-                progress, recalibrate=recalibrate, finetune=finetune, shown=self._tuned
+            session = self._screen.session
+            self.recovery = report = RecoveryReport(self._screen, session.plan, tuning=finetune)
+
+            def tuned(point: "TuningPoint") -> None:
+                report.point(point)
+                self._tuned(point)
+
+            result = session.recover(
+                progress, recalibrate=recalibrate, finetune=finetune, shown=tuned, reached=report.stage
             )
             return result.report.accuracy, result, None
 
-        self._start("recovering", do)
+        self._start(RECOVERING, do)
 
     def compare(self, recipes: "Sequence[Recipe]") -> None:
         """Evaluate the plans of recipes by the user's task."""
@@ -147,6 +162,26 @@ class LongWork:
         ]
         self._said = " ".join(figures)
 
+    def take_task(self, path: str, then: "Callable[[], None]") -> None:
+        """Read a task file, which may take long or fail, and work by it from now on."""
+
+        def do(progress: "Progress") -> Outcome:
+            from tui_prune.evaluating.task import load_task
+
+            task = load_task(path)
+            return None, None, lambda: self._take_task(task, then)
+
+        self._start("reading the task", do)
+
+    def _take_task(self, task: "Task", then: "Callable[[], None]") -> None:
+        self._screen.session.set_task(task)
+        self._score = None
+        self._screen.app.request = dataclasses.replace(self._screen.app.request, task=str(task.file))
+        if task.evaluate is not None:
+            self.evaluate()
+        if self._screen.prompt.question is None:
+            then()
+
     def measure_activations(self) -> None:
         """Run the task's calibration data once, for the pictures of what layers put out."""
 
@@ -156,12 +191,33 @@ class LongWork:
 
         self._start("calibrating", do)
 
+    @property
+    def recovering(self) -> bool:
+        """Whether accuracy is being won back right now."""
+        return self.job is not None and self.job.words == RECOVERING
+
     def stop(self) -> None:
         """Ask the work to stop at its next step; nothing is waited for."""
+        job = self.job
+        if job is None:
+            return
         self._screen.workers.cancel_group(self._screen, "job")
-        self._stopped = self.job
+        words = STOPPED
+        if job.words == RECOVERING and self.recovery is not None:
+            words = "stopping; the best network so far is kept" if self.recovery.keeps else STOPPED
+            self.recovery.end(words, "dim")
+        self._stopped.append(job)
         self.job, self.doing = None, None
         self._waiting.clear()
+        self._screen.remark(words, "dim")
+        self._screen.set_timer(PATIENCE, lambda: self._goes_on(job))
+
+    def _goes_on(self, job: Job) -> None:
+        """Say that code of the user's which never asks whether to go on can't be stopped."""
+        if job in self._stopped and self.job is None:
+            self._screen.remark(
+                f"{job.words} goes on in the background until it ends; tui-prune no longer waits", "dim"
+            )
 
     def _start(self, words: str, do: "Callable[[Progress], Outcome]") -> None:
         """Start some work, or let it wait for what is going on."""
@@ -195,23 +251,34 @@ class LongWork:
             self.doing = Doing(event.job.words, self._said or event.stage, event.done)
             self._screen.sum_up()
             self.watcher("")
+            if self.recovering and self.recovery is not None:
+                self.recovery.go_on(Doing(event.stage, "", event.done))
             if self.sensitivity is not None and self._screen.tabs.active == "sensitivity":
                 self._screen.show_sensitivity()
 
     def ended(self, event: JobEnded) -> None:
         """Take what has come of the work, and go on with what waits."""
-        if event.job is self._stopped and event.outcome is not None:  # fine-tuning gives the best state that it had
-            self.take(*event.outcome[:3])
+        if event.job in self._stopped:
+            self._stopped.remove(event.job)
+            if event.outcome is not None:  # fine-tuning gives the best state that it had
+                self.take(*event.outcome[:3])
+            elif event.job.words == RECOVERING and self.recovery is not None and self.job is None:
+                self.recovery.end(STOPPED, "dim")
+                self._screen.remark(STOPPED, "dim")
         if event.job is not self.job:
             return
         self.job, self.doing = None, None
         if event.failure:
-            self._screen.remark(f"! {event.failure}", "error")
+            self._screen.remark(f"! {event.failure}", "error", event.traceback)
+            if event.job.words == RECOVERING and self.recovery is not None:
+                self.recovery.end(f"! {event.failure}", "error")
         elif not event.stopped:
             plan, accuracy, result, chosen = event.outcome
             self.take(plan, accuracy, result)
             self._screen.query_one(PicturesPane).forget()
-            if chosen is not None:
+            if callable(chosen):
+                chosen()
+            elif chosen is not None:
                 self._screen.change(lambda: self._screen.session.apply(chosen))
         if self._screen.tabs.active == "sensitivity":
             self._screen.show_sensitivity()
@@ -224,8 +291,7 @@ class LongWork:
         """Remember what was found out of a plan. A cut may have found widths that the network's own code fixes."""
         recipe = plan.recipe
         if accuracy is not None:
-            recovered = accuracy.after if accuracy.recovered is None else accuracy.recovered
-            self._score = (recipe, Score(accuracy.before, recovered))
+            self._score = (recipe, Score(accuracy.before, accuracy.after, accuracy.recovered))
         if result is not None:
             self._checked = (
                 recipe,
@@ -240,9 +306,12 @@ class LongWork:
     def _say_recovery(self, result: "Result") -> None:
         """Say what recovering has brought."""
         steps, accuracy = result.report.recovered, result.report.accuracy
-        if not steps:
+        if not steps and not result.notes:
             return
         words = " and ".join(steps)
         if accuracy is not None and accuracy.after is not None and accuracy.recovered is not None:
             words += f": {score(accuracy.after, accuracy.before)} → {score(accuracy.recovered, accuracy.before)}"
-        self._screen.remark("; ".join((words, *result.notes)), "strong")
+        words = "; ".join(filter(None, (words, *result.notes)))
+        self._screen.remark(words, "strong", result.traceback)
+        if self.recovery is not None and not self.recovering:
+            self.recovery.end(words)

@@ -27,7 +27,9 @@ from tui_prune.app.screens.plans_keys import PlansKeys
 from tui_prune.app.screens.questions import Questions
 from tui_prune.app.screens.start_keys import StartKeys
 from tui_prune.app.screens.tree_keys import TreeKeys
+from tui_prune.app.screens.tuning_keys import TuningKeys
 from tui_prune.app.screens.work_keys import WorkKeys
+from tui_prune.app.tracebacks import Failure
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.key_line import KeyLine
 from tui_prune.app.widgets.layer_tree import LayerTree
@@ -35,6 +37,8 @@ from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.app.widgets.prompt_line import PromptLine
+from tui_prune.app.widgets.recipe_pane import RecipePane
+from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.app.widgets.tab_line import TabLine
@@ -46,11 +50,11 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Columns from which both halves have room beside each other; in fewer they take turns."""
-TABS = ("structure", "histogram", "channels", "sensitivity", "print")
+TABS = ("structure", "histogram", "channels", "sensitivity", "print", "recovery")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys, Screen[None]):
+class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKeys, StartKeys, Screen[None]):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -69,6 +73,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys
         self.questions = Questions(self)
         self.work = LongWork(self)
         self._remark: Line = ()
+        self.failure: Failure | None = None
+        """What has failed last."""
         self._everything = False
         self._plan_number = 0
 
@@ -85,6 +91,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys
                     yield DescriptionPane(id="channels")
                     yield DescriptionPane(id="sensitivity")
                     yield PrintPane(id="print")
+                    yield RecoveryPane(id="recovery")
+                    yield RecipePane(id="recipe")
         # In a box of their own: Textual repaints whatever stands before something that comes or goes.
         with Vertical(id="foot"):
             with Vertical(id="talk"):
@@ -103,7 +111,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys
         self._fill()
         self.sum_up()
         self.set_focus(self.layer_tree)
-        if self.session.task is not None:
+        if self.session.task is not None and self.session.task.evaluate is not None:
             self.action_evaluate()
 
     # Showing
@@ -119,9 +127,12 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys
             self.sum_up()
         self._changed()
 
-    def remark(self, words: str, style: str = "plain") -> None:
-        """Say something in the status line, until the plan changes."""
+    def remark(self, words: str, style: str = "plain", traceback: str | None = None) -> None:
+        """Say something in the status line, until the plan changes; of an error, maybe with where it was."""
         self._remark = (Cell(words, style),) if words else ()
+        if style == "error" or traceback is not None:
+            self.failure = Failure(words.removeprefix("! "), traceback)
+            self._remark += (Cell(self.failure.hint, "dim"),) if traceback is not None else ()
         self.sum_up()
 
     def change(self, do: "Callable[[], Plan]") -> bool:
@@ -162,6 +173,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys
     def _show_details(self, *, from_start: bool = False) -> None:
         if self.tabs.active == "sensitivity":
             self.show_sensitivity()
+        self.show_recovery()
+        self.show_recipe()
         if self.node is None:
             return
         node = self.node
@@ -255,24 +268,30 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys
         self._go_to("tree" if self.in_details else "details")
 
     def action_back(self) -> None:
-        if self.in_details:
+        if self.in_details and not (self.tabs.active == "recovery" and self.work.recovering):
+            self.close_recipe()
             self._go_to("tree")
         elif self.work.job is not None:
             self.work.stop()
-            self.remark("stopped; nothing was changed", "dim")
         elif self.questions.needle:
             self.questions.search("")
         else:
             self.remark("")
 
     def action_tab(self, by: int) -> None:
+        self.close_recipe()
         self.action_open_tab(TABS[(TABS.index(self.tabs.active) + by) % len(TABS)])
 
     def action_open_tab(self, tab: str) -> None:
-        self.tabs.active = tab
-        self.query_one("#panes", ContentSwitcher).current = tab
+        self.show_tab(tab)
         if self.in_details or not self.query_one("#details").display:
             self._go_to("details")
+            self._show_details(from_start=True)
+
+    def show_tab(self, tab: str) -> None:
+        """Show a tab, wherever the keys go."""
+        self.tabs.active = tab
+        self.query_one("#panes", ContentSwitcher).current = tab
         self._show_details(from_start=True)
 
     @property
@@ -291,6 +310,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, CompareKeys, StartKeys
 
     @on(PromptLine.Closed)
     def _prompt_closed(self) -> None:
+        if self.prompt.question is not None:  # the next one is asked already
+            return
         self.show_prompt(False)
         self._go_to("details" if self.has_class("-details") else "tree")
 

@@ -31,6 +31,14 @@ class OpeningScreen(Screen[None]):
             "escape", "back", "Back", id="opening.back", tooltip="Stop it; back to the network that is open", show=False
         ),
         Binding("q", "app.quit", "quit", id="opening.quit", tooltip="Back to the shell"),
+        Binding(
+            "exclamation_mark",
+            "show_failure",
+            "shows where",
+            key_display="!",
+            id="opening.failure",
+            tooltip="The traceback of your own code",
+        ),
     ]
 
     class Again(Message):
@@ -55,6 +63,7 @@ class OpeningScreen(Screen[None]):
         self._hints: list[str] = []
         self._input_spec = ""
         self.failure: str | None = None
+        self._traceback: str | None = None
 
     def compose(self) -> ComposeResult:
         yield LinePane(id="opening")
@@ -78,10 +87,17 @@ class OpeningScreen(Screen[None]):
         self._stage, self._done = stage, done
         self._look()
 
-    def fail(self, sentence: str, hints: list[str], input_spec: str = "") -> None:
-        """Say why it can't be opened and what to do; `input_spec` is the input that was taken."""
-        self.failure, self._hints, self._input_spec = sentence, hints, input_spec
+    def fail(self, sentence: str, hints: list[str], input_spec: str = "", traceback: str | None = None) -> None:
+        """Say why it can't be opened and what to do; `input_spec` is the input that was taken, the traceback that of
+        the user's own code."""
+        self.failure, self._hints, self._input_spec, self._traceback = sentence, hints, input_spec, traceback
         self._look()
+
+    def action_show_failure(self) -> None:
+        from tui_prune.app.screens.traceback import TracebackDialog
+        from tui_prune.app.tracebacks import Failure
+
+        self.app.push_screen(TracebackDialog(Failure(self.failure or "", self._traceback)))
 
     def _look(self) -> None:
         if not self.query("#opening"):
@@ -151,6 +167,8 @@ class OpeningScreen(Screen[None]):
             return True
         if self.query_one(PromptLine).question is not None:
             return False
+        if action == "show_failure":
+            return self._traceback is not None
         if action in ("again", "ask_input", "choose"):
             return self.failure is not None
         if action == "back":

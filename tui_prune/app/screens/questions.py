@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui_prune.app import answers, choices
+from tui_prune.app import answers, choices, paths
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
 from tui_prune.app.selection import NETWORK, Selection
@@ -13,6 +13,7 @@ from tui_prune.planning.recipe import CRITERIA, Recipe
 from tui_prune.wording import count, share
 
 if TYPE_CHECKING:
+    from tui_prune.app.recipe_fields import Field
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.planning.plan import Plan
 
@@ -46,13 +47,44 @@ class Questions:
     def alignment(self, target: Selection) -> None:
         """Ask of what number the widths should be multiples: of a layer, a module's, all marked, or all."""
         session = self._screen.session
+        read = answers.whole if target else answers.alignment
+        auto = "" if target else "; auto measures what suits this device"
         self._ask_change(
             f"width of {target.name}, a multiple of:" if target else "all widths a multiple of:",
-            "8 suits most hardware; 1 aligns nothing",
+            f"8 suits most hardware; 1 aligns nothing{auto}",
             str(choices.alignment_of(session, target)),
-            lambda text: choices.with_alignment(session, target, answers.whole(text)),
+            lambda text: choices.with_alignment(session, target, read(text)),
             target,
         )
+
+    def field(self, field: "Field", value: str | None = None) -> None:
+        """Ask for any field of the recipe; start with a value, or with the present one."""
+        session = self._screen.session
+        hint = ", ".join(field.choices) or field.meaning
+        self._ask_change(
+            f"{field.words.removeprefix('or: ')}:",
+            hint,
+            field.value(session.recipe) if value is None else value,
+            lambda text: field.changed(session.recipe, text),
+            few=field.choices,
+        )
+
+    def task(self, then: Callable[[], None]) -> None:
+        """Ask for a task file, since there is none, and go on with what was to be done by it."""
+
+        def preview(text: str) -> list[Part]:
+            words = paths.looked_at(text, ".py")
+            return [Part(0, ((Cell(words),),)), Part(1, ((Cell("tab completes", "dim"),),))]
+
+        question = Question(
+            "task file:",
+            "Python with evaluate(model), calibration(), finetune(model, progress); or start with --task FILE.py",
+            "",
+            preview,
+            lambda text: self._screen.work.take_task(paths.existing(text), then),
+            complete=lambda text: paths.completed(text, ".py"),
+        )
+        self.ask(question)
 
     def criterion(self) -> None:
         """Ask by what the importance of a channel is told."""
@@ -108,6 +140,9 @@ class Questions:
             preview(text)
             how = text.strip()
             self._screen.work.recover(recalibrate=how != "finetune", finetune=how != "recalibrate")
+            self._screen.show_tab("recovery")
+            if self._screen.has_class("-narrow"):
+                self._screen.add_class("-details")  # where the keys go once the question is gone
 
         question = Question("recover:", ", ".join(RECOVERIES), "recalibrate", preview, accept, choices=(*RECOVERIES,))
         self.ask(question)

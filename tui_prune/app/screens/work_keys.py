@@ -1,5 +1,6 @@
 """What the keys of the main screen do that takes long: verify, evaluate, scan, recover, save."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tui_prune.app.screens.save import SaveScreen
@@ -38,25 +39,26 @@ class WorkKeys:
         self.work.verify()
 
     def action_evaluate(self) -> None:
-        if self._has_task():
+        if self._has_task(self.action_evaluate):
             self.work.evaluate()
 
     def action_scan(self) -> None:
         self.action_open_tab("sensitivity")
-        if self._has_task():
+        if self._has_task(self.action_scan):
             self.work.scan()
 
     def action_ask_suggestion(self) -> None:
-        if self._has_task():
+        if self._has_task(self.action_ask_suggestion):
             self.questions.suggestion()
 
     def action_ask_recovery(self) -> None:
-        if self._has_task():
+        if self._has_task(self.action_ask_recovery):
             self.questions.recovery()
 
-    def _has_task(self) -> bool:
+    def _has_task(self, then: "Callable[[], None]") -> bool:
+        """Whether there is a task to work by; else it is asked for, and then the key does what it should."""
         if self.session.task is None:
-            self.remark("! There is no task to evaluate by: pass --task FILE.py.", "error")
+            self.questions.task(then)
         return self.session.task is not None
 
     def action_measure_activations(self) -> None:

@@ -39,6 +39,8 @@ class Question:
     slider: Callable[[str], float] | None = None
     """Where the answer is a share: reads the text as one. Up and down move it by a point, and a bar shows where it
     is."""
+    complete: Callable[[str], str] | None = None
+    """Where tab completes what one has begun to type."""
 
 
 class PromptLine(Vertical):
@@ -161,6 +163,9 @@ class PromptLine(Vertical):
     def action_choose(self, by: int) -> None:
         if self.question is None:
             return
+        if self.question.complete is not None:
+            self.field.value = self.question.complete(self.field.value)
+            self.field.cursor_position = len(self.field.value)
         if self.question.slider is not None:
             self.action_slide(-by)
         if not self.question.choices:
@@ -189,7 +194,8 @@ class PromptLine(Vertical):
             self._end()
 
     def on_descendant_blur(self) -> None:
-        if self.question is not None and self.screen.is_current:
+        asked_again = self.screen.focused is self.field  # the next question came before this was told
+        if self.question is not None and self.screen.is_current and not asked_again:
             self.action_close()
 
     def _end(self) -> None:

@@ -9,6 +9,9 @@ from textual.reactive import var
 from tui_prune.app.cells import Cell, Line, cell_len, tail
 from tui_prune.app.widgets.one_line import OneLine
 
+SHORTEST = 4
+"""Letters that are left of a tab's name, with its full stop."""
+
 
 class TabLine(OneLine):
     """ "[Structure]  Histogram  Channels …", and the layer that they speak of, where nothing else shows it."""
@@ -28,7 +31,10 @@ class TabLine(OneLine):
         "channels": "Channels",
         "sensitivity": "Sensitivity",
         "print": "Print",
+        "recovery": "Recovery",
     }
+    ASIDE: ClassVar[dict[str, str]] = {"recipe": "Recipe"}
+    """What can lie over the tabs, with no place among them."""
 
     def on_mount(self) -> None:
         self.subject = ""
@@ -43,18 +49,28 @@ class TabLine(OneLine):
         self.show(self._words)
 
     def _words(self, width: int) -> Line:
-        cells: list[Cell] = []
-        for tab, name in self.NAMES.items():
-            cells.append(Cell(f"[{name}]", "strong") if tab == self.active else Cell(f" {name} ", "dim"))
+        if self.active in self.ASIDE:
+            return (Cell(f"[{self.ASIDE[self.active]}]", "strong"), Cell("  esc: back to the tabs", "dim"))
+        cells = [Cell(said, "strong" if tab == self.active else "dim") for tab, said in self._names(width)]
         room = width - sum(len(cell.text) for cell in cells) - 2
         if room >= 8 and (self.active != "structure" or self.screen.has_class("-narrow")):
             subject = tail(self.subject, min(room, cell_len(self.subject)))
             cells += [Cell(" " * (room + 2 - cell_len(subject))), Cell(subject, "dim")]
         return tuple(cells)
 
+    def _names(self, width: int) -> list[tuple[str, str]]:
+        """Each tab with its name as it is written; where there is no room, the longest names end early."""
+        names = dict(self.NAMES)
+        while sum(map(len, names.values())) + 2 * len(names) > width:
+            longest = max((tab for tab in names if tab != self.active), key=lambda tab: len(names[tab]))
+            if len(names[longest]) <= SHORTEST:
+                break
+            names[longest] = names[longest].rstrip(".")[:-1] + "."
+        return [(tab, f"[{name}]" if tab == self.active else f" {name} ") for tab, name in names.items()]
+
     def on_click(self, event: events.Click) -> None:
         place = 1
-        for tab, name in self.NAMES.items():
-            if place <= event.x < place + len(name) + 2:
+        for tab, said in self._names(max(1, self.size.width - 2)) if self.active in self.NAMES else ():
+            if place <= event.x < place + len(said):
                 self.post_message(self.Clicked(tab))
-            place += len(name) + 2
+            place += len(said)

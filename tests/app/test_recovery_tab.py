@@ -1,0 +1,180 @@
+"""The Recovery tab: figures and curves while a network is recovered, and what stopping it keeps."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tui_prune.app.cells import text_of
+from tui_prune.app.recovery import Recovery, recovery_lines
+from tui_prune.app.widgets.recovery_pane import RecoveryPane
+from tui_prune.evaluating.task import Task
+from tui_prune.opening.open_model import open_model
+from tui_prune.result import Stage, TuningPoint
+
+WORKING = 60.0
+"""Seconds that a recovery of the digits network may take on a busy machine."""
+
+
+class Loop:
+    """A fine-tuning loop of four steps, which waits before the third until the test tells it to go on."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.go_on = threading.Event()
+        self._fails = fails
+
+    def __call__(self, model: nn.Module, progress) -> None:
+        bias = next(parameter for name, parameter in model.named_parameters() if name.endswith("bias"))
+        for step, accuracy in enumerate((0.6, 0.8, 0.7, 0.75), 1):
+            with torch.no_grad():
+                bias.fill_(accuracy)
+            progress(step / 4, loss=1 / step, accuracy=accuracy)
+            while step == 2 and not self.go_on.wait(0.02):
+                progress(0.5)
+            if step == 3 and self._fails:
+                raise ValueError("the disk is full")
+
+
+def first_bias(model: nn.Module) -> float:
+    """By this task a network is as good as its first bias is large; that of the digits network is next to 0."""
+    biases = (parameter for name, parameter in model.named_parameters() if name.endswith("bias"))
+    return abs(float(next(biases)[0].detach()))
+
+
+@pytest.fixture
+def loop():
+    made = Loop()
+    yield made
+    made.go_on.set()
+
+
+def task(loop: Loop) -> Task:
+    return Task(Path("task.py"), first_bias, lambda: [torch.randn(16, 3, 32, 32)], loop)
+
+
+async def start_tuning(desk, how: str = "finetune") -> None:
+    await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
+    await desk.press("g", "5", "0", "enter", "R")
+    await desk.type(how)
+    await desk.press("enter")
+    assert desk.screen.tabs.active == "recovery"
+    await desk.until(lambda: "best so far" in desk.pane("recovery"), "the curve", WORKING)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=str)
+async def test_curves_grow_while_it_recovers_and_stay_afterwards(start, loop, size):
+    async with start(size=size, opened=open_model("nin"), task=task(loop)) as desk:
+        await start_tuning(desk)
+        shown = desk.pane("recovery")
+        assert "fine-tune ━" in shown
+        assert "esc stops it and keeps the best" in shown
+        assert "before the cut" in shown and "after the cut" in shown
+        assert "80.0 %  ◆ the best so far, at 50 %" in shown
+        assert "loss  0.5" in shown and "accuracy  80.0 %, best 80.0 % ◆" in shown
+        assert any("▖" <= letter <= "▟" for letter in shown)
+        assert len(shown.split("\n")) <= desk.screen.query_one(RecoveryPane).size.height
+        loop.go_on.set()
+        await desk.until(lambda: "fine-tuned:" in desk.pane("recovery"), "the end", WORKING)
+        assert desk.pane("recovery").count("80.0 %") >= 2
+        assert "accuracy  75.0 %, best 80.0 % ◆" in desk.pane("recovery")
+        assert "→ 80.0 %" in desk.title
+        await desk.press("escape", "u")
+        assert "of another plan" in text_of(desk.screen.work.recovery.snapshot().headline)
+        assert desk.session.recovered is None
+        await desk.press("ctrl+r")
+        assert first_bias(desk.session.recovered.model) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=str)
+async def test_escape_keeps_the_best_so_far_and_says_so(start, loop, size):
+    async with start(size=size, opened=open_model("nin"), task=task(loop)) as desk:
+        await start_tuning(desk)
+        await desk.press("escape")
+        assert "nothing was changed" not in desk.status
+        await desk.until(lambda: "stopped at 50 %" in desk.pane("recovery"), "the end")
+        assert "The best network up to then is kept." in " ".join(desk.pane("recovery").split())
+        assert first_bias(desk.session.recovered.model) == pytest.approx(0.8)
+        assert desk.session.dirty
+
+
+async def test_escape_where_nothing_is_better_yet_changes_nothing(start):
+    waiting, over = threading.Event(), threading.Event()
+
+    def finetune(model: nn.Module, progress) -> None:
+        waiting.set()
+        while not over.wait(0.02):
+            progress(0.1, loss=1.0)
+
+    made = Task(Path("task.py"), lambda model: 0.5, None, finetune)
+    try:
+        async with start(opened=open_model("nin"), task=made) as desk:
+            await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
+            await desk.press("g", "5", "0", "enter", "R")
+            await desk.type("finetune")
+            await desk.press("enter")
+            await desk.until(waiting.is_set, "the loop", WORKING)
+            await desk.press("escape")
+            assert "nothing was changed" in desk.status
+            assert desk.session.recovered is None
+    finally:
+        over.set()
+
+
+async def test_a_loop_that_fails_keeps_the_best_and_shows_where(start):
+    made = Loop(fails=True)
+    made.go_on.set()
+    async with start(opened=open_model("nin"), task=task(made)) as desk:
+        await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
+        await desk.press("g", "5", "0", "enter", "R")
+        await desk.type("finetune")
+        await desk.press("enter")
+        await desk.until(lambda: "the disk is full" in desk.pane("recovery"), "the end", WORKING)
+        assert desk.status.endswith("! shows where")
+        assert first_bias(desk.session.recovered.model) == pytest.approx(0.8)
+        await desk.press("exclamation_mark")
+        assert "ValueError" in desk.app.screen._failure.traceback
+
+
+async def test_before_anything_was_recovered_it_says_what_it_is_for(start, half_right):
+    async with start(task=half_right) as desk:
+        await desk.press("6")
+        await desk.until(lambda: "R starts it" in desk.pane("recovery"), "the words")
+    async with start() as desk:
+        await desk.press("6")
+        await desk.until(lambda: "R asks for one" in desk.pane("recovery"), "the words")
+
+
+def lines(found: Recovery, width: int = 78, height: int = 20) -> list[str]:
+    return [text_of(line).rstrip() for line in recovery_lines(found, "", width, height)]
+
+
+def test_figures_are_aligned_and_what_was_undone_says_so():
+    stages = (Stage("before", 0.989), Stage("after", 0.102), Stage("recalibrated", 0.05, kept=False))
+    shown = lines(Recovery(stages))
+    assert shown[2:] == [
+        "before the cut     98.9 %",
+        "after the cut      10.2 %",
+        "recalibrated        5.0 %  worse, so it was undone",
+    ]
+
+
+def test_scores_that_are_no_shares_are_numbers():
+    points = tuple(TuningPoint(n / 4, None, -10.0 + n, best=True) for n in range(1, 5))
+    shown = lines(Recovery((Stage("before", -3.0),), points, tuning=True))
+    assert "fine-tuning            -6  ◆ the best so far, at 100 %" in shown
+    assert "score  -6, best -6 ◆" in shown
+
+
+def test_a_loop_that_doesnt_say_how_far_it_is_is_drawn_by_its_steps():
+    points = tuple(TuningPoint(0.0, 1.0 / n, None) for n in range(1, 30))
+    shown = lines(Recovery((), points))
+    assert max(len(line) for line in shown[4:-2]) > 60
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 3), (30, 8), (200, 60)], ids=str)
+def test_any_size_will_do(size):
+    points = (TuningPoint(0.1, 0.5, None), TuningPoint(0.2, float("inf"), 0.5, True), TuningPoint(0.3, None, 0.5))
+    for count in range(4):
+        recovery_lines(Recovery((Stage("after", None),), points[:count], tuning=True), "R starts it.", *size)

@@ -1,0 +1,80 @@
+"""All fields of the recipe in rows: what they say, and what they mean."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+
+from tui_prune.app.cells import Cell, Line, left
+from tui_prune.app.recipe_fields import FIELDS, Field
+from tui_prune.app.widgets.details_pane import HALF
+from tui_prune.app.widgets.row_list import RowList
+
+if TYPE_CHECKING:
+    from tui_prune.planning.recipe import Recipe
+
+WORDS = max(len(field.words) for field in FIELDS) + 1
+VALUE = 12
+CHANGED = "•"
+
+
+class RecipePane(RowList):
+    """One row a field; what differs from a new recipe is marked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "screen.edit_field", "edits", id="recipe.edit", tooltip="Type or choose another value"),
+        Binding(
+            "left",
+            "screen.cycle_field(-1)",
+            "Value before",
+            id="recipe.previous",
+            tooltip="The choice before",
+            show=False,
+        ),
+        Binding(
+            "right", "screen.cycle_field(1)", "chooses", key_display="← →", id="recipe.next", tooltip="The next choice"
+        ),
+        Binding("x", "screen.reset_field", "default", id="recipe.reset", tooltip="As it is in a new recipe"),
+        Binding("escape", "screen.back", "back", id="recipe.back", tooltip="Back to the tabs"),
+        HALF,
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._recipe: Recipe | None = None
+
+    @property
+    def field(self) -> Field:
+        """The one under the cursor."""
+        return FIELDS[self.cursor]
+
+    def tell(self, recipe: "Recipe") -> None:
+        """Show what a recipe says."""
+        first, self._recipe = self._recipe is None, recipe
+        if first:
+            self.rows_changed()
+        else:
+            self.repaint()
+
+    def row_count(self) -> int:
+        return 0 if self._recipe is None else len(FIELDS)
+
+    def header_cells(self, width: int) -> Line:
+        return (Cell(left("   what", WORDS + 3) + left("value", VALUE) + " ", "header"),)
+
+    def row_cells(self, index: int, width: int) -> Line:
+        field, recipe = FIELDS[index], self._recipe
+        assert recipe is not None
+        changed = field.is_changed(recipe)
+        style = "changed" if changed else "plain"
+        return (
+            Cell(f"{CHANGED if changed else ' '} ", style),
+            Cell(left(field.words, WORDS)),
+            Cell(left(field.said(recipe), VALUE) + " ", style),
+            Cell(left(field.meaning, max(0, width - WORDS - VALUE - 3)), "dim"),
+        )
+
+    @on(RowList.Chosen)
+    async def _chosen(self, event: RowList.Chosen) -> None:
+        event.stop()
+        await self.run_action("screen.edit_field")
