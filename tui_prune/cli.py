@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tui_prune import __version__, options, tables
+from tui_prune import __version__, config, options, tables
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.kinds import KINDS, NETWORK
 from tui_prune.options import recipe_from
@@ -393,6 +393,26 @@ def bench(
         _print_json(report)
     else:
         _print_lines(tables.bench_lines(report))
+
+
+@app.command(name="config")
+def config_command(
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a config file with every setting and every key.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show where your settings and all else that is kept for you are, what is in them, and what is wrong."""
+    from tui_prune.app import keymap
+
+    if example:
+        _print_lines(keymap.example())
+        return
+    found = config.found(keymap.check)
+    if as_json:
+        _print_json(found)
+    else:
+        _print_lines(tables.settings_lines(found))
 
 
 def _bundled_task(model: str, weights: str | None) -> str | None:

@@ -54,6 +54,27 @@ def bench_lines(report: Mapping[str, Any]) -> list[str]:
     return [*lines, "", f"Measured with {shape}on {report['device']}."]
 
 
+def settings_lines(found: Mapping[str, Any]) -> list[str]:
+    """The object of `config --json` as text: where things are, what is in them, and what is wrong with the settings."""
+    config = found["config"]
+    keys = f"{len(config['keys'])} of your own keys" if config["keys"] else "the keys as they come"
+    said = f"theme {config['theme']}, {keys}" if config["exists"] else "none; tui-prune config --example prints one"
+    rows = [("config", config["path"], said)]
+    for name, words in (
+        ("recipes", "recipes of your own, by name"),
+        ("state", "sessions to go on with, scans"),
+        ("cache", "what was measured on this device; may be deleted"),
+        ("log", "reports of crashes"),
+    ):
+        kept = found[name]
+        files = f"{kept['files']} file{'s' * (kept['files'] != 1)}, {wording.size(kept['bytes'])}"
+        rows.append((name, kept["path"], f"{words}: {files if kept['files'] else 'none'}"))
+    lines = table(("", "", ""), rows)[1:]
+    own = [f'  "{name}" = "{key}"' for name, key in config["keys"].items()]
+    wrong = [f"! {problem}" for problem in config["problems"]]
+    return [*lines, *([""] * bool(own)), *own, *([""] * bool(wrong)), *wrong]
+
+
 def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[str]:
     """The object of `prune --json` as text: what changed, in all and layer by layer, what is locked, and the proof.
 

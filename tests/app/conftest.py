@@ -20,6 +20,7 @@ from tui_prune.app.widgets.layer_tree import LayerTree
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.app.widgets.structure_table import StructureTable
+from tui_prune.config import Config
 from tui_prune.evaluating.task import Task
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
@@ -169,11 +170,12 @@ def start(digits: OpenedModel) -> Start:
         opened: OpenedModel | None = None,
         kind: type[Session] = Session,
         task: Task | None = None,
+        config: Config | None = None,
     ) -> AsyncIterator[Desk]:
         def open_session(request: OpenRequest, progress: Progress) -> Session:
             return kind(opened or digits, task=task, probing=False, progress=progress)
 
-        app = PruneApp(open_session, OpenRequest("nin"))
+        app = PruneApp(open_session, OpenRequest("nin"), config)
         async with app.run_test(size=size) as pilot:
             desk = Desk(app, pilot)
             # What was kept of earlier work may be offered over it.

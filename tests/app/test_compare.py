@@ -239,11 +239,11 @@ async def test_a_difference_far_to_the_right_is_in_sight(start, digits):
 
 async def test_tabs_go_round_through_the_print(start, small):
     async with start((160, 50), opened=small) as desk:
-        await desk.press("left_square_bracket")
+        await desk.press("left_square_bracket", "left_square_bracket")
         assert desk.screen.tabs.active == "print"
         assert desk.app.focused is desk.tree
         assert desk.tree.size.width
-        await desk.press("right_square_bracket")
+        await desk.press("right_square_bracket", "right_square_bracket")
         assert desk.screen.tabs.active == "structure"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 import torch
+from textual.command import CommandPalette
 from textual.widgets import Input
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 
@@ -171,7 +172,7 @@ async def test_keys_of_the_main_screen_go_to_it_once_it_is_there(begin):
         ("t", lambda desk: desk.screen.prompt.question is not None),
         ("2", lambda desk: desk.screen.tabs.active == "histogram"),
         ("tab", lambda desk: desk.screen.in_details),
-        ("ctrl+p", lambda desk: type(desk.app.screen).__name__ == "CommandPalette"),
+        ("ctrl+p", lambda desk: isinstance(desk.app.screen, CommandPalette)),
     ],
 )
 async def test_a_key_that_the_list_does_not_know_closes_it_and_acts(begin, key, leads):

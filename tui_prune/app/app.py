@@ -1,6 +1,7 @@
 """The application: opens a session in a thread, shows the screens, and leaves a clean terminal whatever happens."""
 
 import asyncio
+import functools
 import os
 import signal
 from collections.abc import Iterable
@@ -10,42 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.keys import key_to_character
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from tui_prune.app import theme
+from tui_prune.app import keymap, theme
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.keymap import key_name
 from tui_prune.app.openings import Openings, OpenSession
 from tui_prune.app.screens.opening import OpeningScreen
+from tui_prune.config import THEMES, Config, at_home, config_file
 from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
     from tui_prune.app.keeper import Keeper
     from tui_prune.session import Session
-
-KEY_NAMES = {
-    "escape": "esc",
-    "pagedown": "page down",
-    "pageup": "page up",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "plus": "+",
-    "minus": "-",
-    "underscore": "_",
-    "equals_sign": "=",
-    "slash": "/",
-    "full_stop": ".",
-}
-
-
-def key_name(key: str) -> str:
-    """A key as it is written on the keyboard: ctrl+s, ?, page down."""
-    *modifiers, last = key.split("+")
-    character = key_to_character(last) or ""
-    return "+".join([*modifiers, KEY_NAMES.get(last) or (character.strip() if character.isprintable() else "") or last])
 
 
 class PruneApp(App[None]):
@@ -67,9 +46,11 @@ class PruneApp(App[None]):
         ),
     ]
 
-    def __init__(self, open_session: OpenSession, request: OpenRequest) -> None:
+    def __init__(self, open_session: OpenSession, request: OpenRequest, config: Config | None = None) -> None:
         super().__init__(ansi_color=True if theme.few_colors() else None)
-        theme.apply(self)
+        config = config or Config()
+        theme.apply(self, config.theme)
+        self._wrong_settings = [*config.problems, *keymap.apply(self, config.keys)]
         self.animation_level = "none"
         self.session: Session | None = None
         self.keeper: Keeper | None = None
@@ -121,6 +102,13 @@ class PruneApp(App[None]):
             return
         await super().on_event(event)
 
+    def wrong_settings(self) -> str:
+        """What is wrong with the config file, in a sentence that is said once."""
+        wrong, self._wrong_settings = self._wrong_settings, []
+        if len(wrong) > 1:
+            return f"! {len(wrong)} settings of {config_file().name} don't apply; tui-prune config says why."
+        return f"! {wrong[0]}" if wrong else ""
+
     # Leaving
 
     async def action_quit(self) -> None:
@@ -167,16 +155,10 @@ class PruneApp(App[None]):
     def action_help(self) -> None:
         from tui_prune.app.screens.dialog import HelpDialog
 
-        keys: dict[tuple[Any, str], list[str]] = {}
-        words: dict[tuple[Any, str], str] = {}
-        for key, (node, binding, enabled, tooltip) in self.screen.active_bindings.items():
-            if enabled and tooltip and not binding.system:
-                name = (node, binding.id or binding.action)
-                keys.setdefault(name, []).append(key_name(key))
-                words[name] = tooltip
         groups: dict[Any, list[tuple[str, str]]] = {}
-        for node, name in keys:
-            groups.setdefault(node, []).append(("  ".join(keys[node, name]), words[node, name]))
+        for one in keymap.active(self.screen):
+            if one.tooltip:
+                groups.setdefault(one.node, []).append(("  ".join(map(key_name, one.keys)), one.tooltip))
         ordered = sorted(groups, key=lambda node: node is not self.screen)  # what one does, then how one moves
         self.push_screen(HelpDialog([groups[node] for node in ordered]))
 
@@ -184,24 +166,23 @@ class PruneApp(App[None]):
         return binding.key_display or key_name(binding.key)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        seen = set()
-        for node, binding, enabled, tooltip in screen.active_bindings.values():
-            name = binding.id or binding.action
-            if not enabled or not tooltip or binding.system or name in seen:
-                continue
-            seen.add(name)
+        for one in keymap.active(screen):
+            if one.tooltip:
+                act = functools.partial(self.run_action, one.binding.action, one.node)
+                yield SystemCommand(f"{one.title}  ({self.get_key_display(one.binding)})", one.tooltip, act)
+        for name, look in theme.choices(self):
+            words = f"{THEMES[name][:1].upper()}{THEMES[name][1:]}; for as long as the app is open"
+            yield SystemCommand(f"Theme: {name}", words, functools.partial(self._wear, name, look))
 
-            async def act(action: str = binding.action, node: Any = node) -> None:
-                await self.run_action(action, node)
-
-            title = f"{binding.description[:1].upper()}{binding.description[1:]}"
-            yield SystemCommand(f"{title}  ({self.get_key_display(binding)})", tooltip, act)
+    def _wear(self, name: str, look: str) -> None:
+        """Change the look, and say how to keep it."""
+        self.theme = look
+        remark = getattr(self.screen, "remark", None)
+        if remark is not None:
+            remark(f'to keep it: theme = "{name}" in {at_home(config_file())}', "dim")
 
     def action_command_palette(self) -> None:
-        from textual.command import CommandPalette
-        from textual.widgets import Input
+        from tui_prune.app.palette import Palette
 
-        if not CommandPalette.is_open(self):
-            palette = CommandPalette(id="--command-palette")
-            self.push_screen(palette)
-            self.call_after_refresh(lambda: [setattr(field, "cursor_blink", False) for field in palette.query(Input)])
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))

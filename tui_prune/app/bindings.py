@@ -67,6 +67,10 @@ MAIN = [
     ),
     Binding("O", "open_another", "Open another", id="open.another", tooltip="Open another network", show=False),
     Binding("I", "ask_input", "Input", id="open.input", tooltip="Type the shape of the example input", show=False),
+    Binding(
+        "colon", "app.command_palette", "Commands", id="palette", tooltip="All that can be done, by name", show=False
+    ),
+    Binding("semicolon", "jump", "Jump", id="jump", tooltip="Letters appear: type one to go there", show=False),
     Binding("slash", "find", "Find", id="find", tooltip="Show only the layers with these letters", show=False),
     Binding(
         "full_stop", "everything", "All layers", id="everything", tooltip="Show norms and the like too", show=False
@@ -94,7 +98,12 @@ MAIN = [
     Binding("5", "open_print", "Print", id="tab.print", tooltip="Both networks as PyTorch prints them", show=False),
     Binding("6", "open_tab('recovery')", "Recovery", id="tab.recovery", tooltip="What recovering brings", show=False),
     Binding(
-        "C", "copy_table", "Copy table", id="copy", tooltip="Copy the layers before and after, as Markdown", show=False
+        "C",
+        "copy_table",
+        "Copy table",
+        id="table.copy",
+        tooltip="Copy the layers before and after, as Markdown",
+        show=False,
     ),
     Binding(
         "E", "ask_export", "Export", id="export", tooltip="Write the comparison or the recipe to a file", show=False

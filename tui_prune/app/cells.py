@@ -48,6 +48,7 @@ def width_of(cells: Iterable[Cell]) -> int:
 
 def left(text: str, width: int) -> str:
     """Text in `width` columns, at the left; an ellipsis where it's longer."""
+    text = printable(text)
     if cell_len(text) > width:
         return set_cell_size(text, width - 1) + "…" if width > 0 else ""
     return set_cell_size(text, width)
@@ -55,11 +56,13 @@ def left(text: str, width: int) -> str:
 
 def right(text: str, width: int) -> str:
     """Text in `width` columns, at the right."""
+    text = printable(text)
     return left(text, width) if cell_len(text) > width else " " * (width - cell_len(text)) + text
 
 
 def tail(text: str, width: int) -> str:
     """Text in `width` columns of which the end matters more than the start: "…3.downsample.0"."""
+    text = printable(text)
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     while text and cell_len(text) > width - 1:
@@ -119,12 +122,12 @@ def paint(widget: Widget, cells: Sequence[Cell], width: int, over: str | None = 
     fill = width - width_of(cells)
     if runs and fill > 0 and not _grounded(runs[-1][1]):
         runs[-1] = (runs[-1][0] + " " * fill, runs[-1][1])
-    segments = [Segment(_printable(text), base + _style(widget, style) + cover) for text, style in runs]
+    segments = [Segment(printable(text), base + _style(widget, style) + cover) for text, style in runs]
     return Strip(segments).adjust_cell_length(width, base + cover)
 
 
-def _printable(text: str) -> str:
-    """A name may have anything in it; what would move the terminal's cursor is shown as a mark."""
+def printable(text: str) -> str:
+    """A name may have anything in it; what would move the terminal's cursor is shown as a mark, which has a width."""
     return (
         text
         if text.isprintable()

@@ -54,14 +54,16 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
             start_above(session, work, given, progress)
         return session
 
+    from tui_prune import config
     from tui_prune.app import crashes
     from tui_prune.app.app import PruneApp
     from tui_prune.keeping.log import start_log
 
     start_log()
     sys.setswitchinterval(SWITCH)
-    app = PruneApp(open_session, request)
-    app.run(loop=asyncio.new_event_loop())
+    settings = config.load()
+    app = PruneApp(open_session, request, settings)
+    app.run(loop=asyncio.new_event_loop(), mouse=settings.mouse)
     code = app.return_code or 0
     if app.crash is not None:
         crashes.tell(app.crash, kept=app.keeper is not None and app.keeper.kept)

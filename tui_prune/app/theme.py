@@ -1,7 +1,8 @@
-"""Two looks: quiet colours where the terminal has them, and the terminal's own sixteen (or none) where not."""
+"""The looks: a quiet dark one, a light one, one of high contrast, and the terminal's own sixteen colours (or none)."""
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,30 +11,69 @@ from textual.theme import BUILTIN_THEMES, Theme
 if TYPE_CHECKING:
     from textual.app import App
 
-QUIET = Theme(
-    name="tui-prune",
-    primary="#7f9fc4",
-    secondary="#7f9fc4",
-    accent="#e5b567",
-    warning="#e5b567",
-    error="#e0787d",
-    success="#8fb87a",
-    foreground="#ccd1d9",
-    background="#14171c",
-    surface="#14171c",
-    panel="#1e232b",
-    variables={
-        "quiet": "#76808f",
-        "changed": "#e5b567",
-        "drawn": "#7f9fc4",
-        "cursor-row": "#29313d",
-        "rule": "#343b47",
-        "input-cursor-background": "#ccd1d9",
-        "input-cursor-foreground": "#14171c",
-        "input-selection-background": "#3a4656",
-        "border": "#4a5566",
-        "border-blurred": "#343b47",
-    },
+GROUNDS = ("background", "panel", "cursor-row")
+"""What text stands on."""
+INKS = ("foreground", "quiet", "changed", "drawn", "error")
+"""The colours of text: on each of the grounds they have a contrast of 4.5 or more."""
+
+
+def _look(
+    name: str, inks: tuple[str, ...], grounds: tuple[str, ...], rule: str, selection: str, *, dark: bool
+) -> Theme:
+    """A look of its inks and grounds, in the order of `INKS` and `GROUNDS`."""
+    foreground, quiet, changed, drawn, error = inks
+    background, panel, cursor_row = grounds
+    return Theme(
+        name=name,
+        primary=drawn,
+        secondary=drawn,
+        accent=changed,
+        warning=changed,
+        error=error,
+        success=drawn,
+        foreground=foreground,
+        background=background,
+        surface=background,
+        panel=panel,
+        dark=dark,
+        variables={
+            "quiet": quiet,
+            "changed": changed,
+            "drawn": drawn,
+            "cursor-row": cursor_row,
+            "rule": rule,
+            "input-cursor-background": foreground,
+            "input-cursor-foreground": background,
+            "input-selection-background": selection,
+            "border": quiet,
+            "border-blurred": rule,
+        },
+    )
+
+
+QUIET = _look(
+    "tui-prune",
+    ("#ccd1d9", "#919baa", "#e5b567", "#8aaad0", "#e88a8f"),
+    ("#14171c", "#1e232b", "#262e39"),
+    rule="#343b47",
+    selection="#3a4656",
+    dark=True,
+)
+LIGHT = _look(
+    "tui-prune-light",
+    ("#24292f", "#5a636e", "#7d4e00", "#2a5c93", "#a8262c"),
+    ("#fbfbf9", "#eeefec", "#e1e7ef"),
+    rule="#c9cdd2",
+    selection="#c5d4e6",
+    dark=False,
+)
+CONTRAST = _look(
+    "tui-prune-contrast",
+    ("#ffffff", "#c8c8c8", "#ffd75f", "#8fd3ff", "#ff9a9a"),
+    ("#000000", "#1a1a1a", "#303030"),
+    rule="#808080",
+    selection="#4a4a4a",
+    dark=True,
 )
 PLAIN = dataclasses.replace(
     BUILTIN_THEMES["ansi-dark"],
@@ -49,13 +89,21 @@ PLAIN = dataclasses.replace(
         "rule": "ansi_default",
     },
 )
+LOOKS = {"dark": QUIET, "light": LIGHT, "contrast": CONTRAST, "plain": PLAIN}
+"""The themes by the names that the config file has for them (`config.THEMES`)."""
 
 
-def apply(app: "App[object]") -> None:
-    """Choose the look that this terminal can show."""
-    app.register_theme(QUIET)
-    app.register_theme(PLAIN)
-    app.theme = PLAIN.name if few_colors() else QUIET.name
+def apply(app: "App[object]", wanted: str = "dark") -> None:
+    """Choose the look that the user wants, where this terminal can show it."""
+    for look in LOOKS.values():
+        app.register_theme(look)
+    app.theme = (PLAIN if few_colors() else LOOKS[wanted]).name
+
+
+def choices(app: "App[object]") -> Iterator[tuple[str, str]]:
+    """The looks that this terminal can show besides the present one: name in the config file and of the theme."""
+    if not few_colors():
+        yield from ((name, look.name) for name, look in LOOKS.items() if look.name != app.theme)
 
 
 def few_colors() -> bool:

@@ -7,7 +7,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from tui_prune.app import keymap
 from tui_prune.app.cells import Cell, Line, cell_len, left
+from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.widgets.line_pane import LinePane
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ MARKS = (
 )
 
 
-class Dialog(ModalScreen[T]):
+class Dialog(LeavesOnce, ModalScreen[T]):
     """A box of lines over the main screen; esc closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,8 +46,8 @@ class Dialog(ModalScreen[T]):
         """Show a box of lines, and below them its keys."""
         box = self.query_one(".box")
         box.border_title = title
-        shown = [binding for binding in self.BINDINGS if isinstance(binding, Binding) and binding.show]
-        box.border_subtitle = ", ".join(f"{self.app.get_key_display(b)} {b.description}" for b in shown)
+        own = [one.binding for one in keymap.active(self) if one.node is self and one.binding.show]
+        box.border_subtitle = ", ".join(f"{self.app.get_key_display(b)} {b.description}" for b in own)
         self.query_one("#words", LinePane).show(lines)
 
     def action_close(self) -> None:
@@ -116,7 +118,7 @@ class HelpDialog(Dialog[None]):
             "close",
             "closes",
             key_display="esc",
-            id="dialog.close",
+            id="help.close",
             tooltip="Back to where you were",
         ),
     ]

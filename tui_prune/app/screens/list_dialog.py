@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui_prune.app.cells import Cell, Line, left, width_of
+from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.widgets.choice_list import ChoiceList
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.app.widgets.row_list import RowList
@@ -28,7 +29,7 @@ AROUND = 9
 """Lines of the screen that the rows leave free: title, foot, the dialog's own lines and its frame."""
 
 
-class ListDialog(ModalScreen[None]):
+class ListDialog(LeavesOnce, ModalScreen[None]):
     """Rows, two lines about the one under the cursor, and sometimes a field to type a name into."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -21,6 +21,7 @@ from tui_prune.app.heat_table import sensitivity_lines
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.compare_keys import CompareKeys
+from tui_prune.app.screens.jump_keys import JumpKeys
 from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.plan_keys import PlanKeys
 from tui_prune.app.screens.plans_keys import PlansKeys
@@ -50,11 +51,13 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Columns from which both halves have room beside each other; in fewer they take turns."""
+LEAST = (80, 24)
+"""The smallest window in which everything can be reached."""
 TABS = ("structure", "histogram", "channels", "sensitivity", "print", "recovery")
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKeys, StartKeys, Screen[None]):
+class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKeys, StartKeys, JumpKeys, Screen[None]):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -105,9 +108,11 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         self.table = self.query_one("#structure", StructureTable)
         self.tabs = self.query_one("#tabs", TabLine)
         self.prompt = self.query_one("#prompt", PromptLine)
+        self.layer_tree.followed_by = self._tree_moved
         self.tabs.active = TABS[0]
         notes = self.session.opened.notes
-        self._remark = (Cell(notes[0], "dim"),) if notes else ()
+        wrong = self.app.wrong_settings()
+        self._remark = (Cell(wrong, "error"),) if wrong else (Cell(notes[0], "dim"),) if notes else ()
         self._fill()
         self.sum_up()
         self.set_focus(self.layer_tree)
@@ -197,7 +202,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         recipe = plan.recipe
         score, side = self.work.score(recipe), self.work.side(recipe)
         if self.work.doing is None:
-            side = self._remark or side or self._notes()
+            side = self._too_small() or self._remark or side or self._notes()
         elif self._remark:
             side = (*self._remark, Cell("   "), *side)
         self.query_one("#title", OneLine).show(
@@ -205,6 +210,16 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         )
         marked = len(self.layer_tree.marked)
         self.query_one("#status", OneLine).show(lambda width: headlines.status(recipe, side, width, plan.ratio, marked))
+
+    def on_resize(self) -> None:
+        if hasattr(self, "layer_tree"):
+            self.sum_up()
+
+    def _too_small(self) -> Line:
+        (columns, rows), (needed_columns, needed_rows) = self.app.size, LEAST
+        if columns >= needed_columns and rows >= needed_rows:
+            return ()
+        return (Cell(f"! {columns}x{rows}: it needs {needed_columns}x{needed_rows}", "strong"),)
 
     def _notes(self) -> Line:
         notes = self.plan.notes[1:] if self.plan.reached else self.plan.notes  # the status line itself says the first
@@ -216,7 +231,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
 
     @on(RowList.Moved, "#tree")
     def _tree_moved(self) -> None:
-        self._select(self.layer_tree.node)
+        if self.node is not self.layer_tree.node:
+            self._select(self.layer_tree.node)
 
     @on(RowList.Moved, "#structure")
     def _table_moved(self) -> None:

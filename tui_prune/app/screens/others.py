@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 
 from tui_prune.app.cells import Cell, wrap
 from tui_prune.app.entries import Entry
+from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.row_list import RowList
@@ -22,7 +23,7 @@ WIDTH = 70
 MOST_ROWS = 10
 
 
-class OthersDialog(ModalScreen[str | None]):
+class OthersDialog(LeavesOnce, ModalScreen[str | None]):
     """Gives the name of the network to take instead; None: the one that was taken stays."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -19,6 +19,7 @@ from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
 from tui_prune.app.completion import complete
 from tui_prune.app.headlines import Doing
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import TuiPruneError
@@ -43,7 +44,7 @@ LISTED = 3
 """Lines of names that a path could go on as."""
 
 
-class SaveScreen(ModalScreen[Any]):
+class SaveScreen(LeavesOnce, ModalScreen[Any]):
     """Goes through asking, writing and done; gives back the plan that was saved and its result, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -28,6 +28,7 @@ from tui_prune.app.entries import (
     network_entries,
     weights_entries,
 )
+from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import completed, is_path, path_entries
 from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.row_list import RowList
@@ -48,7 +49,7 @@ class Place:
     cursor: int | None = None
 
 
-class StartScreen(ModalScreen[OpenRequest | None]):
+class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
     """Asks what to open; None: nothing else."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

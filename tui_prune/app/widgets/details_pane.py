@@ -42,7 +42,14 @@ class DescriptionPane(LinePane):
     def tell(self, describe: Callable[[int], tuple[Line, ...]], *, from_start: bool = False) -> None:
         """Show what a function of the width gives."""
         self._describe = describe
-        self.show(describe(self.room), from_start=from_start)
+        self.show(describe(self._room_to_come), from_start=from_start)
+
+    @property
+    def _room_to_come(self) -> int:
+        """The columns that it has, or will have when it is shown: a hidden widget has no size."""
+        if self.size.width:
+            return self.room
+        return next((width for above in self.ancestors if (width := getattr(above, "size", self.size).width)), 1)
 
     def on_resize(self) -> None:
         self.show(self._describe(self.room))

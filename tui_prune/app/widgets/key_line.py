@@ -1,5 +1,10 @@
 """The last line: the few keys that matter here, made from the bindings."""
 
+from collections.abc import Callable
+
+from textual import events
+
+from tui_prune.app import keymap
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.columns import Part, compose
 from tui_prune.app.widgets.one_line import OneLine
@@ -9,9 +14,10 @@ MOST = 6
 
 
 class KeyLine(OneLine):
-    """Keys and what they do, for whatever has the focus."""
+    """Keys and what they do, for whatever has the focus. It can also take the next key for somebody."""
 
     def on_mount(self) -> None:
+        self._answer: Callable[[str], None] | None = None
         self.show(self._words)
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self._look())
 
@@ -20,15 +26,37 @@ class KeyLine(OneLine):
             self.refresh()
 
     def _words(self, width: int) -> Line:
-        keys: dict[str, list[str]] = {}
-        words: dict[str, str] = {}
-        for key, (_, binding, enabled, _) in self.screen.active_bindings.items():
-            if binding.show and enabled:
-                name = binding.id or binding.action
-                keys.setdefault(name, []).append(binding.key_display or self.app.get_key_display(binding) or key)
-                words[name] = binding.description
         parts = []
-        for place, name in enumerate([*keys][:MOST]):
-            said = (Cell(keys[name][0], "key"), Cell(f" {words[name]}", "dim"))
-            parts.append(Part(place, (said,)))
+        shown = [one for one in keymap.active(self.screen) if one.binding.show]
+        for place, one in enumerate(shown[:MOST]):
+            key = Cell(self.app.get_key_display(one.binding), "key")
+            parts.append(Part(place, ((key, Cell(f" {one.binding.description}", "dim")),)))
         return compose(parts, width)
+
+    # One key for somebody
+
+    def ask(self, words: Line, answer: Callable[[str], None]) -> None:
+        """Say something and give the next key to `answer`: its character, or nothing for one that has none."""
+        self._answer = answer
+        self.can_focus = True
+        self.screen.set_focus(self)
+        self.show(lambda width: words)
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        return self._answer is not None
+
+    def on_key(self, event: events.Key) -> None:
+        if self._answer is not None:
+            event.stop()
+            event.prevent_default()
+            self._end(event.character if event.is_printable else "")
+
+    def on_blur(self) -> None:
+        self._end("")
+
+    def _end(self, character: str | None) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self.can_focus = False
+            self.show(self._words)
+            answer(character or "")

@@ -4,6 +4,7 @@ Made for a thin line: a row is repainted only where its cells differ from what i
 leaves the window the list moves by half a page, so that most keys repaint two rows and not all of them.
 """
 
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import events
@@ -50,6 +51,9 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.followed_by: Callable[[], None] = lambda: None
+        """Called at each move of the user's, before `Moved` is posted: what it changes is in the same frame."""
+        self._labels: Mapping[int, str] = {}
         self._shown: dict[int, tuple[str | None, Line]] = {}
         self._shown_header: Line = ()
 
@@ -97,6 +101,15 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
         for index in range(top, top + self.page):
             self._repaint_row(index)
 
+    def label(self, labels: Mapping[int, str]) -> None:
+        """Put a letter before rows, by their index, until they are given others or none."""
+        self._labels = labels
+        self.repaint()
+
+    def go_to_row(self, index: int) -> None:
+        """Move the cursor as the user would."""
+        self._go(index)
+
     def _repaint_row(self, index: int) -> None:
         y = index - self.scroll_offset.y
         if not 0 <= y < self.page:
@@ -137,8 +150,7 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
         self._repaint_row(self.cursor)
 
     def on_show(self) -> None:
-        self._forget()
-        self._reveal()
+        self._reveal()  # Textual has painted all of it already
 
     def on_resize(self) -> None:
         self._measure()
@@ -161,6 +173,7 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
 
     def _line(self, index: int) -> Line:
         mark = Cell("▌", "mark") if index == self.cursor else Cell(" ")
+        mark = Cell(self._labels[index], "key") if index in self._labels else mark
         return (mark, *self.row_cells(index, max(1, self.room - 1)))
 
     def _over(self, index: int) -> str | None:
@@ -189,7 +202,9 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
     def _go(self, index: int) -> None:
         index = max(0, min(index, self.row_count() - 1))
         if index != self.cursor:
-            self.cursor = index
+            with self.app.batch_update():
+                self.cursor = index
+                self.followed_by()
             self.post_message(self.Moved(self))
 
     def on_click(self, event: events.Click) -> None:

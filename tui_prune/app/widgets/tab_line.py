@@ -38,6 +38,7 @@ class TabLine(OneLine):
 
     def on_mount(self) -> None:
         self.subject = ""
+        self._numbered = False
         self.show(self._words)
 
     def watch_active(self) -> None:
@@ -48,10 +49,18 @@ class TabLine(OneLine):
         self.subject = subject
         self.show(self._words)
 
+    def number(self, numbered: bool) -> None:
+        """Put the number of each tab before its name, or take it away."""
+        self._numbered = numbered
+        self.show(self._words)
+
     def _words(self, width: int) -> Line:
         if self.active in self.ASIDE:
             return (Cell(f"[{self.ASIDE[self.active]}]", "strong"), Cell("  esc: back to the tabs", "dim"))
-        cells = [Cell(said, "strong" if tab == self.active else "dim") for tab, said in self._names(width)]
+        cells: list[Cell] = []
+        for place, (tab, said) in enumerate(self._names(width), 1):
+            style = "strong" if tab == self.active else "dim"
+            cells += [Cell(str(place), "key"), Cell(said[1:], style)] if self._numbered else [Cell(said, style)]
         room = width - sum(len(cell.text) for cell in cells) - 2
         if room >= 8 and (self.active != "structure" or self.screen.has_class("-narrow")):
             subject = tail(self.subject, min(room, cell_len(self.subject)))
