@@ -1,10 +1,12 @@
-"""Take the pictures in screenshots/ from the running app on the bundled network: `python tests/screenshots.py`."""
+"""Take the pictures in screenshots/ from the running app, on the bundled network and on resnet50:
+`python tests/screenshots.py`."""
 
 import asyncio
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.pilot import Pilot
@@ -13,31 +15,37 @@ from textual.screen import Screen
 from tui_prune.app.cells import text_of
 from tui_prune.app.widgets.line_pane import LinePane
 
+if TYPE_CHECKING:
+    from tui_prune.app.app import PruneApp
+    from tui_prune.request import OpenRequest
+
 FOLDER = Path(__file__).parents[1] / "screenshots"
-SIZE = (120, 36)
-PATIENCE = 120.0
+SIZE, WIDE = (120, 36), (160, 44)
+PATIENCE = 600.0
 RECIPE = ("c", "down", "enter", "o", "g", "5", "0", "enter", "a", "8", "enter")
 """Batch norm scales, all channels ranked together, half of them, in multiples of 8."""
 
 
 async def main() -> None:
-    """Open the network, cut half of it, and look at it from three sides."""
-    from tui_prune.app.app import PruneApp
+    """Take all pictures."""
+    draw_surface()
+    await on_the_digits()
+    await on_resnet()
+
+
+async def on_the_digits() -> None:
+    """Choose the bundled network, cut half of it, look at it from all sides, recover it, save it."""
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.app.screens.save import SaveScreen
-    from tui_prune.opening.bundled_networks import bundled_task
     from tui_prune.request import OpenRequest
-    from tui_prune.session import Session
 
-    draw_surface()
-    app = PruneApp(
-        lambda request, progress: Session.open(task=bundled_task(None), progress=progress), OpenRequest("nin")
-    )
+    app = app_on(OpenRequest())
     async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
-        screen = app.screen
-        assert isinstance(screen, MainScreen)
+        await until(pilot, lambda: any(isinstance(screen, MainScreen) for screen in app.screen_stack))
+        screen = next(screen for screen in app.screen_stack if isinstance(screen, MainScreen))
         await until(pilot, lambda: screen.work.job is None)
+        take(app, "start.svg")
+        await pilot.press("escape")
         await pilot.press(*RECIPE, "e")
         await until(pilot, lambda: screen.work.job is None)
         await pilot.press(*["j"] * 5)
@@ -50,7 +58,21 @@ async def main() -> None:
         await pilot.press("tab", "space")
         await until(pilot, lambda: "grey goes" in drawn(screen))
         take(app, "weights.svg")
-        await pilot.press("tab")
+        await pilot.press("tab", "comma")
+        await pilot.pause(0.5)
+        take(app, "recipe.svg")
+        await pilot.press("escape", "1", "P", "a", "enter", "escape", "g", "3", "0", "enter", "P", "a", "enter", "e")
+        await until(pilot, lambda: screen.work.job is None)
+        await pilot.pause(0.5)
+        take(app, "plans.svg")
+        await pilot.press("escape", "n")
+        await until(pilot, lambda: screen.work.job is None)
+        await pilot.pause(0.5)
+        take(app, "sensitivity.svg")
+        await pilot.press("g", *"70", "enter", "R", "down", "down", "enter")
+        await until(pilot, lambda: screen.work.job is None)
+        await pilot.pause(0.5)
+        take(app, "recovery.svg")
         await pilot.press("1", "s")
         dialog = app.screen
         assert isinstance(dialog, SaveScreen)
@@ -59,6 +81,39 @@ async def main() -> None:
         take(app, "save.svg")
     if app.crash is not None:
         raise app.crash
+
+
+async def on_resnet() -> None:
+    """A larger network: its tree with repeated blocks in one row, and both networks as PyTorch prints them."""
+    from tui_prune.app.screens.main import MainScreen
+    from tui_prune.app.widgets.print_pane import PrintPane
+    from tui_prune.request import OpenRequest
+
+    app = app_on(OpenRequest("resnet50"))
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
+        await pilot.press("j", "l", "t", "enter", "a", *"16", "enter", *["j"] * 5)
+        await pilot.pause(0.5)
+        take(app, "tree.svg")
+        await pilot.press("5")
+        await until(pilot, lambda: "Bottleneck" in app.screen.query_one("#print", PrintPane).words)
+        take(app, "print.svg")
+        await pilot.press("escape", "H")
+        await pilot.pause(0.5)
+        take(app, "history.svg")
+    if app.crash is not None:
+        raise app.crash
+
+
+def app_on(request: "OpenRequest") -> "PruneApp":
+    """The app, on a network with the task that is bundled with it."""
+    from tui_prune.app.app import PruneApp
+    from tui_prune.opening.bundled_networks import bundled_task
+    from tui_prune.session import Session
+
+    return PruneApp(
+        lambda wanted, progress: Session.open(wanted.spec, task=bundled_task(wanted.spec), progress=progress), request
+    )
 
 
 def draw_surface() -> None:

@@ -169,18 +169,20 @@ def suggest(
     *,
     target_macs: float | None = None,
     target_params: float | None = None,
+    criteria: Sequence[str] | None = None,
     example_kwargs: Mapping[str, Any] | None = None,
     recipe: Recipe | None = None,
     progress: Progress = silent,
     **fields: Any,
 ) -> Recipe:
     """A recipe for `prune` that leaves at most these shares of the MACs or parameters, each layer cut by what it can
-    bear; the recipe's criterion, locks and alignment stay.
+    bear; the recipe's locks and alignment stay. `criteria` are those to choose from; None: the recipe's own where it
+    isn't the default, and else all that can be had.
 
     Raises `UsageError` for a wrong choice or a target that can't be met, `TuiPruneError` when the task fails.
     """
     session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
-    return session.suggest(progress, target_macs=target_macs, target_params=target_params)
+    return session.suggest(progress, target_macs=target_macs, target_params=target_params, criteria=criteria)
 
 
 def _with_task(

@@ -225,7 +225,9 @@ def prune(
     remarks: Sequence[str] = ()
     with _progress() as progress:
         if suggest:
-            session.apply(session.suggest(progress, target_macs=target_macs, target_params=target_params))
+            criteria = None if criterion is None else (criterion,)
+            found = session.suggest(progress, target_macs=target_macs, target_params=target_params, criteria=criteria)
+            session.apply(found)
         if recalibrate or finetune:
             remarks = session.recover(progress, recalibrate=recalibrate, finetune=finetune).notes
         elif session.task is not None and session.task.evaluate is not None:

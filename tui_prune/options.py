@@ -104,9 +104,7 @@ Residual = Annotated[
 Grouped = Annotated[
     str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions and norms are cut.")
 ]
-Suggest = Annotated[
-    bool, typer.Option("--suggest", help="Scan by the task, and give each layer the ratio that it can bear.")
-]
+Suggest = Annotated[bool, typer.Option("--suggest", help="Find by the task which criterion and ratios suit.")]
 Recalibrate = Annotated[
     bool, typer.Option("--recalibrate", help="Estimate batch-norm statistics anew by the task's calibration data.")
 ]

@@ -61,6 +61,7 @@ class Session(Keepsake, Looker):
             dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
         )
         self._graphs: dict[str, Graph] = {}
+        self._caches = {}
         self._plans = Plans(task, self._subject.arguments)
         self._result: tuple[Plan, Result] | None = None
         started = time.perf_counter()

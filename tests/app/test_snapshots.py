@@ -29,8 +29,17 @@ pytestmark = pytest.mark.skipif(textual.__version__ != TAKEN_WITH, reason=f"take
         (SMALL, ("G", "3")),
         (SMALL, ("g", "5", "0", "enter", "s")),
         (SMALL, ("question_mark",)),
+        (SMALL, ("comma", "j", "j")),
+        (SMALL, ("g", "5", "0", "enter", "P", "a", "enter")),
+        (SMALL, ("g", "5", "0", "enter", "a", "8", "enter", "H")),
+        (SMALL, ("B", "j", "j")),
+        (LARGE, ("g", "5", "0", "enter", "5", "see (0): Conv2d(3, 96")),
+        (SMALL, ("g", "5", "0", "enter", "5", "see (0): Conv2d(3, 96")),
+        (SMALL, ("4",)),
+        (SMALL, ("6",)),
     ],
-    ids=["opened", "cut", "histogram", "weights", "surface", "channels", "save", "help"],
+    ids="opened cut histogram weights surface channels save help recipe plans history presets print narrow_print "
+    "sensitivity recovery".split(),
 )
 def test_it_looks_as_it_did(snap_compare, digits, monkeypatch, size, keys):
     monkeypatch.chdir("/")  # the dialog names the directory; nothing is written
@@ -44,6 +53,8 @@ def test_it_looks_as_it_did(snap_compare, digits, monkeypatch, size, keys):
         await pilot.pause()
 
     def seen():
+        if app.screen.tabs.active == "print":
+            return app.screen.query_one("#print").words
         return "\n".join(text_of(line) for line in app.screen.query_one("#histogram").lines)
 
     async def run_before(pilot):

@@ -93,7 +93,7 @@ def test_a_closed_terminal_loses_nothing(open_terminal, tmp_path: Path) -> None:
     assert work["summary"].startswith("cut 50 %, align 8")
     assert work["state"]["position"]["tab"] == "channels"
     log = (tmp_path / "xdg_state_home" / "tui-prune" / "log" / "tui-prune.log").read_text()
-    for words in ("opened nin", "evaluating: started", "chosen: ratio 0.0 → 0.5", "chosen: align 1 → 8"):
+    for words in ("opened nin", "evaluating: started", "chosen: global ratio 50 %", "chosen: align 8"):
         assert words in log
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.benchmarks import quality
 from tests.benchmarks.coverage import each_family, each_network, markdown
 from tests.benchmarks.engine import as_json, line, table
 from tests.benchmarks.figures import Figures, targets
@@ -83,3 +84,12 @@ def test_the_sweep_is_counted_at_the_end() -> None:
     )
     pytest_terminal_summary(terminal)
     assert said[1:] == ["exact 2, structural 1, refused 1, failed 0"]
+
+
+def test_quality_is_the_mean_and_the_spread_over_seeds() -> None:
+    figures = [
+        quality.Figures("nin", seed, 0.5, "l1", 0.49, cut, 0.9, 0.95, "local")
+        for seed, cut in enumerate((0.5, 0.6, 0.7))
+    ]
+    assert quality.markdown(figures)[2:] == ["| nin | 50 % | l1 | 49.0 % | 60.0 ± 10.0 | 90.0 ± 0.0 | 95.0 ± 0.0 |"]
+    assert quality.markdown(figures[:1])[2:] == ["| nin | 50 % | l1 | 49.0 % | 50.0 ± 0.0 | 90.0 ± 0.0 | 95.0 ± 0.0 |"]

@@ -71,6 +71,30 @@ def test_scores_of_weights(name: str, expected: list[float]) -> None:
     assert scores(model, torch.randn(1, 2), name) == {"0": pytest.approx(expected, abs=1e-5)}
 
 
+def test_scores_of_all_weights_that_go_with_a_channel() -> None:
+    """Rows of the layer itself, the scale of its norm and the columns that read it, each over their layer's mean."""
+    model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    model[0].weight.data = torch.tensor([[3.0, 4.0], [1.0, 0.0], [6.0, 8.0]])
+    model[1].weight.data = torch.tensor([-3.0, 0.5, 0.0])
+    model[3].weight.data = torch.tensor([[1.0, 0.0, 2.0], [1.0, 3.0, 0.0]])
+    rows, scales, columns = np.array([25, 1, 100]), np.array([9, 0.25, 0]), np.array([2, 9, 4])
+    expected = rows / rows.mean() + scales / scales.mean() + columns / columns.mean()
+    assert scores(model, torch.randn(4, 2), "group_l2") == {"0": pytest.approx(expected.tolist(), abs=1e-5)}
+
+
+def test_a_kernel_that_goes_whole_with_a_channel_counts_once() -> None:
+    """A depthwise kernel, and one whose groups go whole: here channels go in pairs."""
+    depthwise, grouped, last = nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 4, 1, groups=2), conv(4, 2)
+    model = nn.Sequential(conv(3, 4), depthwise, grouped, last)
+    for layer in (model[0], last):
+        layer.weight.data.fill_(1)
+    depthwise.weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1, 1)
+    grouped.weight.data = torch.tensor([[1.0, 0.0], [2.0, 1.0], [3.0, 0.0], [0.0, 1.0]]).view(4, 2, 1, 1)
+    kernels, blocks = np.array([1, 4, 9, 16]) / 7.5, np.array([1, 5, 9, 1]) / 4
+    expected = (1 + kernels + blocks + 1).reshape(2, 2).sum(1)
+    assert scores(model, torch.randn(IMAGES), "group_l2") == {"0": pytest.approx(expected.tolist(), abs=1e-5)}
+
+
 def test_scores_of_batch_norm_scales() -> None:
     norm = nn.BatchNorm2d(3)
     norm.weight.data = torch.tensor([-3.0, 0.5, 0.0])
@@ -388,7 +412,7 @@ def test_taylor_needs_a_loss_where_the_output_is_no_classes() -> None:
         tui_prune.prune(model, torch.randn(1, 2), ratio=0.5, criterion="taylor", task=task)
 
 
-@pytest.mark.parametrize("name", ["l1", "l2", "lamp", "fpgm"])
+@pytest.mark.parametrize("name", ["l1", "l2", "group_l2", "lamp", "fpgm"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_scores_that_are_no_numbers_name_the_layer_that_holds_them(name: str, value: float) -> None:
     model = Added()

@@ -113,7 +113,7 @@ def test_recipe_cannot_be_changed_from_outside() -> None:
         ({"align": 8.0}, "align must be a whole number"),
         ({"layer_align": {"conv1": -8}}, "the alignment of conv1 must be a whole number"),
         ({"align_rounding": "sideways"}, "align_rounding must be one of nearest, up, down"),
-        ({"criterion": "luck"}, "criterion must be one of l1, l2, bn_scale, lamp, fpgm"),
+        ({"criterion": "luck"}, "criterion must be one of l1, l2, group_l2, bn_scale, lamp, fpgm"),
         ({"scope": "galactic"}, "scope must be one of local, global"),
         ({"residual": "maybe"}, "residual must be one of cut, keep"),
         ({"grouped": "oddly"}, "grouped must be one of auto, even, whole"),

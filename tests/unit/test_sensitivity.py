@@ -1,6 +1,7 @@
 """How much each layer can bear: the scan, its memory, and the recipe that follows from it."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 import tui_prune
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating import scan_cache
+from tui_prune.evaluating.goal import Goal
 from tui_prune.evaluating.sensitivity import Sensitivity
-from tui_prune.evaluating.suggest import Goal, suggest
+from tui_prune.evaluating.suggest import suggest
 from tui_prune.evaluating.task import Task, load_task, user_traceback
 from tui_prune.planning.plan import Plan
 from tui_prune.progress import Progress
@@ -46,7 +48,8 @@ class Judge:
 
     def __call__(self, model: nn.Module) -> float:
         if model is not self._original:
-            self.seen.append({name: getattr(model, name).out_channels for name in ("busy", "idle", "last")})
+            layers = dict(model.named_children())
+            self.seen.append({name: layers[name].out_channels for name in ("busy", "idle", "last") if name in layers})
         spread = (self._outputs - self._outputs.mean(0)).abs().mean()
         return float(1 - (self._run(model) - self._outputs).abs().mean() / spread)
 
@@ -135,6 +138,43 @@ def test_other_weights_and_another_task_are_measured_anew(net: Net, task: Task, 
         net.head.weight[0, 0] += 1
     session(net, task).sensitivity(ratios=(0.5,))
     assert len(judge.seen) == 9
+
+
+@pytest.mark.parametrize("changed", ["data.txt", "scan_helper_beside_it.py", "scan_inner_part/load.py", "labels.txt"])
+def test_what_the_task_reads_is_noticed(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    (tmp_path / "task.py").write_text(
+        "from pathlib import Path\n"
+        "import scan_helper_beside_it\n"
+        "DATA = [Path(__file__).with_name('data.txt')]\n"
+        "def evaluate(model):\n"
+        "    with Path(__file__).with_name('evaluations.log').open('a') as file:\n"
+        "        file.write('.')\n"
+        "    return 0.5\n"
+    )
+    (tmp_path / "scan_inner_part").mkdir()
+    (tmp_path / "scan_inner_part" / "load.py").write_text(f"LABELS = {str(tmp_path / 'labels.txt')!r}\n")
+    (tmp_path / "scan_helper_beside_it.py").write_text("from scan_inner_part import load\n")
+    for name in ("data.txt", "labels.txt", "other.txt"):
+        (tmp_path / name).write_text("1")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("scan_helper_beside_it", "scan_inner_part", "scan_inner_part.load"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    log = tmp_path / "evaluations.log"
+
+    def evaluations() -> int:
+        log.write_text("")
+        session(net, load_task(tmp_path / "task.py")).sensitivity(ratios=(0.5,))
+        return len(log.read_text())
+
+    assert evaluations() == 4  # the network as it is, and three groups
+    (tmp_path / "other.txt").write_text("12")
+    assert evaluations() == 1
+    with (tmp_path / changed).open("a") as file:
+        file.write("# more")
+    assert evaluations() == 4
+    assert evaluations() == 1
 
 
 @pytest.mark.parametrize(
@@ -291,20 +331,94 @@ def test_a_suggestion_is_no_worse_than_the_same_ratio_everywhere_or_one_ranking(
             assert suggested >= task.score(other.cut().model)
 
 
-def test_what_measures_best_is_taken(net: Net, task: Task) -> None:
-    work = session(net, task)
-    found = work.sensitivity()
+def measured_by(work: Session, score: Callable[[dict[str, int]], float], share: float) -> tuple[Plan, list[Plan]]:
+    """The plan that is suggested where the widths alone say what a network is worth, and all that were measured."""
     tried: list[Plan] = []
 
     def measure(plan: Plan, progress: Progress) -> tuple[float, float]:
         tried.append(plan)
-        ratios = [layer.after / layer.before for layer in plan.layers if layer.producer and not layer.locked]
-        return -max(ratios) + min(ratios), 0.0
+        return score({layer.name: layer.after for layer in plan.layers if layer.producer}), 0.1
 
-    recipe = suggest(found, work.graph, work.recipe, work._plan_for, Goal({"macs": 0.4}), measure=measure)
-    assert len(set(recipe.layers.values())) == 1  # the same ratio everywhere, since that is what scores here
+    goal = Goal({"macs": share})
+    recipe = suggest(
+        work.graph,
+        work.recipe,
+        work._plan_for,
+        goal,
+        criteria=("l2", "l1"),
+        baseline=100.0,
+        scanning=lambda recipe, progress: work.sensitivity(ratios=(0.25, 0.5)),
+        measure=measure,
+    )
+    return work.apply(recipe), [plan for plan in tried if plan.cuts]
+
+
+def test_what_measures_best_is_taken(net: Net, task: Task) -> None:
+    def even(widths: dict[str, int]) -> float:
+        cut = widths["busy"], widths["idle"], widths["last"]
+        return min(cut) - max(cut)
+
+    plan, tried = measured_by(session(net, task), even, 0.4)
+    widths = [plan.layer(name).after for name in ("busy", "idle", "last")]
+    assert max(widths) - min(widths) <= 1  # nearly the same ratio everywhere, since that is what scores here
     assert len(tried) > 2
     assert all(plan.after.macs <= 0.4 * plan.before.macs for plan in tried)
+
+
+def test_the_best_is_shifted_where_that_is_better_still(net: Net, task: Task) -> None:
+    """The scan says that `busy` can't be cut; the measured network wants it narrow."""
+    plan, tried = measured_by(session(net, task), lambda widths: -widths["busy"], 0.5)
+    first, last = tried[0].layer("busy").after, plan.layer("busy").after
+    assert last < first
+    assert plan.after.macs <= 0.5 * plan.before.macs
+
+
+class Scaled(nn.Module):
+    """Batch norm takes half of the channels of `wide` away, those with the large weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.norm, self.last = nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.Conv2d(16, 6, 3)
+        with torch.no_grad():
+            self.wide.weight[::2] *= 10
+            self.norm.weight[::2] = 0
+            self.last.weight[:, ::2] *= 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.norm(self.wide(x)))).mean((2, 3))
+
+
+def test_of_all_criteria_the_one_that_suits_is_found_without_a_scan(task: Task) -> None:
+    net = Scaled().eval()
+    judge = Judge(net)
+    scans: list[Sensitivity] = []
+    work = session(net, Task(task.file, evaluate=judge))
+    recipe = work.suggest(target_macs=0.51, shown=scans.append)
+    assert recipe.criterion == "bn_scale"
+    work.apply(recipe)
+    assert judge(work.cut().model) == pytest.approx(1)
+    assert not scans  # nothing is lost, so nothing needs to be looked into
+    own = session(net, Task(task.file, evaluate=judge), criterion="l1").suggest(target_macs=0.51)
+    assert own.criterion == "l1"  # somebody has chosen it
+    assert session(net, Task(task.file, evaluate=judge)).suggest(target_macs=0.51, criteria=["l2"]).criterion == "l2"
+
+
+def test_a_criterion_that_cannot_be_had_is_no_candidate(task: Task) -> None:
+    """One output is no score of classes, and there is no loss: nothing for taylor."""
+    net = nn.Sequential(nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, 1)).eval()
+    inputs = torch.randn(20, 4)
+    with torch.no_grad():
+        outputs = net(inputs)
+
+    def evaluate(model: nn.Module) -> float:
+        with torch.no_grad():
+            return -float((model(inputs) - outputs).square().mean())
+
+    chosen = Task(task.file, evaluate=evaluate, calibration=lambda: [inputs])
+    recipe = tui_prune.suggest(net, inputs[:1], chosen, target_macs=0.5)
+    assert tui_prune.prune(net, inputs[:1], recipe).report.macs.after <= 30
+    with pytest.raises(UsageError, match="taylor needs a loss"):
+        tui_prune.suggest(net, inputs[:1], chosen, target_macs=0.5, criteria=["taylor"])
 
 
 def test_a_target_out_of_reach(net: Net, task: Task) -> None:

@@ -172,6 +172,25 @@ class Graph:
         return tuple(map(tuple, found))
 
     @cached_property
+    def parameter_axes(self) -> tuple[tuple[Axis, ...], ...]:
+        """For each group, the axes of all parameters that lose a slice with each of its channels. A parameter that two
+        axes of the same channels meet in (a depthwise kernel) comes once."""
+        group_of_channel = np.full(self.classes.channels, -1)
+        for group in self.groups:
+            group_of_channel[group.channels] = group.index
+        found: list[list[Axis]] = [[] for _ in self.groups]
+        for name in self.record.shapes:
+            seen: set[bytes] = set()
+            for axis in self.record.axes_of(name) if name in self.record.parameters else ():
+                channels = self.classes.channel[axis.slots]
+                if channels.tobytes() not in seen:
+                    seen.add(channels.tobytes())
+                    for number in np.unique(group_of_channel[channels]):
+                        if number >= 0:
+                            found[number].append(axis)
+        return tuple(map(tuple, found))
+
+    @cached_property
     def second_names(self) -> dict[str, str]:
         """Names of modules that are registered more than once, by the name under which `layers` has them."""
         names = {layer.name for layer in self.layers}

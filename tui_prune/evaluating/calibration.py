@@ -1,8 +1,8 @@
 """What a network shows on the task's calibration data, for the criteria that need to know."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,40 +10,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.model_code import failing_line
-from tui_prune.channels.nested import map_tensors, tensors_in
+from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import Axis, owner_of
-from tui_prune.channels.trace import as_arguments, untouched
-from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.evaluating.task import Task
+from tui_prune.channels.trace import untouched
+from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.evaluating.batches import Batch, calibration_batches, forward
+from tui_prune.evaluating.task import Task, guess
 from tui_prune.planning.criteria import Gathered, Needs
 from tui_prune.progress import Progress, silent
 
 Loss = Callable[[Any, Any], Tensor]
 
 
-class Batch(NamedTuple):
-    """Positional or keyword arguments of a network, and what they should lead to, where the task says."""
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    targets: Any
-
-
 def gather(graph: Graph, needs: Needs, task: Task, progress: Progress = silent) -> Gathered:
     """Run the task's calibration data through the graph's network and note what a criterion needs ("activations" or
     "gradients"). The network stays as it was.
 
-    Raises `UsageError` when it yields nothing or no loss can be told, `TuiPruneError` when its code, the network or the
-    loss fails.
+    Raises `UsageError` when there are no batches or no loss can be told, `TuiPruneError` when its code, the network or
+    the loss fails.
     """
     watch = _Activations(graph) if needs == "activations" else _Gradients(graph, task)
     with untouched(graph.model), watch.watching():
         for number, batch in enumerate(calibration_batches(task, graph.model)):
-            progress("calibrate", number / (number + 8))  # nobody knows how many there will be
+            progress("calibrate", guess(number))
             watch.run(batch)
-    if not watch.batches:
-        raise UsageError(f"calibration() of {task.name} yields nothing; it should yield batches of inputs.")
     progress("calibrate", 1.0)
     return watch.gathered()
 
@@ -54,48 +44,6 @@ def checked_calibration(task: Task | None) -> Task:
         what = "a task file (--task FILE.py) with a function" if task is None else f"{task.name} a function"
         raise UsageError(f"This criterion needs calibration data: give {what} calibration() that yields batches.")
     return task
-
-
-def calibration_batches(task: Task, model: nn.Module) -> Iterator[Batch]:
-    """The task's calibration data on the network's device and in its number format.
-
-    Each item is the inputs of one batch, or a pair of inputs and targets. Inputs are a tensor, a tuple of positional
-    arguments or a dict of keyword arguments.
-    """
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(1))
-
-    def fitted(tensor: Tensor) -> Tensor:
-        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
-
-    with task.own_errors("in calibration()"):
-        items = iter(task.calibration() if task.calibration is not None else ())
-    while True:
-        with task.own_errors("in calibration()"):
-            item = next(items, items)
-        if item is items:
-            return
-        pair = isinstance(item, (tuple, list)) and len(item) == 2
-        inputs, targets = item if pair else (item, None)
-        inputs = map_tensors(inputs, fitted)
-        named = isinstance(inputs, Mapping)
-        targets = map_tensors(targets, lambda tensor: tensor.to(like.device))
-        yield Batch(() if named else as_arguments(inputs), dict(inputs) if named else {}, targets)
-
-
-def forward(model: nn.Module, batch: Batch) -> Any:
-    """What the network makes of a batch. Raises `TuiPruneError` with the line that fails."""
-    try:
-        return model(*batch.args, **batch.kwargs)
-    except (Cancelled, TuiPruneError):
-        raise
-    except Exception as error:
-        where = failing_line(error)
-        message = str(error).strip().partition("\n")[0] or type(error).__name__
-        place = f" at {where}" if where else ""
-        raise TuiPruneError(
-            f"The model's forward pass fails on a batch of calibration(){place} ({type(error).__name__}: {message}). "
-            "It should yield inputs, or pairs of inputs and targets."
-        ) from error
 
 
 class _Watch:

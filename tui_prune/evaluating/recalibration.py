@@ -4,6 +4,7 @@ The cut changes what arrives at each norm. With the weights as they are, average
 of the accuracy back (Li et al. 2020, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning", sec. 3).
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,9 +12,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tui_prune.channels.model_code import failing_line
-from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.evaluating.batches import calibration_batches
+from tui_prune.errors import TuiPruneError
+from tui_prune.evaluating.batches import calibration_batches, forward
 from tui_prune.evaluating.task import Task, guess
 from tui_prune.progress import Progress, silent
 
@@ -37,17 +37,11 @@ def recalibrate(model: nn.Module, task: Task, progress: Progress = silent, most_
     """
     norms = _norms(model)
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers(recurse=False)} for norm in norms]
-    batches = 0
     try:
         with _estimating(model, norms):
-            for batch in calibration_batches(task, model):
-                progress("recalibrate", guess(batches))
-                _run(model, batch, task)
-                batches += 1
-                if batches == most_batches:
-                    break
-        if not batches:
-            raise UsageError(f"calibration() of {task.name} yields nothing; it should yield batches of inputs.")
+            for number, batch in enumerate(itertools.islice(calibration_batches(task, model), most_batches)):
+                progress("recalibrate", guess(number))
+                forward(model, batch)
         for norm, values in zip(norms, before, strict=True):
             if not int(norm.num_batches_tracked):
                 _put_back(norm, values)
@@ -93,23 +87,3 @@ def _estimating(model: nn.Module, norms: list[_BatchNorm]) -> Iterator[None]:
 def _put_back(norm: _BatchNorm, values: dict[str, torch.Tensor]) -> None:
     for name, value in values.items():
         norm._buffers[name].copy_(value)
-
-
-def _run(model: nn.Module, batch: tuple, task: Task) -> None:
-    args, kwargs, _ = batch
-    try:
-        model(*args, **kwargs)
-    except (Cancelled, TuiPruneError):
-        raise
-    except Exception as error:
-        message = str(error).strip().partition("\n")[0] or type(error).__name__
-        if "more than 1 value per channel" in message:
-            advice = "Batch norm needs several inputs in each batch of calibration()."
-        else:
-            advice = "It should yield inputs, or pairs of inputs and targets."
-        where = failing_line(error)
-        place = f" at {where}" if where else ""
-        raise TuiPruneError(
-            f"The model's forward pass fails on a batch of calibration() of {task.name}{place} "
-            f"({type(error).__name__}: {message}). {advice}"
-        ) from error

@@ -15,6 +15,7 @@ import platformdirs
 from tui_prune.channels.graph import Graph
 from tui_prune.errors import TuiPruneError
 from tui_prune.evaluating.task import Task
+from tui_prune.evaluating.task_files import fingerprint
 from tui_prune.opening.checksum import checksum
 from tui_prune.opening.opened import OpenedModel
 
@@ -51,7 +52,8 @@ class ScanCache:
 
 def cache_file(opened: OpenedModel, graph: Graph, task: Task, settings: Mapping[str, Any]) -> Path | None:
     """The file for the scans of a network by a task: named after its weights, its own code if that is a file, the axes
-    of its trace, the task's file, and `settings` that points depend on. None: nothing tells the task apart."""
+    of its trace, the task's file and what is known of what that reads (`task_files.fingerprint`), and `settings` that
+    points depend on. None: nothing tells the task apart."""
     if task.file is None:
         return None
     try:
@@ -62,7 +64,7 @@ def cache_file(opened: OpenedModel, graph: Graph, task: Task, settings: Mapping[
                 "axes": [[axis.tensor, axis.dim, axis.size, axis.groups] for axis in graph.record.axes],
                 "origin": opened.origin.to_dict(),
                 "code": _content(opened.origin.name.rpartition(":")[0]) if opened.origin.kind == "file" else "",
-                "task": [str(task.file), _content(task.file)],
+                "task": [str(task.file), fingerprint(task)],
                 "settings": dict(settings),
             }
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from tui_prune.channels.graph import Graph
 from tui_prune.cutting.fit import Subject
 from tui_prune.errors import TuiPruneError
 from tui_prune.evaluating.finetuning import Shown
+from tui_prune.evaluating.goal import Goal
 from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.recovering import Reached, recover
 from tui_prune.evaluating.scan_cache import ScanCache, cache_file
 from tui_prune.evaluating.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
-from tui_prune.evaluating.suggest import Goal, suggest
+from tui_prune.evaluating.suggest import criteria_to_try, suggest
 from tui_prune.evaluating.task import Task
 from tui_prune.opening.opened import OpenedModel
 from tui_prune.planning.plan import Plan
@@ -38,6 +40,7 @@ class TaskWork:
     _saved_recovery: Result | None
     _plans: Plans
     _activations: Mapping[str, Any] | None
+    _caches: dict[tuple[Graph, Path | None], ScanCache]
 
     def _cut(self, plan: Plan, progress: Progress) -> Result:
         """The verified cut of a plan."""
@@ -58,6 +61,7 @@ class TaskWork:
             if self._saved_recovery is kept:
                 self._saved_recovery = self._recovered
         self._baseline_score = self._measured = self._activations = None
+        self._caches = {}
         self.task = task
         self._plans.use(task)
 
@@ -118,25 +122,32 @@ class TaskWork:
         *,
         target_macs: float | None = None,
         target_params: float | None = None,
+        criteria: Sequence[str] | None = None,
         ratios: Sequence[float] = RATIOS,
+        shown: Callable[[Sensitivity], object] | None = None,
     ) -> Recipe:
         """A recipe with which the network needs at most these shares of its MACs or parameters, each layer cut by what
-        it can bear (`evaluating.suggest`). It scans first, unless that was done before; `apply` chooses the recipe.
+        it can bear (`evaluating.suggest`); `apply` chooses it. It scans, unless that was done before, and `shown` sees
+        what the scan knows after each point.
+
+        `criteria` are those to choose from; None: the recipe's own if somebody has chosen it, that is if it isn't the
+        default, and all that can be had otherwise.
 
         Raises `UsageError` where the target can't be met, `TuiPruneError` without a task, or when the task fails.
         """
         shares = {"macs": target_macs, "params": target_params}
         goal = Goal({name: share for name, share in shares.items() if share is not None})
         scanner, recipe = self._scanner(), self._plan.recipe
-        found = self._scanned(scanner, recipe, part(progress, 0.0, 0.9), ratios, None)
         return suggest(
-            found,
             scanner.graph,
             recipe,
             self._plan_for,
             goal,
+            criteria=criteria_to_try(recipe, self.task) if criteria is None else criteria,
+            baseline=self._baseline(part(progress, 0.0, 0.0)),
+            scanning=lambda recipe, progress: self._scanned(scanner, recipe, progress, ratios, shown),
             measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
-            progress=part(progress, 0.9, 1.0),
+            progress=progress,
         )
 
     def recover(
@@ -199,7 +210,10 @@ class TaskWork:
     def _scanner(self) -> Scanner:
         task, graph = self._needed_task(), self._plan.graph
         settings = {"recalibrated": recalibrates(self.opened.module, task)}
-        return Scanner(self._subject, graph, task, ScanCache(cache_file(self.opened, graph, task, settings)))
+        file = cache_file(self.opened, graph, task, settings)
+        if (graph, file) not in self._caches:
+            self._caches[graph, file] = ScanCache(file)
+        return Scanner(self._subject, graph, task, self._caches[graph, file])
 
     def _scanned(
         self,

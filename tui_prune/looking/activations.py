@@ -13,7 +13,7 @@ from tui_prune.channels.graph import Graph
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.trace import untouched
 from tui_prune.errors import UsageError
-from tui_prune.evaluating.calibration import calibration_batches, forward
+from tui_prune.evaluating.batches import calibration_batches, forward
 from tui_prune.evaluating.task import Task, guess
 from tui_prune.progress import Progress, silent
 
@@ -44,15 +44,12 @@ def measure_activations(graph: Graph, task: Task | None, progress: Progress = si
         raise UsageError(f"Activations are measured on calibration data: {what} a function calibration().")
     modules = dict(graph.model.named_modules())
     watches = {layer.name: _Watch(layer.width) for layer in graph.layers if layer.name in modules}
-    batches = 0
     with untouched(graph.model), ExitStack() as hooks:
         for name, watch in watches.items():
             hooks.callback(modules[name].register_forward_hook(watch.take).remove)
         for batches, batch in enumerate(calibration_batches(task, graph.model), 1):
             progress("calibrate", guess(batches))
             forward(graph.model, batch)
-    if not batches:
-        raise UsageError(f"calibration() of {task.name} yields nothing; it should yield batches of inputs.")
     progress("calibrate", 1.0)
     return {name: watch.found() for name, watch in watches.items() if watch.count}
 

@@ -10,7 +10,6 @@ from tui_prune.app.headlines import Doing, Score
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
 from tui_prune.app.screens.recovery_report import RecoveryReport
 from tui_prune.app.widgets.details_pane import PicturesPane
-from tui_prune.progress import part
 from tui_prune.wording import score
 
 if TYPE_CHECKING:
@@ -109,9 +108,9 @@ class LongWork:
         """Find the recipe that leaves so much and costs the least by the scan, and choose it."""
 
         def do(progress: "Progress") -> Outcome:
-            session = self._screen.session
-            session.sensitivity(part(progress, 0.0, 0.9), shown=self._scanned)
-            found = session.suggest(part(progress, 0.9, 1.0), target_macs=target_macs, target_params=target_params)
+            found = self._screen.session.suggest(
+                progress, target_macs=target_macs, target_params=target_params, shown=self._scanned
+            )
             return None, None, found
 
         self._start("suggesting", do)

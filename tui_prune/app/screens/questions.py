@@ -118,7 +118,7 @@ class Questions:
 
         def preview(text: str) -> list[Part]:
             shares(text)
-            return [Part(0, ((Cell("enter scans each layer by your task first; esc stops it"),),))]
+            return [Part(0, ((Cell("enter tries cuts by your task, which takes a while; esc stops it"),),))]
 
         def accept(text: str) -> None:
             self._screen.work.suggest(**shares(text))

@@ -26,7 +26,7 @@ class TracebackDialog(Dialog[None]):
             "close",
             "closes",
             key_display="esc",
-            id="dialog.close",
+            id="traceback.close",
             tooltip="Back to where you were",
         ),
     ]

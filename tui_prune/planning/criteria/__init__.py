@@ -47,6 +47,7 @@ class Criterion:
 CRITERIA: dict[str, Criterion] = {
     "l1": Criterion("magnitude", "sum of the absolute weights"),
     "l2": Criterion("magnitude", "Euclidean norm of the weights"),
+    "group_l2": Criterion("group_magnitude", "norm of all weights that go with the channel, in each layer"),
     "bn_scale": Criterion(
         "batch_norm_scale", "scale of the batch norm", combine="mean", missing="no batch norm covers its channels"
     ),

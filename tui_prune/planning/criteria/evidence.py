@@ -61,6 +61,20 @@ class Evidence:
             found.append(Part(layer, self.known[key], places))
         return found
 
+    def all_weights(self, score: Callable[[Tensor], np.ndarray]) -> list[Part]:
+        """What a function says of every weight that the channels go through, whether they are its outputs, its inputs
+        or what it scales; it is given each as (channels, all else). Biases aren't among them."""
+        channel, position = self.graph.classes.channel, self._positions()
+        found = []
+        for axis in self.graph.parameter_axes[self.group.index]:
+            key, layer = (axis.tensor, axis.dim), owner_of(axis.tensor)
+            if "bias" in axis.tensor.rpartition(".")[2]:
+                continue
+            if key not in self.known:
+                self.known[key] = score(_rows(_effective_weight(self.graph.model, axis.tensor, layer), axis))
+            found.append(Part(layer, self.known[key], position[channel[axis.slots]]))
+        return found
+
     def batch_norm_scales(self) -> list[tuple[str, Tensor, np.ndarray]]:
         """For each batch norm over the group's channels: its layer, |scale|, the group position of each scale."""
         channel, position = self.graph.classes.channel, self._positions()

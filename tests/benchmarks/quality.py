@@ -1,0 +1,231 @@
+"""What accuracy a cut keeps, beside Torch-Pruning at its best: the README's table, and all of it as JSON.
+
+    python -m tests.benchmarks.quality [--each] [--seeds N] [--networks NAME ...] [--budgets R ...] [--json FILE]
+
+Needs the extra `bench`; takes about half an hour on one core. The bundled digits network (`nin`), and a narrow
+ResNet-18 that is trained here on the same data, are cut to a share of their MACs, which one counter counts for both
+sides. Each cut network is tested as it is, after its batch norm is recalibrated, and after a short fine-tuning that
+starts there: the same batches, steps and learning rate for all. The seed says which training images are held out and
+which calibrate, in which order the others come, what the criterion `random` makes up, and how the ResNet is trained.
+
+Whatever is chosen is chosen on the held-out images: the scope of each criterion of ours, the recipe that is suggested,
+and the best of the peer's settings, anew for each column; of these the `TUNED` best are fine-tuned.
+"""
+
+import argparse
+import copy
+import dataclasses
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from torch import nn
+
+from tests.benchmarks.digits_task import Digits, Score, score
+from tests.benchmarks.small_resnet import trained
+from tui_prune.api import trace
+from tui_prune.channels.graph import Graph
+from tui_prune.evaluating.recalibration import recalibrate
+from tui_prune.measuring.cost import CostModel
+from tui_prune.opening.open_model import open_model
+from tui_prune.planning.criteria import CRITERIA
+from tui_prune.planning.recipe import Recipe
+from tui_prune.session import Session
+
+NETWORKS = ("nin", "small_resnet")
+BUDGETS = (0.5, 0.3, 0.2)
+STAGES = ("cut", "recalibrated", "tuned")
+TUNED = 3
+"""So many of the peer's settings are fine-tuned, those that are best after recalibration."""
+SUGGESTED, PEER = "suggested recipe", "Torch-Pruning, best setting"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One method on one network, with one seed and at one budget."""
+
+    network: str
+    seed: int
+    budget: float
+    method: str
+    macs: float
+    """Share that is left, after recalibration."""
+    cut: float
+    """Accuracy on the test images, 0 to 1."""
+    recalibrated: float
+    tuned: float
+    chosen: str
+    """What was chosen on the held-out images; for the peer at each stage."""
+
+
+@dataclass(eq=False)
+class Stages:
+    """A cut network, as it is after each stage, and what the held-out images say of it there."""
+
+    name: str
+    macs: float
+    networks: dict[str, nn.Module]
+    held_out: dict[str, Score]
+
+    @classmethod
+    def of(cls, name: str, network: nn.Module, data: Digits) -> "Stages":
+        """The first two stages; the network itself isn't changed."""
+        stages = cls(name, macs(network, data), {}, {})
+        stages._reached("cut", copy.deepcopy(network).eval(), data)
+        recalibrated = copy.deepcopy(network).eval()
+        recalibrate(recalibrated, data.task())
+        stages._reached("recalibrated", recalibrated, data)
+        return stages
+
+    def tune(self, data: Digits) -> "Stages":
+        """The last stage, which starts at the one before."""
+        tuned = copy.deepcopy(self.networks["recalibrated"])
+        data.tune(tuned)
+        self._reached("tuned", tuned, data)
+        return self
+
+    def _reached(self, stage: str, network: nn.Module, data: Digits) -> None:
+        self.networks[stage] = network
+        self.held_out[stage] = score(network, data.held_out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3, metavar="N")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, metavar="NAME")
+    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, metavar="R", help="shares of the MACs")
+    parser.add_argument("--each", action="store_true", help="each criterion by itself, too; takes twice as long")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(platformdirs.user_cache_dir("tui-prune")), help="for trained weights"
+    )
+    asked = parser.parse_args()
+    if find_spec("torch_pruning") is None:
+        parser.error("torch-pruning isn't installed; install it with: pip install -e '.[bench]'")
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    started = time.monotonic()
+    found: list[Figures] = []
+    for name in asked.networks:
+        for seed in range(asked.seeds):
+            for figures in measured(name, seed, asked.budgets, asked.cache, CRITERIA if asked.each else ()):
+                found.append(figures)
+                print(f"{_summary(figures)}  {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+                if asked.json:
+                    asked.json.write_text(json.dumps(as_json(found), indent=1) + "\n")
+    print("\n".join(markdown(found)))
+
+
+def measured(name: str, seed: int, budgets: Sequence[float], cache: Path, criteria: Iterable[str]) -> Iterator[Figures]:
+    """One network with one seed: the suggested recipe, the peer, and each of these criteria by itself."""
+    data = Digits(seed)
+    model = trained(data, cache) if name == "small_resnet" else open_model(name).module.eval()
+    model.to(memory_format=torch.channels_last)
+    held, now = score(model, data.held_out), score(model, data.test).accuracy
+    yield Figures(name, seed, 1.0, "uncut", 1.0, now, now, now, f"held out {held.accuracy:.3f}")
+    opened = open_model(model=model, input_spec="1,3,32,32")
+    session = Session(opened, task=data.task())
+    whole = macs(model, data)
+    outputs = _output_layers(session.graph)
+
+    def figures(method: str, budget: float, at: dict[str, Stages], chosen: str) -> Figures:
+        shares = [score(at[stage].networks[stage], data.test).accuracy for stage in STAGES]
+        return Figures(name, seed, budget, method, at["recalibrated"].macs / whole, *shares, chosen)
+
+    for budget in budgets:
+        session.apply(Recipe())
+        recipe = session.apply(session.suggest(target_macs=budget)).recipe
+        best = Stages.of(recipe.criterion, session.cut().model, data).tune(data)
+        yield figures(SUGGESTED, budget, dict.fromkeys(STAGES, best), best.name)
+        best_at = _peer(model, data, outputs, budget)
+        yield figures(PEER, budget, best_at, "; ".join(best_at[stage].name for stage in STAGES))
+        for criterion in criteria:
+            tried = []
+            for scope in ("local", "global"):
+                session.apply(Recipe(criterion=criterion, scope=scope, target_macs=budget, seed=seed))
+                tried.append(Stages.of(scope, session.cut().model, data))
+            best = max(tried, key=_by("recalibrated")).tune(data)
+            yield figures(criterion, budget, dict.fromkeys(STAGES, best), best.name)
+
+
+def _peer(model: nn.Module, data: Digits, outputs: Sequence[str], budget: float) -> dict[str, Stages]:
+    """The peer's best network at each stage."""
+    from tests.benchmarks.peer_settings import SETTINGS
+
+    def count(network: nn.Module) -> float:
+        return macs(network, data)
+
+    tried = []
+    for setting in SETTINGS:
+        network = setting.cut(model, data, outputs, count, budget)
+        if network is not None:
+            tried.append(Stages.of(setting.name, network, data))
+    best = {stage: max(tried, key=_by(stage)) for stage in STAGES[:2]}
+    tuned = [stages.tune(data) for stages in sorted(tried, key=_by("recalibrated"), reverse=True)[:TUNED]]
+    return {**best, "tuned": max(tuned, key=_by("tuned"))}
+
+
+def macs(model: nn.Module, data: Digits) -> float:
+    """Of one image; the same counter for both sides."""
+    graph = trace(model, data.test.inputs[:1], probing=False)
+    return CostModel(graph).measure(np.ones(graph.classes.channels, bool))[0].macs
+
+
+def _by(stage: str) -> Callable[[Stages], tuple[float, float]]:
+    """The accuracy on the held-out images and, where that is the same, the lower loss."""
+    return lambda stages: (stages.held_out[stage].accuracy, -stages.held_out[stage].loss)
+
+
+def _output_layers(graph: Graph) -> list[str]:
+    from tests.benchmarks.ours import output_layers
+
+    return output_layers(graph)
+
+
+def markdown(found: Sequence[Figures]) -> list[str]:
+    """A table: mean accuracy in percent and, behind ±, the standard deviation over the seeds."""
+    titles = ("network", "MACs at most", "method", "MACs left", "cut", "recalibrated", "fine-tuned")
+    lines = [f"| {' | '.join(titles)} |", f"| {' | '.join('---' for _ in titles)} |"]
+    rows = dict.fromkeys((figures.network, figures.budget, figures.method) for figures in found)
+    for row in rows:
+        mine = [figures for figures in found if (figures.network, figures.budget, figures.method) == row]
+        cells = [_spread([getattr(figures, stage) for figures in mine]) for stage in STAGES]
+        left = f"{100 * np.mean([figures.macs for figures in mine]):.1f} %"
+        lines.append(f"| {row[0]} | {_percent(row[1])} | {row[2]} | {left} | {' | '.join(cells)} |")
+    return lines
+
+
+def as_json(found: Sequence[Figures]) -> dict[str, object]:
+    """Plain values, with what they were measured with."""
+    versions = {name: metadata.version(name) for name in ("torch", "torch-pruning")}
+    return {"versions": versions, "figures": [dataclasses.asdict(figures) for figures in found]}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _spread(values: Sequence[float]) -> str:
+    percent = 100 * np.array(values)
+    return f"{percent.mean():.1f} ± {percent.std(ddof=1 if len(values) > 1 else 0):.1f}"
+
+
+def _summary(figures: Figures) -> str:
+    shares = " ".join(f"{100 * getattr(figures, stage):5.1f}" for stage in STAGES)
+    return (
+        f"{figures.network:13} {figures.seed} {figures.budget:.1f} {figures.method:28} {100 * figures.macs:5.1f} % "
+        f" {shares}  {figures.chosen}"
+    )
+
+
+if __name__ == "__main__":
+    main()
