@@ -1,5 +1,7 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -15,3 +17,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = {index * len(items) // wanted for index in range(wanted)}
     config.hook.pytest_deselected(items=[item for index, item in enumerate(items) if index not in chosen])
     items[:] = [item for index, item in enumerate(items) if index in chosen]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def one_thread_and_seed(one_thread: None) -> None:
+    import torch
+
+    torch.manual_seed(0)

@@ -9,7 +9,6 @@ import safetensors.torch
 from textual.widgets import Input
 
 import tui_prune
-from tui_prune.app.completion import complete
 from tui_prune.app.screens.save import SaveScreen
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
@@ -109,23 +108,6 @@ async def test_a_folder_with_many_names_leaves_room_for_the_rest(start):
         assert names(dialog)[-1] == "…"
         assert dialog.query_one(".box").region.bottom <= 24
         assert "It is written only when" in dialog.words
-
-
-def test_completion_of_paths(tmp_path, monkeypatch):
-    tmp_path = tmp_path / "home"
-    tmp_path.mkdir()
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "a b.pt").write_text("")
-    (tmp_path / ".hidden").write_text("")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert complete("~").text == "~/"
-    assert complete("~/d").text == "~/data/"
-    assert complete(f"{tmp_path}/data/a").text == f"{tmp_path}/data/a b.pt"
-    assert complete("~/").candidates == ("~/data/",)
-    assert complete("~/.h").text == "~/.hidden"
-    assert complete("~/nothing").candidates == ()
-    assert complete("~/no/such/folder").text == "~/no/such/folder"
-    assert complete("~nobody-at-all/x").candidates == ()
 
 
 async def test_a_disk_without_room_is_told_before_anything_is_cut(start, slow, monkeypatch):

@@ -4,7 +4,6 @@ The default run sees them on small images; `-m networks` also the large ones, an
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,12 +83,7 @@ LARGE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def networks(listed: list[Network], *marks: Any) -> list[Any]:

@@ -6,7 +6,7 @@ The default run sees the small ones on small images; `-m networks` all of them.
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -114,12 +114,7 @@ DETECTORS = [
 BY_RECIPE = {strategy.recipe: strategy for strategy in (*QUICK, *LARGE, *DETECTORS)}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def strategies(listed: list[Strategy], *marks: Any) -> list[Any]:

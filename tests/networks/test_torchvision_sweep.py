@@ -3,17 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-import torch
 
 from tests.networks.sweep import free_memory, names, sweep
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def memory(one_thread: None) -> Iterator[None]:
     yield
-    torch.set_num_threads(threads)
     free_memory()
 
 

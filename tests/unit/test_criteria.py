@@ -1,7 +1,7 @@
 """Each criterion beside values computed by hand or by plain torch; how scores are combined; calibration data."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,7 @@ from tui_prune.session import Session
 NEEDY = [name for name, criterion in CRITERIA.items() if criterion.needs]
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_seed() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 
 
 def scores(model: nn.Module, inputs: Tensor, name: str, task: Task | None = None, **how: Any) -> dict[str, list[float]]:

@@ -5,7 +5,7 @@ Image networks see two 3x8x8 images. Widths are those after a cut of 50 %; a lay
 
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -39,13 +39,7 @@ NORMALISED_WEIGHTS = "the weights of a grouped convolution are normalised over t
 FIXED_VALUES = "meets values of a fixed size that no layer puts out"
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_seed() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 
 
 @dataclass(frozen=True)

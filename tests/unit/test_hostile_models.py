@@ -4,7 +4,6 @@ that says why and what to do."""
 import copy
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,7 @@ RECURRENT = "recurrent layers stay whole"
 UNUSED = "the forward pass doesn't use it"
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_seed() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 
 
 @dataclass(frozen=True)

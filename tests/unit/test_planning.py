@@ -24,13 +24,7 @@ IMAGE = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 REFERENCE = json.loads((Path(__file__).parents[1] / "networks" / "reference_networks.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_seed() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 
 
 class Net(nn.Module):

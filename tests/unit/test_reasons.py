@@ -1,7 +1,7 @@
 """Why a layer is as wide as it is: the line says the plan's own numbers, whatever the recipe and the network."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,14 +17,7 @@ from tui_prune.planning.plan import Plan
 from tui_prune.planning.reasons import width_reason
 from tui_prune.session import Session
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread_and_seed() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 
 
 class Wide(nn.Module):

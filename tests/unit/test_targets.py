@@ -1,7 +1,6 @@
 """Targets: the largest network within them, beside all that could be had; limits, thresholds, what is out of reach."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,7 @@ GRID = [n / 400 for n in range(400)]
 """Finer than any two ratios that differ for the network that is tried at all of them."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_seed() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 
 
 def chain(*channels: int) -> nn.Sequential:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_prune import models
+from tui_prune.app.typed_paths import MOST, absolute, going_on, is_folder, split
 from tui_prune.errors import TuiPruneError
 from tui_prune.keeping import SavedWork
 from tui_prune.keeping.words import ago
@@ -150,6 +151,33 @@ def folder_entries(page: Folder) -> list[Entry]:
     return [*parent, *entries]
 
 
+def path_entries(text: str, base: Path, network: str | None = None) -> list[Entry]:
+    """The files and directories that a typed path may go on to, each with its name as it would be typed."""
+    typed = text.strip()
+    file, colon, factory = typed.rpartition(":")
+    if colon and file.endswith(".py"):
+        return [Entry(typed, "as it is typed", leads=OpenRequest(f"{absolute(file, base)}:{factory}"))]
+    if typed in ("~", "..", "."):
+        return [Entry(f"{typed}/", leads=Folder(absolute(typed, base), network=network))]
+    before, start = split(typed)
+    path = absolute(before, base)
+    try:
+        found = going_on(path, start, lambda name: can_be_opened(name, network))
+    except OSError as error:
+        return [Entry("", f"{before or path} can't be read: {error.strerror}.")]
+    entries = [Entry(f"{before}{name}/", leads=Folder(path / name, network=network)) for name in found.folders]
+    entries += [file_entry(path / name, network, f"{before}{name}") for name in found.files]
+    whole = absolute(typed, base)
+    if whole.is_file() and not can_be_opened(whole.name, network):
+        as_typed = OpenRequest(str(whole)) if network is None else OpenRequest(network, str(whole))
+        entries.insert(0, Entry(typed, "as it is typed", leads=as_typed, path=whole))
+    elif not start and not before.endswith("../"):
+        entries.insert(0, Entry(before, "this directory", leads=Folder(path, network=network)))
+    if len(entries) > MOST or not found.all:
+        return [*entries[:MOST], Entry("", "and more: type on")]
+    return entries or [Entry("", f"There is nothing that starts with {typed}.")]
+
+
 def file_entry(path: Path, network: str | None = None, name: str | None = None) -> Entry:
     """A file that can be opened."""
     leads: OpenRequest | Page
@@ -173,18 +201,11 @@ def _listed(path: Path, hidden: bool, network: str | None) -> tuple[list[str], l
         for entry in entries:
             if entry.name.startswith(".") and not hidden:
                 continue
-            if can_be_opened(entry.name, network):
-                (folders if _is_folder(entry) else files).append(entry.name)
-            elif _is_folder(entry):
+            if is_folder(entry):
                 folders.append(entry.name)
+            elif can_be_opened(entry.name, network):
+                files.append(entry.name)
     return folders, files
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def _here() -> Folder:

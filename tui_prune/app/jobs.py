@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from textual import work
 from textual.message import Message
-from textual.worker import Worker
+from textual.worker import Worker, get_current_worker
 
 from tui_prune.app import crashes, tracebacks
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
@@ -74,6 +75,15 @@ class Progress:
         if stage != last_stage or now - last_time >= INTERVAL:
             self._last = (stage, now)
             self._post(JobProgressed(self._job, stage, done))
+
+
+class RunsJobs:
+    """To be put before a screen: does its jobs in a thread, one at a time."""
+
+    @work(thread=True, exclusive=True, group="job", exit_on_error=False)
+    def run_job(self, job: Job) -> None:
+        """Do a job; `JobProgressed` and `JobEnded` tell of it."""
+        carry_out(job, get_current_worker(), self.post_message)  # type: ignore[attr-defined]
 
 
 def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> None:

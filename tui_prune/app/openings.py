@@ -41,6 +41,8 @@ class Openings:
         self._how: Callable[[OpenRequest], Session] | None = None
         self._job: Job | None = None
         self._failed = 0
+        self._begun = False
+        """Whether anything was opened, or tried to."""
         self._arrived: MainScreen | None = None
         """The main screen that has been in sight."""
         self.ahead = TypedAhead(app)
@@ -63,7 +65,12 @@ class Openings:
             self._ask(closes_to="to the digits network")
         else:
             self.ahead.wait()
-        self._app.call_after_refresh(self._start, self._app.request)
+        self._app.call_after_refresh(self._open_first)
+
+    def _open_first(self) -> None:
+        """Open what the command line names, unless something has been opened already."""
+        if not self._begun:
+            self._start(self._app.request)
 
     # Asking
 
@@ -87,7 +94,9 @@ class Openings:
         if request is None or (request == OpenRequest(BUNDLED) and self._is_bundled):
             if self._main is not None:
                 self._arrive()
-            elif self._job is not None:
+                return
+            self._open_first()  # what was to come after the list's first frame is dropped with a list that left before
+            if self._job is not None:
                 self.ahead.wait()  # for the main screen that is on its way
         elif self._app.session is not None and self._app.session.dirty:
             from tui_prune.app.screens.dialog import OpenDialog
@@ -134,7 +143,7 @@ class Openings:
 
     def _start(self, request: OpenRequest, how: "OpenSession | None" = None) -> None:
         self._request, self._how = request, how
-        self._failed = 0
+        self._begun, self._failed = True, 0
         if self._app.session is not None and self._app.screen is not self.panel:
             self.panel = OpeningScreen(request.name, can_go_back=True)
             self._app.push_screen(self.panel)

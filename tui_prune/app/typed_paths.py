@@ -1,13 +1,44 @@
-"""Paths as they are typed: what they may go on to, and how far that is certain."""
+"""Paths as somebody types them: what they may go on to, and how far that is certain."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tui_prune.app.entries import Entry, Folder, can_be_opened, file_entry
-from tui_prune.request import OpenRequest
-
 MOST = 500
+"""Names that are given at the most."""
+LOOKED_AT = 20_000
+"""Entries of a folder that are looked at, so that a huge one doesn't hold the keys up."""
+
+Wanted = Callable[[str], bool]
+"""Whether a file of this name is of use."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What there is in a folder that begins as it is typed."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    all: bool
+    """Whether these are all: of a huge folder the rest isn't looked at."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a path could go on as."""
+
+    text: str
+    """What was typed, as far as it can only go on in one way."""
+    before: str = ""
+    """The folder, as it was typed."""
+    names: tuple[str, ...] = ()
+    """All that there could be in it; folders end in a slash."""
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """All that the path could become, each as one would type it."""
+        return tuple(self.before + name for name in self.names)
 
 
 def is_path(text: str) -> bool:
@@ -15,56 +46,68 @@ def is_path(text: str) -> bool:
     return "/" in text or os.sep in text or text.startswith(("~", "."))
 
 
-def path_entries(text: str, base: Path, network: str | None = None) -> list[Entry]:
-    """The files and directories that a typed path may go on to, each with its name as it would be typed."""
-    typed = text.strip()
-    file, colon, factory = typed.rpartition(":")
-    if colon and file.endswith(".py"):
-        return [Entry(typed, "as it is typed", leads=OpenRequest(f"{_absolute(file, base)}:{factory}"))]
-    folder, _, start = typed.rpartition("/")
-    before = typed[: len(typed) - len(start)]
-    path = _absolute(before or ".", base)
-    if typed in ("~", "..", "."):
-        return [Entry(f"{typed}/", leads=Folder(_absolute(typed, base), network=network))]
-    try:
-        entries = _going_on(path, before, start, network)
-    except OSError as error:
-        return [Entry("", f"{before or path} can't be read: {error.strerror}.")]
-    whole = _absolute(typed, base)
-    if whole.is_file() and not can_be_opened(whole.name, network):
-        entries.insert(0, Entry(typed, "as it is typed", leads=_request(whole, network), path=whole))
-    elif not start and not folder.endswith(".."):
-        entries.insert(0, Entry(before, "this directory", leads=Folder(path, network=network)))
-    return entries[:MOST] or [Entry("", f"There is nothing that starts with {typed}.")]
+def is_file(text: str) -> bool:
+    """Whether what is typed is the path of a file."""
+    return os.path.isfile(os.path.expanduser(text.strip()))
 
 
-def completed(text: str, entries: Sequence[Entry]) -> str:
-    """The typed text with all that its entries have in common."""
-    names = [entry.name for entry in entries if entry.leads is not None and entry.name.startswith(text)]
-    names = [name for name in names if name != text] or names
-    return os.path.commonprefix(names) or text  # noqa: RUF071  (letters are meant, not parts of a path)
-
-
-def _going_on(path: Path, before: str, start: str, network: str | None) -> list[Entry]:
-    folders, files = [], []
-    with os.scandir(path) as found:
-        for one in found:
-            if not one.name.startswith(start) or (one.name.startswith(".") and not start.startswith(".")):
-                continue
-            if one.is_dir():
-                folders.append(Entry(f"{before}{one.name}/", leads=Folder(path / one.name, network=network)))
-            elif can_be_opened(one.name, network):
-                files.append(file_entry(path / one.name, network, f"{before}{one.name}"))
-    return [*sorted(folders, key=_by_name), *sorted(files, key=_by_name)]
-
-
-def _by_name(entry: Entry) -> str:
-    return entry.name.casefold()
-
-
-def _request(path: Path, network: str | None) -> OpenRequest:
-    return OpenRequest(str(path)) if network is None else OpenRequest(network, str(path))
-
-
-def _absolute(text: str, base: Path) -> Path:
+def absolute(text: str, base: Path) -> Path:
+    """The path that is meant, "~" as somebody's own folder, from a folder on."""
     return Path(os.path.abspath(base / os.path.expanduser(text)))
+
+
+def split(text: str) -> tuple[str, str]:
+    """What is typed as its folder, with the slash, and the beginning of a name in it."""
+    folder, slash, start = text.rpartition("/")
+    return folder + slash, start
+
+
+def complete(text: str, base: Path | None = None, wanted: Wanted = lambda name: True) -> Completion:
+    """Complete a path by the folders, and the files that are wanted; "~" stays as it was typed.
+
+    `base` is where a relative path begins, None: where the program runs. A folder that can't be read has no names.
+    """
+    typed = text.lstrip()
+    if typed in ("~", "..", "."):
+        return Completion(f"{typed}/", names=(f"{typed}/",))
+    before, start = split(typed)
+    try:
+        found = going_on(absolute(before, base or Path.cwd()), start, wanted)
+    except (OSError, ValueError):  # no path at all, such as one with a zero in it
+        return Completion(text)
+    names = sorted([*(f"{name}/" for name in found.folders), *found.files])
+    # Of names that aren't all, what they have in common may be too much.
+    certain = before + common_start(names) if names and found.all else text
+    return Completion(certain, before, tuple(names[:MOST]))
+
+
+def going_on(folder: Path, start: str, wanted: Wanted = lambda name: True) -> Names:
+    """The names in a folder that begin so, hidden ones where a dot is typed. Raises `OSError` if it can't be read."""
+    folders, files = [], []
+    looked_at = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            looked_at += 1
+            if looked_at > LOOKED_AT:
+                break
+            if not entry.name.startswith(start) or (entry.name.startswith(".") and not start.startswith(".")):
+                continue
+            if is_folder(entry):
+                folders.append(entry.name)
+            elif wanted(entry.name):
+                files.append(entry.name)
+    by_name = str.casefold
+    return Names(tuple(sorted(folders, key=by_name)), tuple(sorted(files, key=by_name)), looked_at <= LOOKED_AT)
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder, or leads to one; what can't be looked at isn't."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def common_start(names: Sequence[str]) -> str:
+    """What all names begin with."""
+    return os.path.commonprefix(names)  # noqa: RUF071 - letters are meant, not folders

@@ -5,55 +5,25 @@ from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
+from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.widgets.prompt_line import Question
 from tui_prune.comparing.exports import FORMS, check_export, export, markdown
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.wording import file_name, size
 
 if TYPE_CHECKING:
-    from textual.app import App
-
-    from tui_prune.app.outline import Node
     from tui_prune.app.widgets.print_pane import PrintPane
-    from tui_prune.app.widgets.prompt_line import PromptLine
-    from tui_prune.planning.plan import Plan
-    from tui_prune.session import Session
 
 LARGEST_COPY = 75_000
 """Bytes that a terminal takes into its clipboard at one time; many refuse more."""
 
 
-class CompareKeys:
+class CompareKeys(MainParts):
     """The part of the main screen that copies and exports the comparison."""
-
-    session: "Session"
-    plan: "Plan"
-    node: "Node | None"
-    prompt: "PromptLine"
-    app: "App[None]"
-
-    def remark(self, words: str, style: str = "plain") -> None:
-        """Say something in the status line."""
-        raise NotImplementedError
-
-    def show_prompt(self, asking: bool) -> None:
-        """Put the prompt where the two last lines are."""
-        raise NotImplementedError
-
-    def reveal(self, path: str) -> None:
-        """Put the tree's cursor where that of a pane is."""
-        raise NotImplementedError
-
-    def action_open_tab(self, tab: str) -> None:
-        """Open a tab."""
-        raise NotImplementedError
-
-    def _go_to(self, half: str) -> None:
-        raise NotImplementedError
 
     def action_open_print(self) -> None:
         self.action_open_tab("print")
-        self._go_to("details")
+        self.go_to("details")
 
     def on_print_pane_moved(self, event: "PrintPane.Moved") -> None:
         pane = event.pane
@@ -61,7 +31,7 @@ class CompareKeys:
         pane.told = self.node.path if self.node is not None else None
 
     def on_print_pane_chosen(self) -> None:
-        self._go_to("tree")
+        self.go_to("tree")
 
     def action_copy_table(self) -> None:
         text = markdown(self.session.opened.title, self.plan)

@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on, work
+from textual import on
 from textual.binding import Binding, BindingType
-from textual.worker import get_current_worker
 
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, wrap
 from tui_prune.app.headlines import Doing
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.jobs import Job, JobEnded, JobProgressed, RunsJobs
 from tui_prune.app.keeper import kept_recipe, start_above
 from tui_prune.app.screens.dialog import Dialog
 from tui_prune.keeping.saved_work import SavedWork, set_aside
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from tui_prune.session import Session
 
 
-class GoingOn(Dialog[bool]):
+class GoingOn(RunsJobs, Dialog[bool]):
     """Gives the session the kept choices (True), or leaves it as it is with the kept ones to undo to (False)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,11 +74,7 @@ class GoingOn(Dialog[bool]):
 
     def _start(self, words: str, work: Any) -> None:
         self._job = Job(words, work)
-        self._run_job(self._job)
-
-    @work(thread=True, exclusive=True, group="job", exit_on_error=False)
-    def _run_job(self, job: Job) -> None:
-        carry_out(job, get_current_worker(), self.post_message)
+        self.run_job(self._job)
 
     @on(JobProgressed)
     def _progressed(self, event: JobProgressed) -> None:

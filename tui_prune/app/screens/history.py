@@ -11,7 +11,7 @@ from tui_prune.app.widgets.choice_list import Cells
 from tui_prune.choosing.words import in_words
 
 if TYPE_CHECKING:
-    from tui_prune.app.screens.main import MainScreen
+    from tui_prune.app.screens.main_parts import MainParts
     from tui_prune.choosing.steps import Step
 
 COLUMNS = (
@@ -31,7 +31,7 @@ class HistoryDialog(ListDialog):
     ]
     TITLE_WORDS = "What you have chosen"
 
-    def __init__(self, main: "MainScreen") -> None:
+    def __init__(self, main: "MainParts") -> None:
         super().__init__(main)
         self._steps: tuple[Step, ...] = main.session.steps
 

@@ -2,34 +2,18 @@
 
 import string
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from tui_prune.app.cells import Cell, Line
+from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.widgets.key_line import KeyLine
-
-if TYPE_CHECKING:
-    from tui_prune.app.widgets.layer_tree import LayerTree
-    from tui_prune.app.widgets.tab_line import TabLine
 
 LETTERS = "asdfghjklqwertyuiopzxcvbnm" + string.ascii_uppercase
 """Of the rows; those under the fingers come first. The tabs have their own numbers."""
 TREE = "0"
 
 
-class JumpKeys:
+class JumpKeys(MainParts):
     """The part of the main screen that jumps."""
-
-    layer_tree: "LayerTree"
-    tabs: "TabLine"
-    query_one: Any
-    in_details: bool
-
-    def _go_to(self, half: str) -> None:
-        raise NotImplementedError
-
-    def action_open_tab(self, tab: str) -> None:
-        """Open a tab."""
-        raise NotImplementedError
 
     def action_jump(self) -> None:
         """Show the letters, and go where the next key says; any other key leaves things as they are."""
@@ -38,7 +22,7 @@ class JumpKeys:
         if tree.region:
             top = tree.scroll_offset.y
             labels = dict(zip(range(top, min(top + tree.page, tree.row_count())), LETTERS, strict=False))
-        places: dict[str, Callable[[], None]] = {TREE: lambda: self._go_to("tree")}
+        places: dict[str, Callable[[], None]] = {TREE: lambda: self.go_to("tree")}
         places |= {str(number): lambda tab=tab: self._jump_to_tab(tab) for number, tab in enumerate(tabs.NAMES, 1)}
         places |= {letter: lambda index=index: self._jump_to_row(index) for index, letter in labels.items()}
         stay = "details" if self.in_details else "tree"
@@ -46,18 +30,18 @@ class JumpKeys:
         def go(key: str) -> None:
             tree.label({})
             tabs.number(False)
-            places.get(key, lambda: self._go_to(stay))()
+            places.get(key, lambda: self.go_to(stay))()
 
         tree.label(labels)
         tabs.number(True)
         self.query_one(KeyLine).ask(self._where_to(), go)
 
     def _jump_to_tab(self, tab: str) -> None:
-        self._go_to("details")
+        self.go_to("details")
         self.action_open_tab(tab)
 
     def _jump_to_row(self, index: int) -> None:
-        self._go_to("tree")
+        self.go_to("tree")
         self.layer_tree.go_to_row(index)
 
     def _where_to(self) -> Line:

@@ -19,7 +19,7 @@ from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.wording import count, share
 
 if TYPE_CHECKING:
-    from tui_prune.app.screens.main import MainScreen
+    from tui_prune.app.screens.main_parts import MainParts
     from tui_prune.measuring.cost import Cost
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
@@ -40,7 +40,7 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
     ]
     TITLE_WORDS = ""
 
-    def __init__(self, main: "MainScreen") -> None:
+    def __init__(self, main: "MainParts") -> None:
         super().__init__()
         self.main = main
         self._accept: Callable[[str], str] | None = None

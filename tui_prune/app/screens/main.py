@@ -3,22 +3,20 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.reactive import Reactive
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher
-from textual.worker import get_current_worker
 
 from tui_prune.app import headlines
 from tui_prune.app.bindings import MAIN
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.describe import describe_layer, describe_module
 from tui_prune.app.heat_table import sensitivity_lines
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.jobs import JobEnded, JobProgressed
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.compare_keys import CompareKeys
 from tui_prune.app.screens.jump_keys import JumpKeys
@@ -57,7 +55,7 @@ TABS = ("structure", "histogram", "channels", "sensitivity", "print", "recovery"
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKeys, StartKeys, JumpKeys, Screen[None]):
+class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKeys, StartKeys, JumpKeys):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -71,13 +69,12 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         super().__init__()
         self.session = session
         self._changed = changed
-        self.plan: Plan = session.plan
-        self.node: Node | None = None
+        self.plan = session.plan
+        self.node = None
         self.questions = Questions(self)
         self.work = LongWork(self)
         self._remark: Line = ()
-        self.failure: Failure | None = None
-        """What has failed last."""
+        self.failure = None
         self._everything = False
         self._plan_number = 0
 
@@ -249,11 +246,11 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
 
     @on(RowList.Chosen, "#tree")
     def _tree_chosen(self) -> None:
-        self._go_to("details")
+        self.go_to("details")
 
     @on(RowList.Chosen, "#structure")
     def _table_chosen(self) -> None:
-        self._go_to("tree")
+        self.go_to("tree")
 
     @on(LinePane.Beyond)
     def _pane_ended(self, event: LinePane.Beyond) -> None:
@@ -269,24 +266,20 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
 
     # Halves and tabs
 
-    @property
-    def in_details(self) -> bool:
-        """Whether the keys go to the right half."""
-        return self.focused is not None and self.focused is not self.layer_tree
-
-    def _go_to(self, half: str) -> None:
+    def go_to(self, half: str) -> None:
+        """Send the keys to a half: "tree" or "details"."""
         self.set_class(half == "details", "-details")
         self.query_one("#halves").set_class(half == "details" and self.tabs.active == "print", "-alone")
         target = self.query_one(f"#{self.tabs.active}") if half == "details" else self.layer_tree
         self.set_focus(target)
 
     def action_other_half(self) -> None:
-        self._go_to("tree" if self.in_details else "details")
+        self.go_to("tree" if self.in_details else "details")
 
     def action_back(self) -> None:
         if self.in_details and not (self.tabs.active == "recovery" and self.work.recovering):
             self.close_recipe()
-            self._go_to("tree")
+            self.go_to("tree")
         elif self.work.job is not None:
             self.work.stop()
         elif self.questions.needle:
@@ -301,7 +294,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     def action_open_tab(self, tab: str) -> None:
         self.show_tab(tab)
         if self.in_details or not self.query_one("#details").display:
-            self._go_to("details")
+            self.go_to("details")
             self._show_details(from_start=True)
 
     def show_tab(self, tab: str) -> None:
@@ -329,7 +322,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         if self.prompt.question is not None:  # the next one is asked already
             return
         self.show_prompt(False)
-        self._go_to("details" if self.has_class("-details") else "tree")
+        self.go_to("details" if self.has_class("-details") else "tree")
 
     def show_prompt(self, asking: bool) -> None:
         """Put the prompt where the two last lines are, or these where it was; a class would restyle everything."""
@@ -342,11 +335,6 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         return self.prompt.question is None or action not in ACTIONS
 
     # Long work
-
-    @work(thread=True, exclusive=True, group="job", exit_on_error=False)
-    def run_job(self, job: Job) -> None:
-        """Do a job in a thread."""
-        carry_out(job, get_current_worker(), self.post_message)
 
     @on(JobProgressed)
     def _job_progressed(self, event: JobProgressed) -> None:

@@ -1,39 +1,12 @@
 """What the keys of the main screen do that change the plan."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from tui_prune.app import choices
-from tui_prune.app.outline import Node
-from tui_prune.app.selection import NETWORK, Selection
-
-if TYPE_CHECKING:
-    from tui_prune.app.screens.questions import Questions
-    from tui_prune.app.widgets.layer_tree import LayerTree
-    from tui_prune.planning.plan import Plan
-    from tui_prune.session import Session
+from tui_prune.app.screens.main_parts import MainParts
+from tui_prune.app.selection import NETWORK
 
 
-class PlanKeys:
+class PlanKeys(MainParts):
     """The part of the main screen that changes the plan."""
-
-    session: "Session"
-    questions: "Questions"
-    layer_tree: "LayerTree"
-    node: Node | None
-
-    def change(self, do: "Callable[[], Plan]") -> bool:
-        """Change the session and show the plan that follows; a refusal is said, changes nothing, and gives False."""
-        raise NotImplementedError
-
-    def remark(self, words: str, style: str = "plain") -> None:
-        """Say something in the status line."""
-        raise NotImplementedError
-
-    @property
-    def target(self) -> Selection:
-        """What a key that changes layers speaks of: all that are marked, else the row under the cursor."""
-        return self.layer_tree.target(self.node)
 
     def action_step(self, by: float) -> None:
         self.change(lambda: choices.step_ratio(self.session, self.target, by))

@@ -1,5 +1,6 @@
 """Several plans beside each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +15,7 @@ from tui_prune.choosing.words import in_words
 from tui_prune.planning.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tui_prune.app.screens.main import MainScreen
+    from tui_prune.app.screens.main_parts import MainParts
     from tui_prune.choosing.shelf import Figures
 
 COLUMNS = (
@@ -54,7 +55,7 @@ class PlansDialog(ListDialog):
     ]
     TITLE_WORDS = "Plans side by side"
 
-    def __init__(self, main: "MainScreen") -> None:
+    def __init__(self, main: "MainParts") -> None:
         super().__init__(main)
         self._rows: list[Row] = []
         self._deleting = ""
@@ -195,20 +196,18 @@ class PlansDialog(ListDialog):
             self.fail("There is no task to evaluate by: open the network with --task FILE.py.")
             return
         missing = [row.recipe for row in self._rows if self.session.figures(row.recipe).accuracy is None]
-        self._failed = ""
-        if missing:
-            self.main.work.compare(missing)
-        else:
-            self.fail("The accuracy of each is known already.")
-        self.say()
+        self._measure("accuracy", self.main.work.compare, missing)
 
     def action_bench(self) -> None:
         missing = [row.recipe for row in self._rows if self.session.figures(row.recipe).latency is None]
+        self._measure("latency", self.main.work.time, missing)
+
+    def _measure(self, what: str, measure: Callable[[list[Recipe]], None], missing: list[Recipe]) -> None:
         self._failed = ""
         if missing:
-            self.main.work.time(missing)
+            measure(missing)
         else:
-            self.fail("The latency of each is known already.")
+            self.fail(f"The {what} of each is known already.")
         self.say()
 
     def _work_went_on(self, failure: str) -> None:

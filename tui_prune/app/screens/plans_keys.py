@@ -1,39 +1,24 @@
 """The keys of the main screen that go back and forth between plans: presets, history, plans side by side; and why."""
 
-from typing import TYPE_CHECKING
-
 from tui_prune.app.cells import cell_len, left
 from tui_prune.app.screens.history import HistoryDialog
+from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.screens.plans import PlansDialog
 from tui_prune.app.screens.presets import PresetsDialog
 from tui_prune.planning.reasons import width_reason
 
-if TYPE_CHECKING:
-    from textual.app import App
 
-    from tui_prune.app.outline import Node
-    from tui_prune.planning.plan import Plan
-
-
-class PlansKeys:
+class PlansKeys(MainParts):
     """The part of the main screen that opens these dialogs."""
 
-    app: "App[None]"
-    node: "Node | None"
-    plan: "Plan"
-
-    def remark(self, words: str, style: str = "plain") -> None:
-        """Say something in the status line."""
-        raise NotImplementedError
-
     def action_presets(self) -> None:
-        self.app.push_screen(PresetsDialog(self))  # type: ignore[arg-type]
+        self.app.push_screen(PresetsDialog(self))
 
     def action_history(self) -> None:
-        self.app.push_screen(HistoryDialog(self))  # type: ignore[arg-type]
+        self.app.push_screen(HistoryDialog(self))
 
     def action_plans(self) -> None:
-        self.app.push_screen(PlansDialog(self))  # type: ignore[arg-type]
+        self.app.push_screen(PlansDialog(self))
 
     def action_why(self) -> None:
         node = self.node

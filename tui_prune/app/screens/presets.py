@@ -13,7 +13,7 @@ from tui_prune.choosing.words import in_words
 from tui_prune.planning.recipe_files import RecipeExists, write_own_recipe
 
 if TYPE_CHECKING:
-    from tui_prune.app.screens.main import MainScreen
+    from tui_prune.app.screens.main_parts import MainParts
     from tui_prune.choosing.presets import Preset
 
 COLUMNS = (
@@ -34,7 +34,7 @@ class PresetsDialog(ListDialog):
     ]
     TITLE_WORDS = "Start from a recipe"
 
-    def __init__(self, main: "MainScreen") -> None:
+    def __init__(self, main: "MainParts") -> None:
         super().__init__(main)
         self._presets: list[Preset] = []
         self._untried = 0

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui_prune.app import answers, choices, paths
+from tui_prune.app import answers, choices
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
 from tui_prune.app.selection import NETWORK, Selection
+from tui_prune.app.typed_paths import complete, is_file
 from tui_prune.app.widgets.prompt_line import Question
 from tui_prune.errors import UsageError
 from tui_prune.planning.recipe import CRITERIA, Recipe
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.planning.plan import Plan
 
-
+MOST_NAMES = 6
+"""Names that a path could go on as, as many as are said."""
 RECOVERIES = {
     "recalibrate": "batch-norm statistics anew, on the task's calibration data",
     "finetune": "by the task's own loop; its best state is kept, also when esc stops it",
@@ -73,16 +75,15 @@ class Questions:
         """Ask for a task file, since there is none, and go on with what was to be done by it."""
 
         def preview(text: str) -> list[Part]:
-            words = paths.looked_at(text, ".py")
-            return [Part(0, ((Cell(words),),)), Part(1, ((Cell("tab completes", "dim"),),))]
+            return [Part(0, ((Cell(_path_goes_on(text)),),)), Part(1, ((Cell("tab completes", "dim"),),))]
 
         question = Question(
             "task file:",
             "Python with evaluate(model), calibration(), finetune(model, progress); or start with --task FILE.py",
             "",
             preview,
-            lambda text: self._screen.work.take_task(paths.existing(text), then),
-            complete=lambda text: paths.completed(text, ".py"),
+            lambda text: self._screen.work.take_task(answers.file(text), then),
+            complete=lambda text: complete(text, wanted=_is_python).text,
         )
         self.ask(question)
 
@@ -207,6 +208,20 @@ class Questions:
         """Ask in the two last lines."""
         self._screen.show_prompt(True)
         self._screen.prompt.ask(question)
+
+
+def _is_python(name: str) -> bool:
+    return name.endswith(".py")
+
+
+def _path_goes_on(text: str) -> str:
+    """What to say of a path while it is typed: that it is there, or how it could go on. Raises `UsageError`."""
+    if is_file(text):
+        return "enter reads it"
+    names = complete(text, wanted=_is_python).names
+    if not names:
+        return answers.file(text)
+    return "  ".join(names[:MOST_NAMES]) + ("  …" if len(names) > MOST_NAMES else "")
 
 
 def _effect(plan: "Plan", name: str | None) -> list[Part]:

@@ -12,14 +12,13 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
-from textual.worker import get_current_worker
 
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
-from tui_prune.app.completion import complete
 from tui_prune.app.headlines import Doing
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.jobs import Job, JobEnded, JobProgressed, RunsJobs
 from tui_prune.app.screens.leaving import LeavesOnce
+from tui_prune.app.typed_paths import Completion, complete
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import TuiPruneError
@@ -44,7 +43,7 @@ LISTED = 3
 """Lines of names that a path could go on as."""
 
 
-class SaveScreen(LeavesOnce, ModalScreen[Any]):
+class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
     """Goes through asking, writing and done; gives back the plan that was saved and its result, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -72,7 +71,7 @@ class SaveScreen(LeavesOnce, ModalScreen[Any]):
         self._outcome: Any = None
         self._code: list[str] = []
         self._octets: dict[str, int] = {}
-        self._candidates: tuple[str, ...] = ()
+        self._found = Completion("")
         self._completed: str | None = None
 
     def compose(self) -> ComposeResult:
@@ -112,7 +111,7 @@ class SaveScreen(LeavesOnce, ModalScreen[Any]):
     @on(Input.Changed)
     def _typed(self) -> None:
         if self.query_one("#path", Input).value != self._completed:
-            self._candidates, self._completed = (), None
+            self._found, self._completed = Completion(""), None
             self._list()
         self.query_one("#form", ChoiceLine).take(form_of(self._path()))
         self._describe()
@@ -152,7 +151,7 @@ class SaveScreen(LeavesOnce, ModalScreen[Any]):
 
     def _list(self) -> None:
         """Show what the path could go on as, in the lines that there are for it."""
-        names = [f"{one.rstrip('/').rpartition('/')[2]}{'/' * one.endswith('/')}" for one in self._candidates]
+        names = self._found.names
         lines: list[str] = []
         for name in names if len(names) > 1 else ():
             if lines and cell_len(lines[-1]) + 2 + cell_len(name) <= self._width:
@@ -185,13 +184,13 @@ class SaveScreen(LeavesOnce, ModalScreen[Any]):
         if self.focused is not field:
             self.action_edit_path()
             return
-        if self._completed == field.value and len(self._candidates) > 1:
-            known = field.value in self._candidates
-            place = self._candidates.index(field.value) + 1 if known else 0
-            self._completed = self._candidates[place % len(self._candidates)]
+        candidates = self._found.candidates
+        if self._completed == field.value and len(candidates) > 1:
+            place = candidates.index(field.value) + 1 if field.value in candidates else 0
+            self._completed = candidates[place % len(candidates)]
         else:
-            found = complete(field.value)
-            self._candidates, self._completed = found.candidates, found.text
+            self._found = complete(field.value)
+            self._completed = self._found.text
         field.value = self._completed
         field.cursor_position = len(field.value)
         self._list()
@@ -246,17 +245,13 @@ class SaveScreen(LeavesOnce, ModalScreen[Any]):
             return plan, result, session.save(path, force=force, progress=progress)
 
         self.state = "writing"
-        self._candidates = ()
+        self._found = Completion("")
         self._list()
         self._freeze(True)
         self.job = Job("saving", save)
         self._say_progress("", 0.0)
-        self._run_job(self.job)
+        self.run_job(self.job)
         self._say_keys()
-
-    @work(thread=True, exclusive=True, group="job", exit_on_error=False)
-    def _run_job(self, job: Job) -> None:
-        carry_out(job, get_current_worker(), self.post_message)
 
     @on(JobProgressed)
     def _progressed(self, event: JobProgressed) -> None:

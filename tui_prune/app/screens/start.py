@@ -22,14 +22,16 @@ from tui_prune.app.entries import (
     Page,
     TypeName,
     WeightsOf,
+    can_be_opened,
     factory_entries,
     folder_entries,
     found_entries,
     network_entries,
+    path_entries,
     weights_entries,
 )
 from tui_prune.app.screens.leaving import LeavesOnce
-from tui_prune.app.typed_paths import completed, is_path, path_entries
+from tui_prune.app.typed_paths import common_start, complete, is_path
 from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.keeping import SavedWork, recent
@@ -156,8 +158,7 @@ class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
         self._number += 1
         self._say()
         page, text = self.page, self.field.value.strip()
-        base = page.path if isinstance(page, Folder) else Path.cwd()
-        network = page.network if isinstance(page, Folder) else page.network if isinstance(page, WeightsOf) else None
+        base, network = self._base, self._network
         if is_path(text):
             self._read(self._number, functools.partial(path_entries, text, base, network))
         elif isinstance(page, Folder):
@@ -172,6 +173,16 @@ class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
         else:
             entries = network_entries(self._works)
             self._show(entries, self._first(entries) if cursor is None else cursor)
+
+    @property
+    def _base(self) -> Path:
+        """Where a relative path begins."""
+        return self.page.path if isinstance(self.page, Folder) else Path.cwd()
+
+    @property
+    def _network(self) -> str | None:
+        """The factory that weights are looked for."""
+        return self.page.network if isinstance(self.page, Folder | WeightsOf) else None
 
     def _first(self, entries: list[Entry]) -> int | None:
         """Where the cursor is at first: on what was opened last, else on the bundled network that is open."""
@@ -238,8 +249,14 @@ class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
         if not self.field.has_focus:
             self.action_type()
             return
-        self.field.value = completed(self.field.value, self.rows.entries)
+        self.field.value = self._completed(self.field.value)
         self.field.cursor_position = len(self.field.value)
+
+    def _completed(self, text: str) -> str:
+        if is_path(text):
+            return complete(text, self._base, lambda name: can_be_opened(name, self._network)).text
+        names = [entry.name for entry in self.rows.entries if entry.leads is not None and entry.name.startswith(text)]
+        return common_start([name for name in names if name != text] or names) or text
 
     def action_move(self, by: int) -> None:
         self.rows.action_move(by)

@@ -2,23 +2,16 @@
 
 from typing import TYPE_CHECKING, cast
 
+from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.screens.opening import input_question
 
 if TYPE_CHECKING:
-    from textual.app import App
-
     from tui_prune.app.app import PruneApp
     from tui_prune.app.openings import Openings
-    from tui_prune.app.screens.questions import Questions
-    from tui_prune.session import Session
 
 
-class StartKeys:
+class StartKeys(MainParts):
     """The part of the main screen that leads to another one."""
-
-    session: "Session"
-    questions: "Questions"
-    app: "App[None]"
 
     def action_open_another(self) -> None:
         self._openings.choose()

@@ -1,48 +1,15 @@
 """What the keys of the main screen do in the tree: marks, copies, orders, folds, jumps."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from tui_prune.app import choices
 from tui_prune.app.orders import ORDERS, TREE, following, losses
-from tui_prune.app.outline import Node
-from tui_prune.app.selection import Selection
+from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.errors import UsageError
 
-if TYPE_CHECKING:
-    from tui_prune.app.screens.long_work import LongWork
-    from tui_prune.app.screens.questions import Questions
-    from tui_prune.app.widgets.layer_tree import LayerTree
-    from tui_prune.planning.plan import Plan
-    from tui_prune.session import Session
 
-
-class TreeKeys:
+class TreeKeys(MainParts):
     """The part of the main screen that works with several rows of the tree."""
 
-    session: "Session"
-    questions: "Questions"
-    work: "LongWork"
-    layer_tree: "LayerTree"
-    node: Node | None
     copied: choices.Setting | None = None
-
-    def change(self, do: "Callable[[], Plan]") -> bool:
-        """Change the session and show the plan that follows; a refusal is said, changes nothing, and gives False."""
-        raise NotImplementedError
-
-    def remark(self, words: str, style: str = "plain") -> None:
-        """Say something in the status line."""
-        raise NotImplementedError
-
-    def sum_up(self) -> None:
-        """Bring the title and the status line up to date."""
-        raise NotImplementedError
-
-    @property
-    def target(self) -> Selection:
-        """What a key that changes layers speaks of."""
-        raise NotImplementedError
 
     def action_mark(self) -> None:
         self.layer_tree.mark()

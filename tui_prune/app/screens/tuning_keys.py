@@ -1,58 +1,27 @@
 """What the keys of the main screen do about the recipe's fields, the recovery and the last failure."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
+from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.screens.traceback import TracebackDialog
 from tui_prune.app.widgets.recipe_pane import RecipePane
 from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.errors import UsageError
 
-if TYPE_CHECKING:
-    from tui_prune.app.screens.long_work import LongWork
-    from tui_prune.app.screens.questions import Questions
-    from tui_prune.app.tracebacks import Failure
-    from tui_prune.app.widgets.tab_line import TabLine
-    from tui_prune.planning.plan import Plan
-    from tui_prune.session import Session
 
-
-class TuningKeys:
+class TuningKeys(MainParts):
     """The part of the main screen that shows the recipe and the recovery."""
 
-    session: "Session"
-    plan: "Plan"
-    questions: "Questions"
-    work: "LongWork"
-    tabs: "TabLine"
-    failure: "Failure | None"
     _tab_before = "structure"
-
-    def change(self, do: "Callable[[], Plan]") -> None:
-        """Change the session and show the plan that follows; a refusal is said and changes nothing."""
-        raise NotImplementedError
-
-    def remark(self, words: str, style: str = "plain", traceback: str | None = None) -> None:
-        """Say something in the status line."""
-        raise NotImplementedError
-
-    def show_tab(self, tab: str) -> None:
-        """Show a tab, wherever the keys go."""
-        raise NotImplementedError
-
-    def _go_to(self, half: str) -> None:
-        raise NotImplementedError
 
     # The recipe
 
     def action_recipe(self) -> None:
         if self.tabs.active == "recipe":
             self.close_recipe()
-            self._go_to("tree")
+            self.go_to("tree")
         else:
             self._tab_before = self.tabs.active
             self.show_tab("recipe")
-            self._go_to("details")
+            self.go_to("details")
 
     def show_recipe(self) -> None:
         """Show the fields of the recipe whose plan is on the screen."""

@@ -3,37 +3,16 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.screens.save import SaveScreen
 
 if TYPE_CHECKING:
-    from textual.app import App
-
-    from tui_prune.app.screens.long_work import LongWork
-    from tui_prune.app.screens.questions import Questions
     from tui_prune.planning.plan import Plan
     from tui_prune.result import Result
-    from tui_prune.session import Session
 
 
-class WorkKeys:
+class WorkKeys(MainParts):
     """The part of the main screen that starts long work."""
-
-    session: "Session"
-    questions: "Questions"
-    work: "LongWork"
-    app: "App[None]"
-
-    def remark(self, words: str, style: str = "plain") -> None:
-        """Say something in the status line."""
-        raise NotImplementedError
-
-    def sum_up(self) -> None:
-        """Bring the title and the status line up to date."""
-        raise NotImplementedError
-
-    def action_open_tab(self, tab: str) -> None:
-        """Open a tab."""
-        raise NotImplementedError
 
     def action_verify(self) -> None:
         self.work.verify()

@@ -48,4 +48,4 @@ class ChoiceList(RowList):
 
     def action_choose(self) -> None:
         if self._rows:
-            self.post_message(self.Chosen(self))
+            super().action_choose()

@@ -105,9 +105,6 @@ class EntryList(RowList):
         if self.size.height >= 2:  # before it is laid out there is no telling what is in sight
             super()._reveal()
 
-    def action_choose(self) -> None:
-        self.post_message(self.Chosen(self))
-
 
 def _size_and_date(path: Path) -> str:
     try:

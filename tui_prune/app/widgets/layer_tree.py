@@ -13,7 +13,7 @@ from tui_prune.app.outline import Node, Row, is_hit, rows, walk
 from tui_prune.app.selection import Selection, all_marked, at, markable
 from tui_prune.app.tree_cells import ALL, SOME, RowLook, TreeCells
 from tui_prune.app.tree_facts import Ties, TreeFacts
-from tui_prune.app.widgets.row_list import RowList
+from tui_prune.app.widgets.folding_list import FoldingList
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan
@@ -22,7 +22,7 @@ MOST_ROWS = 60
 """A network of more rows is shown with its repeated blocks folded at first."""
 
 
-class LayerTree(RowList):
+class LayerTree(FoldingList):
     """Modules that hold channels, with kind, width before and after, share kept, share of MACs, ratio and marks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -188,6 +188,10 @@ class LayerTree(RowList):
     # Folding
 
     @property
+    def folds(self) -> bool:
+        return not self._needle and self._order == TREE
+
+    @property
     def repeated(self) -> frozenset[str]:
         """The rows that stand for repeated blocks."""
         return frozenset(path for path, node in self._by_path.items() if node.repeated)
@@ -262,9 +266,6 @@ class LayerTree(RowList):
 
     # Rows
 
-    def row_count(self) -> int:
-        return len(self.rows)
-
     def header_cells(self, width: int) -> Line:
         return self._cells.heading(width - 1) if self._cells else ()
 
@@ -304,40 +305,3 @@ class LayerTree(RowList):
             for index in range(top, min(top + self.page, len(self.rows))):
                 if self.rows[index].node.path in changed:
                     self._repaint_row(index)
-
-    # Keys
-
-    def action_choose(self) -> None:
-        self.post_message(self.Chosen(self))
-
-    def action_fold(self) -> None:
-        if not self.rows:
-            return
-        row = self.rows[self.cursor]
-        if row.open and not self._needle:
-            self._set_folded(row.node.path, folded=True)
-            return
-        for index in range(self.cursor - 1, -1, -1):
-            if self.rows[index].depth < row.depth:
-                self._go(index)
-                return
-
-    def action_unfold(self) -> None:
-        if not self.rows:
-            return
-        row = self.rows[self.cursor]
-        if row.open:
-            self._go(self.cursor + 1)
-        elif row.node.children and self._order == TREE:
-            self._set_folded(row.node.path, folded=False)
-
-    def action_toggle(self) -> None:
-        if not self.rows:
-            return
-        row = self.rows[self.cursor]
-        if row.node.children and not self._needle and self._order == TREE:
-            self._set_folded(row.node.path, folded=row.open)
-
-    def _set_folded(self, path: str, *, folded: bool) -> None:
-        self._folded = self._folded | {path} if folded else self._folded - {path}
-        self._lay_out(path)

@@ -255,9 +255,6 @@ class PrintPane(RowList):
             row = next((place for place in reversed(differences) if place < here), differences[-1])
         self._go(next(place for place, shown in enumerate(self._shown_rows) if shown.row == row))
 
-    def action_choose(self) -> None:
-        self.post_message(self.Chosen(self))
-
 
 def _marked(line: str, other: str | None, width: int, same: str, changed: str) -> Line:
     """A line with what the other doesn't have; where that would be out of sight, the line's start is left out."""

@@ -199,6 +199,9 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
     def action_last(self) -> None:
         self._go(self.row_count() - 1)
 
+    def action_choose(self) -> None:
+        self.post_message(self.Chosen(self))
+
     def _go(self, index: int) -> None:
         index = max(0, min(index, self.row_count() - 1))
         if index != self.cursor:

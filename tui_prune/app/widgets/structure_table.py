@@ -16,7 +16,7 @@ from tui_prune.app.columns import Column, Part, compose, fit
 from tui_prune.app.outline import Node, Row, rows
 from tui_prune.app.tree_cells import width_cells
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
-from tui_prune.app.widgets.row_list import RowList
+from tui_prune.app.widgets.folding_list import FoldingList
 from tui_prune.planning.plan import Pair
 from tui_prune.wording import count, share, size
 
@@ -67,7 +67,7 @@ class Sums:
         )
 
 
-class StructureTable(RowList):
+class StructureTable(FoldingList):
     """One row a layer: width, parameters, MACs and bytes before and after, and the share of its channels that is cut.
     Above it those of its modules, with the sums. The last line has the sums of the network and doesn't scroll.
 
@@ -203,9 +203,6 @@ class StructureTable(RowList):
 
     # Rows
 
-    def row_count(self) -> int:
-        return len(self.rows)
-
     def header_cells(self, width: int) -> Line:
         cells = [Cell(" ", "header")]
         widths, gap = self._fit(width - 1)
@@ -267,41 +264,6 @@ class StructureTable(RowList):
         if name == "width":
             return width_cells(layer.before, layer.after, self._digits)
         return _cut(Pair(layer.before, layer.after), "lock" if layer.locked else "·", columns)
-
-    # Keys
-
-    def action_choose(self) -> None:
-        self.post_message(self.Chosen(self))
-
-    def action_fold(self) -> None:
-        if not self.rows:
-            return
-        row = self.rows[self.cursor]
-        if row.open:
-            self._set_folded(row.node.path, folded=True)
-            return
-        for index in range(self.cursor - 1, -1, -1):
-            if self.rows[index].depth < row.depth:
-                self._go(index)
-                return
-
-    def action_unfold(self) -> None:
-        if not self.rows:
-            return
-        row = self.rows[self.cursor]
-        if row.open:
-            self._go(self.cursor + 1)
-        elif row.node.children:
-            self._set_folded(row.node.path, folded=False)
-
-    def action_toggle(self) -> None:
-        if self.rows and self.rows[self.cursor].node.children:
-            row = self.rows[self.cursor]
-            self._set_folded(row.node.path, folded=row.open)
-
-    def _set_folded(self, path: str, *, folded: bool) -> None:
-        self._folded = self._folded | {path} if folded else self._folded - {path}
-        self._lay_out(path)
 
 
 def _indent(row: Row) -> int:
