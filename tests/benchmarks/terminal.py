@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 MANY = f"{Path(__file__).parent / 'many_modules.py'}:make_network"
 MODELS = {"nin": ("nin", ""), "resnet50": ("resnet50", "1,3,64,64"), "2,000 modules": (MANY, "1,3,8,8")}
 SIZES = ("80x24", "160x50")
-DOWN, UP = "\x1b[B", "\x1b[A"
+DOWN, UP, HOME = "\x1b[B", "\x1b[A", "\x1b[H"
+UNFOLD = "f"
+"""Shows the rows of repeated blocks, which the app sums up in one and the bare app doesn't."""
 
 MORE_BYTES = 1.3
 """A key may cost so many times the bytes of the bare app's."""
@@ -127,6 +129,7 @@ def keys(model: str, size: str, folder: Path) -> list[Figure]:
     pair = Pair(model, size, folder)
     try:
         pair.settle()
+        pair.ours.press(UNFOLD)
         in_sight = int(size.partition("x")[2]) - 6
         rows = len(json.loads(rows_of(model, folder).read_text())[0]["tree"])
         span = min(in_sight, rows) - 2
@@ -134,6 +137,7 @@ def keys(model: str, size: str, folder: Path) -> list[Figure]:
         if rows > 2 * in_sight:
             pair.press("", [DOWN] * 4)
             found.append(pair.press("cursor, scrolling", [DOWN] * min(2 * in_sight, rows - in_sight - 4)))
+        pair.press("", [HOME])
         found.append(pair.press("ratio step", ["+"] * STEPS))
         pair.press("", ["3"])
         found.append(pair.press("tab", ["1", "3"] * STEPS))

@@ -5,7 +5,6 @@ import platform
 import sys
 import time
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -40,6 +39,8 @@ def tell(error: BaseException, *, kept: bool = False) -> None:
 
 
 def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:

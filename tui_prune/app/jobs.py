@@ -10,7 +10,6 @@ from textual import work
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
-from tui_prune.app import crashes, tracebacks
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.wording import seconds
 
@@ -101,10 +100,14 @@ def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> 
         post(JobEnded(job, stopped=True))
     except TuiPruneError as error:
         _log.warning("%s: %s", ended("failed"), error)
+        from tui_prune.app import tracebacks
+
         wrong_use = isinstance(error, UsageError)
         post(JobEnded(job, failure=str(error), wrong_use=wrong_use, traceback=tracebacks.of_error(error)))
     except Exception as error:
         _log.exception(ended("failed"))
+        from tui_prune.app import crashes
+
         path = crashes.write(error)
         post(
             JobEnded(

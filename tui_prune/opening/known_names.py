@@ -6,7 +6,6 @@ They come from the packages themselves, once for each version; then from the use
 import json
 import os
 from contextlib import suppress
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +39,8 @@ def find_names() -> tuple[str, ...]:
 
 
 def _file() -> Path:
+    from importlib import metadata
+
     versions = [f"{name}-{metadata.version(name)}" for name in ("torchvision", "timm") if find_spec(name) is not None]
     name = "-".join(["names", *versions]).replace("+", "_")
     return Path(platformdirs.user_cache_dir("tui-prune")) / f"{name}.json"

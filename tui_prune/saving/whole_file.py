@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Callable
@@ -77,7 +76,7 @@ def write_whole(
     the folder doesn't take the file.
     """
     target = check_target(path, force=force)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
     try:
         with _create(part, target, mode) as file:
             WatchedFile(file, written).fill(write)

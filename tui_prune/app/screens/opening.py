@@ -1,20 +1,15 @@
 """The first frame: it says what is being opened, and how far that is; or why it can't be, and what to do."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
 from tui_prune.app.cells import Cell, Line, wrap
-from tui_prune.app.columns import Part
 from tui_prune.app.widgets.key_line import KeyLine
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.app.widgets.prompt_line import PromptLine, Question
-from tui_prune.errors import UsageError
 
 BAR = 24
 WIDEST = 72
@@ -68,7 +63,6 @@ class OpeningScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield LinePane(id="opening")
         yield KeyLine(id="keys")
-        yield PromptLine(id="prompt")
 
     def on_mount(self) -> None:
         self.query_one("#opening").can_focus = False
@@ -90,7 +84,11 @@ class OpeningScreen(Screen[None]):
     def fail(self, sentence: str, hints: list[str], input_spec: str = "", traceback: str | None = None) -> None:
         """Say why it can't be opened and what to do; `input_spec` is the input that was taken, the traceback that of
         the user's own code."""
+        from tui_prune.app.widgets.prompt_line import PromptLine
+
         self.failure, self._hints, self._input_spec, self._traceback = sentence, hints, input_spec, traceback
+        if not self.query("#prompt"):  # the first frame does without it
+            self.mount(PromptLine(id="prompt"))
         self._look()
 
     def action_show_failure(self) -> None:
@@ -149,12 +147,14 @@ class OpeningScreen(Screen[None]):
         self.post_message(self.Left())
 
     def action_ask_input(self) -> None:
+        from tui_prune.app.input_question import input_question
+        from tui_prune.app.widgets.prompt_line import PromptLine
+
         question = input_question(self._input_spec, lambda spec: self.post_message(self.Again(spec)))
         self._show_prompt(True)
         self.query_one(PromptLine).ask(question)
 
-    @on(PromptLine.Closed)
-    def _prompt_closed(self) -> None:
+    def on_prompt_line_closed(self) -> None:
         self._show_prompt(False)
         self.set_focus(self.query_one("#opening") if self.failure is not None else None)
 
@@ -163,9 +163,9 @@ class OpeningScreen(Screen[None]):
         self.query_one("#prompt").display = asking
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if not self.is_mounted or not self.query("#prompt"):
+        if not self.is_mounted:
             return True
-        if self.query_one(PromptLine).question is not None:
+        if any(prompt.display for prompt in self.query("#prompt")):
             return False
         if action == "show_failure":
             return self._traceback is not None
@@ -174,24 +174,3 @@ class OpeningScreen(Screen[None]):
         if action == "back":
             return self._can_stop or self.failure is not None
         return True
-
-
-def input_question(value: str, accept: Callable[[str], object]) -> Question:
-    """Ask for the shape of an example input."""
-
-    def preview(text: str) -> list[Part]:
-        from tui_prune.opening.input_spec import parse_input_spec
-
-        try:
-            return [Part(0, ((Cell("; ".join(map(str, parse_input_spec(text)))),),))]
-        except UsageError as error:  # the rest of the explanation has no room here
-            raise UsageError(str(error).partition(". ")[0] + ".") from None
-
-    def take(text: str) -> None:
-        if not text.strip():
-            raise UsageError("Type the shape of an input, such as 1,3,224,224.")
-        preview(text)
-        accept(text.strip())
-
-    hint = "1,3,224,224; of two inputs 1,3,32,32;1,10; whole numbers 1,16:int"
-    return Question("example input:", hint, value, preview, take)

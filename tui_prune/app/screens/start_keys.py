@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, cast
 
+from tui_prune.app.input_question import input_question
 from tui_prune.app.screens.main_parts import MainParts
-from tui_prune.app.screens.opening import input_question
 
 if TYPE_CHECKING:
     from tui_prune.app.app import PruneApp
