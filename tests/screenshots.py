@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZE, WIDE = (120, 36), (160, 44)
 PATIENCE = 600.0
-RECIPE = ("c", "down", "enter", "o", "g", "5", "0", "enter", "a", "8", "enter")
+RECIPE = ("c", "down", "down", "enter", "o", "g", "5", "0", "enter", "a", "8", "enter")
 """Batch norm scales, all channels ranked together, half of them, in multiples of 8."""
 
 

@@ -57,7 +57,8 @@ class TuningPoint:
     accuracy: float | None
     """The loop's own, or what `evaluate` said at that time."""
     best: bool = False
-    """Whether the network was then judged better than ever before: the last such state is the one to be kept."""
+    """Whether the network was then judged better than ever before, also before the loop where the same judge was asked:
+    the last such state is the one to be kept."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,10 @@ class Session(Keepsake, Looker):
 
     @property
     def dirty(self) -> bool:
-        """Whether there are choices, or a recovered network, that no saved checkpoint holds."""
+        """Whether there are choices, or a recovered network, that no saved checkpoint holds. Where nothing is chosen
+        there is nothing to save, whatever was saved before."""
+        if self.recipe == Recipe() and self.recovered is None:
+            return False
         return self.recipe != self._saved or self.recovered is not self._saved_recovery
 
     def waits_for(self, recipe: Recipe) -> str:

@@ -6,6 +6,7 @@ from textual.binding import Binding
 from textual.command import CommandPalette
 
 from tui_prune.app.app import PruneApp, key_name
+from tui_prune.app.palette import Commands
 from tui_prune.app.screens.dialog import HelpDialog, OpenDialog, QuitDialog
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
@@ -73,10 +74,10 @@ def test_keys_are_written_as_on_the_keyboard():
 
 
 async def test_the_last_line_names_few_keys_and_those_that_matter_here(start):
-    async with start() as desk:
+    async with start((80, 24)) as desk:
         in_tree = desk.keys
         assert "tab details" in in_tree
-        assert "g global" in in_tree
+        assert "t target" in in_tree
         await desk.press("tab")
         assert "tab tree" in desk.keys
         assert "] next tab" in desk.keys
@@ -84,6 +85,15 @@ async def test_the_last_line_names_few_keys_and_those_that_matter_here(start):
             assert len(line.split("   ")) <= MOST
         await desk.press("escape", "g")
         assert desk.screen.prompt.display
+
+
+async def test_a_wide_last_line_names_more_keys(start):
+    async with start((130, 36)) as desk:
+        for said in ("t target", "a align", "l lock", "u undo", "e evaluate", "W why", "P plans"):
+            assert said in desk.keys
+        await desk.press("tab")
+        assert "tab tree" in desk.keys
+        assert "l lock" in desk.keys
 
 
 @pytest.mark.parametrize("key", ["question_mark", "f1"])
@@ -114,6 +124,20 @@ async def test_every_action_is_in_the_palette(start):
         await desk.pilot.pause(0.3)
         await desk.press("escape")
         assert isinstance(desk.app.screen, MainScreen)
+
+
+async def test_the_palette_finds_words_of_explanations(start):
+    async with start() as desk:
+        provider = Commands(desk.screen)
+        assert any("Evaluate" in str(hit.match_display) for hit in [hit async for hit in provider.search("accuracy")])
+        assert any("Undo" in str(hit.match_display) for hit in [hit async for hit in provider.search("Undo")])
+        assert not [hit async for hit in provider.search("qqqqq")]
+        await desk.press("ctrl+p")
+        await desk.until(lambda: isinstance(desk.app.screen, CommandPalette), "the palette")
+        await desk.press(*"measure the accuracy")
+        options = desk.app.screen.query_one("CommandList")
+        await desk.until(lambda: options.option_count and "Evaluate" in str(options.get_option_at_index(0).prompt), "e")
+        await desk.press("escape")
 
 
 async def test_an_action_of_the_palette_does_what_its_key_does(start):

@@ -1,9 +1,17 @@
 """Cutting to verify and evaluating: how far it is, how it ends, and that it can be stopped."""
 
-import pytest
+import threading
 
+import pytest
+import torch
+
+from tui_prune.app.widgets.print_pane import PrintPane
+from tui_prune.comparing import prints
 from tui_prune.errors import TuiPruneError
+from tui_prune.saving import estimate
 from tui_prune.session import Session
+
+PATIENCE = 10.0
 
 
 async def test_verifying_says_what_it_has_shown_until_the_plan_changes(start):
@@ -86,3 +94,49 @@ async def test_work_that_ends_while_one_types_leaves_the_preview_alone(start, sl
         await desk.press("escape")
         assert "160 → 80" in desk.row("tnn_bin.2.conv")
         assert "verified" in desk.status
+
+
+@pytest.mark.parametrize("keys", [["s"], ["5"], ["2"], ["v"]], ids=["save", "print", "draw", "verify"])
+async def test_no_key_writes_out_all_weights_before_it_shows_anything(start, monkeypatch, keys):
+    written = []
+    monkeypatch.setattr(torch.Tensor, "__repr__", lambda self, **_: written.append(self.shape) or "weights")
+    async with start() as desk:
+        await desk.press("g", "5", "0", "enter", *keys)
+        await desk.app.workers.wait_for_complete()
+        assert not written
+
+
+async def test_the_size_of_the_file_is_filled_in_once_it_is_known(start, monkeypatch):
+    known = threading.Event()
+
+    def slowly(opened, plan, form):
+        known.wait(PATIENCE)
+        return 1_230_000
+
+    monkeypatch.setattr(estimate, "expected_size", slowly)
+    async with start() as desk:
+        await desk.press("g", "5", "0", "enter", "s")
+        try:
+            assert "about …" in desk.app.screen.words
+        finally:
+            known.set()
+        await desk.until(lambda: "about 1.23 MB" in desk.app.screen.words, "the size")
+
+
+async def test_the_print_tab_says_that_it_prints(start, monkeypatch):
+    go_on = threading.Event()
+    real = prints.prints
+
+    def slowly(plan):
+        go_on.wait(PATIENCE)
+        return real(plan)
+
+    monkeypatch.setattr(prints, "prints", slowly)
+    async with start() as desk:
+        await desk.press("5")
+        pane = desk.screen.query_one(PrintPane)
+        try:
+            assert "printing…" in pane.words
+        finally:
+            go_on.set()
+        await desk.until(lambda: "nothing differs" in pane.words, "both prints")

@@ -158,9 +158,9 @@ async def test_alignment_of_all_and_of_one(start):
 async def test_criterion_is_chosen_with_up_and_down_and_scope_is_switched(start):
     async with start() as desk:
         await desk.press("c", "down")
-        assert desk.screen.prompt.field.value == "bn_scale"
+        assert desk.screen.prompt.field.value == "group_l2"
         await desk.press("enter")
-        assert desk.session.recipe.criterion == "bn_scale"
+        assert desk.session.recipe.criterion == "group_l2"
         await desk.press("o")
         assert desk.session.recipe.scope == "global"
         await desk.press("c")

@@ -283,10 +283,32 @@ async def test_a_plan_that_fails_to_be_measured_says_why(start):
         await desk.until(lambda: "no more power" in said(desk), "the reason")
 
 
-async def test_without_a_task_plans_cannot_be_evaluated(start):
+async def test_without_a_task_it_is_asked_for_and_the_plans_come_back(start):
+    Path("half.py").write_text("def evaluate(model):\n    return 0.5\n")
     async with start() as desk:
+        await desk.press("g", "5", "0", "enter", "P", "e")
+        assert "task file:" in desk.question
+        await desk.type("half.py")
+        await desk.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, ListDialog), "the plans")
+        await desk.until(lambda: desk.screen.work.job is None, "the evaluation")
+        await desk.press("e")
+        await desk.until(lambda: all("50.0 %" in row for row in rows(desk)), "the accuracies")
+
+
+async def test_a_question_for_a_task_that_is_given_up_leaves_all_as_it_was(start):
+    async with start() as desk:
+        await desk.press("g", "5", "0", "enter", "P", "up", "e", "escape")
+        assert not desk.question
+        assert desk.screen.plan is desk.session.plan
+        await desk.press("j")
+        assert desk.tree.cursor == 1
+
+
+async def test_a_task_that_cannot_evaluate_says_so(start):
+    async with start(task=Task(Path("task.py"), None, lambda: [])) as desk:
         await desk.press("P", "e")
-        assert "--task FILE.py" in said(desk)
+        assert "task.py has no function evaluate(model)" in said(desk)
 
 
 # Why.

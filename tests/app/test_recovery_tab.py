@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tui_prune.app.cells import text_of
+from tui_prune.app.cells import Cell, text_of
 from tui_prune.app.recovery import Recovery, recovery_lines
 from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.evaluating.task import Task
@@ -74,6 +74,9 @@ async def test_curves_grow_while_it_recovers_and_stay_afterwards(start, loop, si
         assert "80.0 %  ◆ the best so far, at 50 %" in shown
         assert "loss  0.5" in shown and "accuracy  80.0 %, best 80.0 % ◆" in shown
         assert any("▖" <= letter <= "▟" for letter in shown)
+        assert "  50 %" in shown.split("\n")[0], "how far it is, as the curves have it"
+        assert "  50 %" in desk.status
+        assert len(drawn(shown.split("\n"))) >= 5
         assert len(shown.split("\n")) <= desk.screen.query_one(RecoveryPane).size.height
         loop.go_on.set()
         await desk.until(lambda: "fine-tuned:" in desk.pane("recovery"), "the end", WORKING)
@@ -116,8 +119,72 @@ async def test_escape_where_nothing_is_better_yet_changes_nothing(start):
             await desk.press("enter")
             await desk.until(waiting.is_set, "the loop", WORKING)
             await desk.press("escape")
-            assert "nothing was changed" in desk.status
+            assert "stopped; nothing changed" in desk.status
             assert desk.session.recovered is None
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("reports", [True, False], ids=["the loop reports accuracies", "evaluate is asked"])
+async def test_what_is_worse_than_before_is_no_best_so_far_and_the_reason_is_said(start, reports):
+    """Recalibrated it is right in 99.8 % of all cases, and fine-tuning begins by making that worse."""
+    at_work, over = threading.Event(), threading.Event()
+
+    def evaluate(model: nn.Module) -> float:
+        return 0.989 if first_bias(model) > 0.5 else 0.998
+
+    def finetune(model: nn.Module, progress) -> None:
+        bias = next(parameter for name, parameter in model.named_parameters() if name.endswith("bias"))
+        with torch.no_grad():
+            bias.fill_(0.9)
+        for done in (0.2, 0.4):
+            progress(done, loss=1.0, accuracy=0.989 if reports else None)
+        at_work.set()
+        while not over.wait(0.02):
+            progress(0.5)
+
+    made = Task(Path("task.py"), evaluate, lambda: [torch.randn(16, 3, 32, 32)], finetune)
+    try:
+        async with start(size=(160, 40), opened=open_model("nin"), task=made) as desk:
+            await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
+            await desk.press("g", "5", "0", "enter", "R", "enter")
+            await desk.until(lambda: desk.session.recovered is not None, "the recalibration", WORKING)
+            before = desk.session.recovered
+            await desk.press("R")
+            await desk.type("finetune")
+            await desk.press("enter")
+            await desk.until(lambda: "not better yet" in desk.pane("recovery"), "the loop", WORKING)
+            assert at_work.wait(WORKING)
+            assert "best so far" not in desk.pane("recovery")
+            await desk.press("escape")
+            words = "stopped; nothing changed: 98.9 % isn't better than the 99.8 % that it has"
+            assert words in desk.status
+            await desk.until(lambda: not desk.screen.work._stopped, "the end")
+            assert words in desk.status
+            assert words in " ".join(desk.pane("recovery").split())
+            assert desk.session.recovered is before
+    finally:
+        over.set()
+
+
+async def test_a_loop_that_nothing_judges_keeps_what_it_has_learned(start):
+    at_work, over = threading.Event(), threading.Event()
+
+    def finetune(model: nn.Module, progress) -> None:
+        while not over.wait(0.02):
+            progress(0.3, loss=1.0)
+            at_work.set()
+
+    try:
+        async with start(opened=open_model("nin"), task=Task(Path("task.py"), None, None, finetune)) as desk:
+            await desk.press("g", "5", "0", "enter", "R")
+            await desk.type("finetune")
+            await desk.press("enter")
+            await desk.until(at_work.is_set, "the loop", WORKING)
+            await desk.press("escape")
+            assert "nothing" not in desk.status
+            assert "is kept" in desk.status
+            await desk.until(lambda: desk.session.recovered is not None, "the end", WORKING)
     finally:
         over.set()
 
@@ -148,6 +215,23 @@ async def test_before_anything_was_recovered_it_says_what_it_is_for(start, half_
 
 def lines(found: Recovery, width: int = 78, height: int = 20) -> list[str]:
     return [text_of(line).rstrip() for line in recovery_lines(found, "", width, height)]
+
+
+def drawn(shown: list[str]) -> list[str]:
+    """The lines that have a part of a curve or a figure beside it."""
+    top = next(number for number, line in enumerate(shown) if "loss" in line)
+    return [line for line in shown[top + 1 :] if line.strip() and "%" not in line and "accuracy" not in line]
+
+
+@pytest.mark.parametrize(("width", "height"), [(78, 17), (78, 40), (50, 30)])
+def test_both_curves_use_the_height_that_there_is(width, height):
+    stages = (Stage("before", 0.989), Stage("after", 0.102), Stage("recalibrated", 0.5))
+    points = tuple(TuningPoint(n / 20, 20.0 / n, n / 20, best=True) for n in range(1, 11))
+    shown = lines(Recovery(stages, points, (Cell("fine-tune"),), tuning=True), width, height)
+    assert height - 1 <= len(shown) <= height
+    assert all(len(line) <= width for line in shown[len(stages) + 3 :])
+    assert len(drawn(shown)) >= 6
+    assert sum(line.count("100 %") for line in shown) == 2, "each has its axis"
 
 
 def test_figures_are_aligned_and_what_was_undone_says_so():

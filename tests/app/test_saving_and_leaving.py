@@ -30,10 +30,10 @@ async def test_it_saves_and_shows_the_lines_that_load_it(start):
         await desk.until(lambda: "about 1.04 MB" in dialog.words, "how large it will be")
         await desk.press("enter")
         await desk.until(lambda: dialog.state == "done", "the file")
-        assert 'tui_prune.load("nin-pruned.pt")' in dialog.words
+        assert f'tui_prune.load("{Path.cwd()}/nin-pruned.pt")' in dialog.words.replace("\n  ", "")
         assert "verified" in dialog.words
         await desk.press("c")
-        assert desk.app.clipboard == 'import tui_prune\nmodel = tui_prune.load("nin-pruned.pt")\n'
+        assert desk.app.clipboard == f'import tui_prune\nmodel = tui_prune.load("{Path.cwd()}/nin-pruned.pt")\n'
         await desk.press("escape")
         assert not desk.session.dirty
         assert "unsaved" not in desk.title
@@ -116,7 +116,7 @@ async def test_quitting_at_once_when_nothing_would_be_lost(start):
 
 
 def test_the_lines_that_load_a_network_of_somebodys_own():
-    path = Path("out.pt")
+    path = Path("/runs/out.pt")
     of_file = loading_lines(Origin("file", "/home/ada/net.py:make"), path)
-    assert of_file[1:] == ["from net import make", 'model = tui_prune.load("out.pt", model=make())']
+    assert of_file[1:] == ["from net import make", 'model = tui_prune.load("/runs/out.pt", model=make())']
     assert "model=Net()" in loading_lines(Origin("module", "nets.Net"), path)[-1]

@@ -17,12 +17,12 @@ def lines(screen) -> str:
 
 
 async def test_remapped_keys_work_and_are_shown_everywhere(start):
-    keys = {"ratio.global": "f6", "quit.quit": "ctrl+q,f12", "help": "f1", "ratio.more": "w"}
+    keys = {"target": "f6", "quit.quit": "ctrl+q,f12", "help": "f1", "ratio.more": "w"}
     async with start(config=Config(keys=keys)) as desk:
-        assert "f6 global" in desk.keys
+        assert "f6 target" in desk.keys
         assert "f1 help" in desk.keys
         assert "w step" in desk.keys
-        await desk.press("g")
+        await desk.press("t")
         assert not desk.screen.prompt.display
         await desk.press("w")
         assert desk.session.recipe.ratio == 0.05
@@ -33,7 +33,7 @@ async def test_remapped_keys_work_and_are_shown_everywhere(start):
         assert "f6" in lines(desk.app.screen)
         await desk.press("escape")
         titles = [command.title for command in desk.app.get_system_commands(desk.screen)]
-        assert "Global  (f6)" in titles
+        assert "Target  (f6)" in titles
         await desk.press("q")
         assert isinstance(desk.app.screen, QuitDialog)
         assert "ctrl+q quits" in desk.app.screen.query_one(".box").border_subtitle

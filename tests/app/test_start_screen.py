@@ -238,6 +238,18 @@ async def test_recent_networks_come_first_with_what_was_chosen_and_when(begin):
         assert begin.asked[1] == OpenRequest("resnet50")
 
 
+async def test_recent_networks_of_one_title_are_told_apart_by_their_files(begin):
+    work = {"version": 1, "files": {}, "state": {}, "title": "nin", "summary": "cut 50 %"}
+    keep("a", {**work, "request": {"spec": "nin"}, "changed": time.time() - 30})
+    keep("b", {**work, "request": {"spec": "/runs/nin-pruned.pt"}, "changed": time.time() - 31})
+    async with begin.run() as desk:
+        assert [row.partition(" cut")[0] for row in rows(desk)[1:3]] == ["nin", "nin · nin-pruned.pt"]
+    keep("c", {**work, "request": {"spec": "nin", "weights": "/old/nin-pruned.pt"}, "changed": time.time() - 32})
+    async with begin.run() as desk:
+        shown = {row.partition(" cut")[0] for row in rows(desk)[1:4]}
+        assert shown == {"nin", "nin · runs/nin-pruned.pt", "nin · old/nin-pruned.pt"}
+
+
 async def test_the_cursor_passes_over_headings(begin):
     async with begin.run() as desk:
         assert under_cursor(desk) == "nin"

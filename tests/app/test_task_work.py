@@ -1,5 +1,8 @@
 """What the app does by the user's task: scan, suggest, recover."""
 
+import dataclasses
+import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,8 +40,89 @@ async def test_a_scan_shows_layer_by_ratio_what_the_task_says(start, task):
         assert any(mark in rows["tnn_bin.2.conv"] for mark in "░▒▓█")
 
 
+async def test_a_stopped_scan_says_how_far_it_is_and_goes_on(start, task):
+    at_work, go_on = threading.Event(), threading.Event()
+    asked = []
+
+    def evaluate(model):
+        asked.append(model)
+        if len(asked) == 12:  # the network as it is, twice, and nine points before
+            at_work.set()
+            go_on.wait(SCANNING)
+        return small(model)
+
+    task = dataclasses.replace(task, evaluate=evaluate)
+    async with start(size=(160, 50), opened=open_model("nin"), task=task) as desk:
+        await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
+        await desk.press("4", "n")
+        await desk.until(at_work.is_set, "the scan", SCANNING)
+        assert "starts the scan" not in desk.pane("sensitivity")
+        assert "n goes on" not in desk.pane("sensitivity")
+        await desk.press("escape")
+        kept = re.search(r"stopped; (\d+) of (\d+) points kept; n goes on", desk.status)
+        assert kept and int(kept[2]) == desk.screen.work.sensitivity.total > int(kept[1]) > 5
+        assert f"{kept[1]} of {kept[2]} points; n goes on" in desk.pane("sensitivity")
+        go_on.set()
+        await desk.until(lambda: not desk.screen.work._stopped, "the end")
+        before = len(asked)
+        await desk.press("n")
+        await desk.until(lambda: desk.screen.work.job is None, "the scan", SCANNING)
+        assert len(asked) - before <= int(kept[2]) - int(kept[1])
+        assert "n goes on" not in desk.pane("sensitivity")
+
+
+async def test_before_its_first_point_a_scan_that_runs_is_not_to_be_started(start, task):
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def evaluate(model):
+        at_work.set()
+        go_on.wait(SCANNING)
+        return small(model)
+
+    async with start(opened=open_model("nin"), task=dataclasses.replace(task, evaluate=evaluate)) as desk:
+        await desk.until(at_work.is_set, "the first evaluation")
+        await desk.press("4")
+        assert "n starts the scan" in desk.pane("sensitivity")
+        await desk.press("n")
+        assert "n starts" not in desk.pane("sensitivity")
+        assert "on its way; esc stops it" in desk.pane("sensitivity")
+        await desk.press("escape", "escape")
+        assert "n starts the scan" in desk.pane("sensitivity")
+        go_on.set()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=str)
+async def test_it_says_what_could_be_asked_of_the_task_next(start, task, size):
+    async with start(size, opened=open_model("nin"), task=task) as desk:
+        await desk.until(lambda: "97.0 %" in desk.title, "the first evaluation")
+        assert "e measures" not in desk.status
+        await desk.press("g", "5", "0", "enter")
+        assert desk.status.endswith("e measures the accuracy")
+        assert len(desk.status) <= size[0] - 2
+        await desk.press("W")
+        assert "e measures" not in desk.status, "something else is said"
+        await desk.press("escape", "e")
+        await desk.until(lambda: "verified" in desk.status, "the evaluation")
+        assert desk.status.endswith("R wins accuracy back")
+        await desk.press("R", "enter")
+        assert "R wins" not in desk.status, "it is on its way"
+        await desk.until(lambda: desk.session.recovered is not None, "the recovery", SCANNING)
+        await desk.press("escape", "escape")
+        assert "R wins" not in desk.status
+        await desk.press("u")
+        assert "e measures" not in desk.status, "nothing is cut"
+
+
+async def test_a_network_that_loses_nothing_needs_no_recovery(start, half_right):
+    async with start((120, 36), task=half_right) as desk:
+        await desk.until(lambda: "50.0 %" in desk.title, "the first evaluation")
+        await desk.press("g", "5", "0", "enter", "e")
+        await desk.until(lambda: "50.0 → 50.0 %" in desk.title, "the evaluation")
+        assert "R wins" not in desk.status and "e measures" not in desk.status
+
+
 async def test_a_suggestion_becomes_the_recipe(start, task):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start((80, 24), opened=open_model("nin"), task=task) as desk:
         await desk.press("S")
         await desk.type("5 MB")
         assert "shares of MACs" in desk.effect
@@ -47,6 +131,10 @@ async def test_a_suggestion_becomes_the_recipe(start, task):
         await desk.until(lambda: desk.session.recipe.layers, "the recipe", SCANNING)
         plan = desk.session.plan
         assert 0.4 * plan.before.macs < plan.after.macs <= 0.5 * plan.before.macs
+        await desk.until(lambda: "suggested: " in desk.status, "what was chosen")
+        number, share = len(desk.session.recipe.layers), 100 * plan.after.macs / plan.before.macs
+        said = rf"suggested: {desk.session.recipe.criterion}, {number} own ratios?: MACs {share:.0f} %, "
+        assert re.search(said + r"97\.0 → \d\d\.\d % recalibrated$", desk.status)
         await desk.press("u")
         assert not desk.session.recipe.layers
 

@@ -201,7 +201,7 @@ async def test_a_key_orders_the_layers_and_the_heading_says_how(start, resnet):
         assert len(macs) == 21
         assert desk.tree.node.path == "layer2.0.conv1"
         await desk.press("i")
-        assert heading(desk).startswith("layer by parameters kind width kept param %")
+        assert heading(desk).startswith("layer by parameters kind width kept uncut %")
         await desk.press("i")
         assert heading(desk).startswith("layer by share cut"), "no layer was scanned, so there is no such order"
         await desk.press("plus", "plus")

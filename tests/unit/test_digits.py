@@ -1,6 +1,7 @@
 """The demo: its data, its task file and its trained weights."""
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from torch import nn
 from tui_prune.models import digits
 from tui_prune.models.nin import nin
 from tui_prune.models.train_digits import WEIGHTS, hidden_norms
+from tui_prune.opening.bundled_networks import build_bundled, bundled_task, task_of_pruned
+from tui_prune.opening.open_model import open_model
+from tui_prune.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +124,15 @@ def test_task_file_loads_by_its_path() -> None:
 
 def tiny() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(256, 10))
+
+
+def test_a_pruned_checkpoint_of_the_digits_network_has_its_task(tmp_path: Path) -> None:
+    found = []
+    for arguments in ({}, {"num_classes": 7}):
+        made = Session.open(model=build_bundled("nin", arguments), input_spec="1,3,32,32")
+        made.set_ratio(0.5)
+        made.save(tmp_path / "pruned.pt", force=True)
+        found.append(task_of_pruned(open_model(str(tmp_path / "pruned.pt"))))
+    assert found == [bundled_task("nin"), None]
+    assert task_of_pruned(open_model("nin")) is None, "it has been cut nowhere, and its name says the task"
+    assert task_of_pruned(open_model("resnet18")) is None

@@ -52,6 +52,8 @@ def alignment(text: str) -> int | str:
         raise UsageError("Type a whole number such as 8, or auto.") from None
 
 
+TARGETS = "50 %, 40 % params, 2 MB, 60 % latency"
+"""What one can type as a target."""
 _TARGETS = {"macs": "target_macs", "params": "target_params", "latency": "target_latency"}
 
 
@@ -64,14 +66,20 @@ def targets(text: str) -> dict[str, float | int | None]:
     for part in filter(str.strip, re.split(r"[,;]\s+|;", text.strip())):
         amount, _, name = part.strip().lower().rpartition(" ")
         if name in _TARGETS:
-            found[_TARGETS[name]] = share(amount)
+            found[_TARGETS[name]] = _left(amount)
         elif name.endswith("b"):
             found["target_bytes"] = parse_size("A size", part.strip())
         else:
-            found["target_macs"] = share(part)
+            found["target_macs"] = _left(part)
     if not any(found.values()):
-        raise UsageError("Type what may be left: 50 % macs, 30 % params, 60 % latency, or a size such as 5 MB.")
+        raise UsageError(f"Type what may be left: {TARGETS}.")
     return found
+
+
+def _left(text: str) -> float:
+    if not _NUMBER.fullmatch(text.strip()):
+        raise UsageError(f"Type what may be left: {TARGETS}.")
+    return share(text)
 
 
 def said_targets(recipe: Recipe) -> str:

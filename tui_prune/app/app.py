@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from tui_prune.app import keymap, theme
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, carry_out
 from tui_prune.app.keymap import key_name
 from tui_prune.app.openings import Openings, OpenSession
 from tui_prune.app.screens.opening import OpeningScreen
@@ -27,11 +27,19 @@ if TYPE_CHECKING:
     from tui_prune.session import Session
 
 
+def _commands() -> type[Any]:
+    """What the palette finds; asked for when it opens."""
+    from tui_prune.app.palette import Commands
+
+    return Commands
+
+
 class PruneApp(App[None]):
     """The app; `open_session` is the one seam to everything below it."""
 
     TITLE = "tui-prune"
     CSS_PATH = "app.tcss"
+    COMMANDS: ClassVar[set[Any]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "q,ctrl+q",
@@ -68,7 +76,7 @@ class PruneApp(App[None]):
 
     # Opening
 
-    @work(thread=True, exclusive=True, group="opening", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="opening", exit_on_error=False, description=UNSAID)
     def run_opening(self, job: Job) -> None:
         """Open something in a thread."""
         carry_out(job, get_current_worker(), self.post_message)
@@ -112,12 +120,14 @@ class PruneApp(App[None]):
     # Leaving
 
     async def action_quit(self) -> None:
+        from tui_prune.app.recovered import not_saved
         from tui_prune.app.screens.dialog import QuitDialog
 
         if isinstance(self.screen, QuitDialog):
             return
         if self.session is not None and self.session.dirty:
-            self.push_screen(QuitDialog(kept=self.keeper is not None and self.keeper.close()), self._quit_answered)
+            kept = self.keeper is not None and self.keeper.close()
+            self.push_screen(QuitDialog(kept=kept, lost=not_saved(self.session)), self._quit_answered)
             return
         self.exit(return_code=self.openings.exit_status)
 

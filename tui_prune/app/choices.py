@@ -5,7 +5,7 @@ them, give way. Those that speak of others as well stay.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tui_prune.errors import UsageError
@@ -26,6 +26,34 @@ LARGEST_RATIO = 0.99
 # Ratios
 
 
+def that_can_be_cut(session: "Session", target: "Selection") -> "Selection":
+    """What a ratio can be given to: without the layers, and the modules, of which nothing can be cut.
+
+    Raises `UsageError` with the reason where nothing is left.
+    """
+    plan = session.plan
+
+    def free(node: "Node") -> bool:
+        return any(not plan.layer(name).locked for name in ((node.path,) if node.layer else node.layers))
+
+    stay = tuple(node for node in target.nodes if free(node))
+    if target and not stay:
+        why = _why_locked(plan, target.layers[0])
+        raise UsageError(why if target.layer is not None else f"All of these layers are locked: {why}")
+    gone = [name for node in target.nodes if node not in stay for name in ((node.path,) if node.layer else node.layers)]
+    marked = target.marked - sum(plan.layer(name).producer for name in gone) if target.marked else 0
+    return replace(target, nodes=stay, marked=marked)
+
+
+def _why_locked(plan: "Plan", name: str) -> str:
+    reason, group = plan.layer(name).locked, plan.graph.group_of(name)
+    if reason == "locked by you":
+        return f"{name} is locked (by you); l unlocks it."
+    if group is not None and group.liftable:
+        return f"{name} is locked ({reason}); l unlocks it."
+    return f"{name} is locked: {reason}."
+
+
 def ratio_of(session: "Session", target: "Selection") -> float:
     """The ratio to start from when another is asked for."""
     if not target:
@@ -44,8 +72,8 @@ def with_ratio(session: "Session", target: "Selection", ratio: float) -> Recipe:
 
 
 def step_ratio(session: "Session", target: "Selection", by: float) -> "Plan":
-    """Raise or lower ratios, each from where it is."""
-    recipe, plan = session.recipe, session.plan
+    """Raise or lower ratios, each from where it is. Raises `UsageError` where all is locked."""
+    recipe, plan, target = session.recipe, session.plan, that_can_be_cut(session, target)
     if not target:
         return session.apply(recipe.changed(ratio=_within(plan.ratio + by)))
     kept = _without(session, recipe.layers, target)

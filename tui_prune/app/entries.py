@@ -1,6 +1,7 @@
 """What can be chosen on the start screen: networks by name, files in a directory, factories in a file."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def network_entries(works: Sequence[SavedWork], now: float | None = None) -> lis
     entries = []
     if works:
         entries.append(Entry("Recent"))
-        entries += [_recent(work, now) for work in works[:MOST_RECENT]]
+        entries += _recent(works[:MOST_RECENT], now)
     entries.append(Entry("Yours"))
     entries.append(Entry("a file…", "weights, a checkpoint, or the code that makes it", leads=_here()))
     entries.append(Entry("a name…", "one of torchvision's networks, or of timm's", leads=TypeName()))
@@ -87,7 +88,7 @@ def network_entries(works: Sequence[SavedWork], now: float | None = None) -> lis
 def found_entries(text: str, works: Sequence[SavedWork], names: Iterable[str] | None) -> list[Entry]:
     """What has the typed letters in its name; `names` are torchvision's and timm's, None while they aren't known."""
     wanted = text.strip().lower()
-    recent = [_recent(work, None) for work in works if wanted in work.title.lower()][:MOST_RECENT]
+    recent = _recent([work for work in works if wanted in work.title.lower()][:MOST_RECENT], None)
     known = {name: _bundled(name) for name in models.NETWORKS}
     known |= {name: _by_name(name) for name in names or () if name not in known}
     hits = sorted(
@@ -212,8 +213,29 @@ def _here() -> Folder:
     return Folder(Path(os.path.abspath(os.curdir)))
 
 
-def _recent(work: SavedWork, now: float | None) -> Entry:
-    return Entry(work.title, work.summary, ago(work.changed, now), work.request)
+def _recent(works: Sequence[SavedWork], now: float | None) -> list[Entry]:
+    """What was opened before; of those with one title, the file says which it is."""
+    titles = Counter(work.title for work in works)
+    names = [work.title if titles[work.title] == 1 else f"{work.title}{_file_of(work)}" for work in works]
+    twice = Counter(names)
+    names = [
+        name if twice[name] == 1 else f"{work.title}{_file_of(work, folder=True)}"
+        for name, work in zip(names, works, strict=True)
+    ]
+    return [
+        Entry(name, work.summary, ago(work.changed, now), work.request) for name, work in zip(names, works, strict=True)
+    ]
+
+
+def _file_of(work: SavedWork, *, folder: bool = False) -> str:
+    """The file of the weights, or of the code; nothing for what has a name alone."""
+    request = work.request
+    named = request.spec if request.spec and "/" in request.spec else None
+    file = request.weights or named
+    if file is None:
+        return ""
+    path = Path(file)
+    return f" · {path.parent.name}/{path.name}" if folder else f" · {path.name}"
 
 
 def _bundled(name: str) -> Entry:

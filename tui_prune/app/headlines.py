@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 from tui_prune.app.cells import Cell, Line, left, width_of
 from tui_prune.app.columns import Part, compose
 from tui_prune.wording import count, share, size
+from tui_prune.wording import score as score_in_words
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
+    from tui_prune.result import Accuracy
 
 BAR = 10
+GAP = 3
 SHOWS_ALL = "   ! shows all"
 
 
@@ -52,9 +55,16 @@ def title(name: str, weights: str | None, plan: "Plan | None", score: Score | No
     return compose(parts, width)
 
 
-def status(recipe: "Recipe", right_side: Line, width: int, found: float | None = None, marked: int = 0) -> Line:
+def status(
+    recipe: "Recipe",
+    right_side: Line,
+    width: int,
+    found: float | None = None,
+    marked: int = 0,
+    hint: str = "",
+) -> Line:
     """What the recipe says at the left, with the ratio that its targets have led to, after the number of layers that
-    are marked; at the right whatever has just been found out."""
+    are marked; at the right whatever has just been found out, and where there is room what could be done next."""
     words = [*([f"{marked} marked"] if marked else []), *_amount(recipe, found)]
     if recipe.align != 1:
         words.append(
@@ -74,6 +84,8 @@ def status(recipe: "Recipe", right_side: Line, width: int, found: float | None =
         extra.append("residuals stay")
     right_side = _fitted(tuple(right_side), width)
     full = (Cell(" · ".join([*words, *extra])),)
+    if hint and width_of(full) + width_of(right_side) + len(hint) + 2 * GAP <= width:
+        right_side = (*right_side, Cell(" " * GAP if right_side else ""), Cell(hint, "dim"))
     short = (Cell(" · ".join(words)),)
     said = sum(len(cell.text) for cell in right_side)
     line = compose([Part(1, (full, short)), Part(0, (tuple(right_side),))], max(width, said))
@@ -122,6 +134,19 @@ def checked(kind: str, max_error: float) -> Line:
     said = "verified" if kind == "exact" else f"verified, {kind}"
     figure = f"{max_error:.0e}".replace("e-0", "e-")
     return (Cell("proved", "strong"), Cell(" · ", "dim"), Cell(f"{said} {figure}", "strong"))
+
+
+def suggested(recipe: "Recipe", plan: "Plan", accuracy: "Accuracy | None") -> str:
+    """What a suggestion is and what it costs: "suggested: l2, 6 own ratios: MACs 50 %, 98.9 → 98.0 %"."""
+    number = len(recipe.layers)
+    how = f"{number} own ratio{'' if number == 1 else 's'}" if number else f"cut {share(plan.ratio, 1)}"
+    words = f"suggested: {recipe.criterion}, {how}: MACs {share(plan.after.macs, plan.before.macs)}"
+    if accuracy is None:
+        return words
+    after = accuracy.after if accuracy.recovered is None else accuracy.recovered
+    lost = f"{words}, {score_in_words(accuracy.before, accuracy.before).removesuffix(' %')}"
+    lost += f" → {score_in_words(after, accuracy.before)}"
+    return lost if accuracy.recovered is None else f"{lost} recalibrated"
 
 
 def _sum(rank: int, name: str, before: str, after: str, part: str) -> Part:

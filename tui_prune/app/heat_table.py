@@ -19,10 +19,20 @@ EMPTY = (
 )
 
 
-def sensitivity_lines(found: "Sensitivity | None", has_task: bool, width: int) -> tuple[Line, ...]:
-    """The scan as far as it got, or how to start one."""
+RUNS = "The scan is on its way; esc stops it."
+
+
+def points_there(found: "Sensitivity") -> str:
+    """How far a scan is: "9 of 40 points"."""
+    return f"{round(found.done * found.total)} of {found.total} points"
+
+
+def sensitivity_lines(
+    found: "Sensitivity | None", has_task: bool, width: int, *, runs: bool = False
+) -> tuple[Line, ...]:
+    """The scan as far as it got, or how to start one; `runs`: that is done already."""
     if found is None:
-        how = "n starts the scan, esc stops it." if has_task else "It needs a task: n asks for one."
+        how = RUNS if runs else "n starts the scan, esc stops it." if has_task else "It needs a task: n asks for one."
         return tuple((Cell(piece, "dim"),) for piece in (*wrap(EMPTY, width - 2), "", *wrap(how, width - 2)))
     names = max(len("cut alone"), *(len(curve.layer) for curve in found.curves)) if found.curves else len("cut alone")
     names = max(8, min(names, width - COLUMN * len(found.ratios) - 2))
@@ -35,6 +45,8 @@ def sensitivity_lines(found: "Sensitivity | None", has_task: bool, width: int) -
         [(Cell(piece, "dim"),) for piece in wrap(words, width - 2)] for words in (said, f"lost of the score: {legend}")
     )
     rows = [_row(curve, found, names) for curve in found.curves]
+    if found.done < 1 and not runs:
+        below.append((Cell(f"{points_there(found)}; n goes on", "strong"),))
     return (*above, (), (Cell(header, "header"),), *rows, (), *below)
 
 

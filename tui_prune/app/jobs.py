@@ -15,6 +15,9 @@ from tui_prune.wording import seconds
 
 _log = logging.getLogger(__name__)
 
+UNSAID = "work in a thread"
+"""Describes a worker. Left without words, Textual writes out what it is given: a plan with all of its weights."""
+
 INTERVAL = 0.1
 """Seconds between two reports of the same stage, so that a thin line isn't filled with them."""
 
@@ -79,7 +82,7 @@ class Progress:
 class RunsJobs:
     """To be put before a screen: does its jobs in a thread, one at a time."""
 
-    @work(thread=True, exclusive=True, group="job", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="job", exit_on_error=False, description=UNSAID)
     def run_job(self, job: Job) -> None:
         """Do a job; `JobProgressed` and `JobEnded` tell of it."""
         carry_out(job, get_current_worker(), self.post_message)  # type: ignore[attr-defined]

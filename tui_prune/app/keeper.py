@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tui_prune.app import headlines
 from tui_prune.app.cells import text_of
 from tui_prune.app.position import go_to, position
+from tui_prune.app.recovered import to_keep
 from tui_prune.choosing.words import what_changed
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.keeping.saved_work import SavedWork, kept_work, set_aside
@@ -44,7 +45,9 @@ class Keeper:
         self._asking = False
         self._untouched: dict[str, Any] | None = session.state()
         """The state that isn't worth keeping: nothing was chosen since. None: any is."""
-        self._kept: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._kept: tuple[Any, ...] | None = None
+        self._recovered: tuple[Recipe, dict[str, Any] | None] = session.recipe, None
+        """What there is to say of the last recovery, and of which recipe it was."""
         self._logged = session.recipe
         self._said = False
         _log.info("opened %s (%s)", session.opened.title, session.opened.weights or "random weights")
@@ -96,10 +99,14 @@ class Keeper:
         if self._screen is None or self._asking:
             return
         state, place = self._session.state(), position(self._screen)
-        if state == self._untouched or (state, place) == self._kept:
-            return
-        self._untouched, self._kept = None, (state, place)
         recipe = self._session.recipe
+        reached = to_keep(self._session)
+        if reached is not None:
+            self._recovered = recipe, reached
+        now = state, place, self._recovered
+        if (state == self._untouched and reached is None) or now == self._kept:
+            return
+        self._untouched, self._kept = None, now
         if recipe != self._logged:
             _log.info("chosen: %s", what_changed(self._logged, recipe))
             self._logged = recipe
@@ -112,6 +119,7 @@ class Keeper:
             "session": session.state(),
             "recipe": session.recipe.to_dict(),
             "position": position(self._screen) if self._screen else {},
+            "recovered": self._recovered[1] if self._recovered[0] == session.recipe else None,
         }
         return SavedWork(self._request, session.opened.title, summary(session.plan), time.time(), state)
 
@@ -131,6 +139,7 @@ class Keeper:
             self._logged = self._session.recipe
             if going_on:
                 self._untouched = None
+                self._recovered = self._session.recipe, work.state.get("recovered")
                 _log.info("went on with what was kept: %s", work.summary)
                 screen.show_plan(self._session.plan)
                 go_to(screen, work.state.get("position", {}))

@@ -33,8 +33,9 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
         from tui_prune.app.keeper import start_above
+        from tui_prune.evaluating.task import load_task
         from tui_prune.keeping import kept_work
-        from tui_prune.opening.bundled_networks import bundled_task
+        from tui_prune.opening.bundled_networks import bundled_task, task_of_pruned
         from tui_prune.planning.recipe import Recipe
         from tui_prune.session import Session
 
@@ -50,6 +51,9 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
             device=wanted.device,
             progress=progress,
         )
+        bundled = task_of_pruned(session.opened) if session.task is None else None
+        if bundled is not None:
+            session.set_task(load_task(bundled))
         if above:
             start_above(session, work, given, progress)
         return session

@@ -21,12 +21,13 @@ TREE = "tree"
 SENSITIVITY = "sensitivity"
 ORDERS = {
     TREE: Order("as in the model", "MACs %"),
-    "macs": Order("by MACs", "MACs %"),
-    "params": Order("by parameters", "param %"),
+    "macs": Order("by MACs", "uncut %"),
+    "params": Order("by parameters", "uncut %"),
     SENSITIVITY: Order("by sensitivity", "lost %"),
     "cut": Order("by share cut", "cut %"),
 }
-"""All but the first show layers alone. MACs and parameters are those after the cut, in per cent of those before."""
+"""All but the first show layers alone. Rows in the order of MACs or of parameters show what they are ordered by: the
+share before the cut. As in the model they show what is left, in per cent of the uncut network's MACs."""
 
 
 def following(order: str, *, scanned: bool) -> str:

@@ -3,10 +3,28 @@
 import contextlib
 
 from textual.await_complete import AwaitComplete
-from textual.command import CommandPalette, DiscoveryHit
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits
+from textual.system_commands import SystemCommandsProvider
 from textual.widgets import Input
 
 from tui_prune.app.screens.leaving import LeavesOnce
+
+LESS = 0.5
+"""What a match in an explanation counts beside one in a name."""
+
+
+class Commands(SystemCommandsProvider):
+    """Finds commands by their names, and by the words of their explanations."""
+
+    async def search(self, query: str) -> Hits:
+        """Commands with the letters in their names, and those with the very words in their explanations."""
+        matcher, words = self.matcher(query), query.strip().casefold()
+        for name, says, act, *_ in self.app.get_system_commands(self.screen):
+            match = matcher.match(name)
+            if match > 0:
+                yield Hit(match, matcher.highlight(name), act, help=says)
+            elif words and words in says.casefold():
+                yield Hit(LESS * matcher.match(says), name, act, help=says)
 
 
 class Palette(LeavesOnce, CommandPalette):

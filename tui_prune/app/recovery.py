@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tui_prune import wording
-from tui_prune.app.cells import Cell, Line, left, right, wrap
+from tui_prune.app.cells import Cell, Line, left, right, width_of, wrap
 from tui_prune.plots import BEST, Curve, Row
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ NAMES = {
 }
 COLUMN, FIGURE = max(map(len, NAMES.values())) + 2, 9
 INKS = {"bar": "bar", "mark": "changed", "note": "dim"}
-LEAST = 6
-"""Lines of a curve with its heading, at the least."""
+LEAST, EASY = 6, 9
+"""Lines of a curve with its heading: at the least, and from where on it is easily read."""
+NARROWEST, GAP = 32, 2
+"""Columns of a curve that stands beside another, at the least; those between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +57,24 @@ def recovery_lines(found: Recovery | None, how: str, width: int, height: int) ->
     curves = _curves(found)
     if not curves:
         return tuple(lines)
-    room = max(height - len(lines) - 1, len(curves) * LEAST)
+    room = max(height - len(lines), LEAST)
+    if len(curves) > 1 and room < len(curves) * EASY and width >= len(curves) * NARROWEST:
+        return (*lines, *_beside(curves, (width - 1) // len(curves), room))
+    room = max(room, len(curves) * LEAST)
     for number, (heading, curve) in enumerate(curves):
         rows = room // (len(curves) - number)
         room -= rows
         lines += [(), heading, *_drawn(curve.rows(width - 1, max(1, rows - 2)))]
     return tuple(lines)
+
+
+def _beside(curves: "list[tuple[Line, Curve]]", width: int, rows: int) -> list[Line]:
+    """Curves side by side, each in so many columns: one below the other they would be flat."""
+    blocks = [[(), heading, *_drawn(curve.rows(width - GAP, max(1, rows - 2)))] for heading, curve in curves]
+    return [
+        tuple(cell for line in lines for cell in (*line, Cell(" " * max(0, width - width_of(line)))))
+        for lines in zip_longest(*blocks, fillvalue=())
+    ]
 
 
 def _wrapped(line: Line, width: int) -> list[Line]:
@@ -83,6 +98,10 @@ def _figures(found: Recovery) -> list[Line]:
         )
         before = stage
     best = found.best
+    tried = [point.accuracy for point in found.points if point.accuracy is not None]
+    if found.tuning and best is None and tried:
+        said = wording.score(max(tried), known or max(tried))
+        lines.append((Cell(left("fine-tuning", COLUMN), "dim"), Cell(right(said, FIGURE)), Cell("  not better yet")))
     if found.tuning and best is not None:
         point = found.points[best]
         said = wording.score(point.accuracy, known or point.accuracy or 0.0)

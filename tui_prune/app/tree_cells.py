@@ -76,7 +76,7 @@ class TreeCells:
                         Column("name", self._widest(every, indent), 0, least=12),
                         Column("kind", kinds, rank=5, least=8),
                         Column("width", 2 * self._digits + 3, rank=1),
-                        Column("bar", BAR + 4 * in_words, rank=6, least=4),
+                        Column("bar", BAR + 4 * (in_words or order != TREE), rank=6, least=4),
                         Column("figure", max(6, heading), rank=4),
                         Column("state", STATE, rank=2, least=STATE - 2),
                         Column("marks", words if in_words else SIGNS, rank=3),
@@ -158,7 +158,10 @@ class TreeCells:
             return self._name(columns, row, look.mark, layout.indent, "" if has_kind else folded_away(row))
         if name == "kind":
             return [
-                Cell(left(layer.kind, columns) if layer else _before(folded_away(row), node.class_name, columns), "dim")
+                Cell(
+                    left(layer.kind, columns) if layer else before_count(folded_away(row), node.class_name, columns),
+                    "dim",
+                )
             ]
         if name == "bar":
             before, after = (layer.before, layer.after) if layer else self.facts.sums(node).params
@@ -181,7 +184,7 @@ class TreeCells:
         if self.order != TREE:
             return [Cell(mark or " ", "mark"), Cell(" " + tail(row.node.path, max(0, columns - 2)), style)]
         fold = ("▾ " if row.open else "▸ ") if row.node.children else "  "
-        said = _before(count, " " * (indent * row.depth) + fold + row.node.label, columns)
+        said = before_count(count, " " * (indent * row.depth) + fold + row.node.label, columns)
         return [Cell(mark, "mark"), Cell(said[1:], style)] if mark and said[:1] == " " else [Cell(said, style)]
 
     def _figure(self, node: Node, layer: "LayerPlan | None", columns: int) -> Cell:
@@ -197,8 +200,9 @@ class TreeCells:
             sums = self.facts.sums(node) if layer is None else layer
             part = sums.params if self.order == "params" else sums.macs
             total = self.facts.plan.before.params if self.order == "params" else self.facts.plan.before.macs
-            value = part.after / total if total else None
-            changed = part.changed
+            ranked = self.order != TREE
+            value = (part.before if ranked else part.after) / total if total else None
+            changed = part.changed and not ranked
         return Cell(right(percent(value), columns), "changed" if changed else "dim")
 
     def _marks(self, node: Node, layer: "LayerPlan | None", lit: bool, in_words: bool) -> str:
@@ -239,14 +243,18 @@ class TreeCells:
         return "" if inside <= {None} else said
 
 
+def many_blocks(node: Node) -> str:
+    """How many blocks a row of repeated ones stands for."""
+    return f" ×{len(node.children)}" if node.repeated else ""
+
+
 def folded_away(row: Row) -> str:
     """How much a row stands for that has no rows of its own."""
-    if row.node.repeated:
-        return f" ×{len(row.node.children)}"
-    return f" ({len(row.node.layers)})" if row.node.children and not row.open else ""
+    hidden = f" ({len(row.node.layers)})" if row.node.children and not row.open else ""
+    return many_blocks(row.node) or hidden
 
 
-def _before(count: str, text: str, columns: int) -> str:
+def before_count(count: str, text: str, columns: int) -> str:
     """A text with a count after it, of which the count stays whole."""
     return left(left(text, max(0, min(cell_len(text), columns - cell_len(count)))) + count, columns)
 

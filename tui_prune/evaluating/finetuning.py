@@ -51,7 +51,8 @@ def finetune(
     """Run the task's `finetune(model, progress)` on a model that it may change, and give back the best state it had.
 
     The best is the one with the highest accuracy: the loop's own where it reports any, else that of `evaluate`, which
-    is asked up to `EVALUATIONS` times. In the end `evaluate` also compares with the last state and with the first,
+    is asked up to `EVALUATIONS` times; of the first accuracy that the loop reports it is asked once, whether it says
+    the same. In the end `evaluate` also compares with the last state and with the first,
     whose `accuracy` it said before. Where nothing judges, the last state is the best.
 
     When the loop is cancelled (`progress` raises), fails, or its loss is no longer a number, the best state so far is
@@ -106,7 +107,9 @@ class _Loop:
         self._evaluations = 0
         self._evaluating = False
         self._reporting = False
-        """Whether the loop reports accuracies itself; then they mean something else than those of `evaluate`."""
+        """Whether the loop reports accuracies itself; then they may mean something else than those of `evaluate`."""
+        self._says_the_same = False
+        """Whether the first of them is what `evaluate` says of that state, too."""
         self._best: _State | None = None
         self._latest: _State | None = None
         """Of a loop that nothing judges."""
@@ -138,7 +141,7 @@ class _Loop:
                 )
         before = self._best
         judged = self._judged(accuracy)
-        better = self._best is not None and self._best is not before
+        better = self._best is not None and self._best is not before and not self._worse(self._best)
         point = TuningPoint(self._done, loss, accuracy if judged is None else judged, better)
         self._curve.append(point)
         if self._shown is not None:
@@ -160,7 +163,8 @@ class _Loop:
     def _judged(self, accuracy: float | None) -> float | None:
         """Keep the present state if it is the best so far; gives its accuracy where that is known."""
         if accuracy is not None and not self._reporting:
-            self._reporting, self._best = True, None  # what evaluate has said of it can't be compared
+            self._reporting, self._best = True, None  # what evaluate has said of it may mean something else
+            self._says_the_same = self._first_score is not None and math.isclose(self._evaluate(), accuracy)
         elif accuracy is None and self._task.evaluate is not None and not self._reporting:
             due = math.floor(self._done * EVALUATIONS)
             if due > self._evaluations and self._done < 1:
@@ -181,6 +185,16 @@ class _Loop:
             return None
         finite = all(bool(t.isfinite().all()) for t in values.values() if t.is_floating_point())
         return _State(values, self._done, len(self._curve), score) if finite else None
+
+    def _worse(self, state: _State) -> bool:
+        """Whether a state is known to be worse than the first."""
+        scores = state.score, self._first_score
+        return self._comparable and None not in scores and scores[0] < scores[1]
+
+    @property
+    def _comparable(self) -> bool:
+        """Whether the scores on the way are those of `evaluate`."""
+        return not self._reporting or self._says_the_same
 
     def _evaluate(self) -> float:
         self._evaluating = True
@@ -220,7 +234,7 @@ class _Loop:
         except TuiPruneError as error:
             why = "it was stopped." if isinstance(error, Cancelled) else str(error)
             note = f"The last evaluation of the fine-tuned network didn't come to an end: {why}"
-            return self._tuned(best or last, note, evaluated=not self._reporting)
+            return self._tuned(best or last, note, evaluated=self._comparable)
         if self._first_score is not None and best.score < self._first_score:
             note = f"Fine-tuning made it worse ({best.score:.4g}, {self._first_score:.4g} before), so it was undone."
             return Tuned(None, self._first_score, tuple(self._curve), note)
@@ -241,12 +255,11 @@ class _Loop:
         best = self._best
         if best is None and self._task.evaluate is None:
             best = self._latest if isinstance(error, _Diverged) else self._state() or self._latest
-        worse = not self._reporting and None not in (best and best.score, self._first_score)
-        if best is None or best.done == best.reports == 0 or (worse and best.score < self._first_score):
+        if best is None or best.done == best.reports == 0 or self._worse(best):
             raise error
         why = f"Fine-tuning was stopped at {self._place}." if isinstance(error, Cancelled) else str(error)
         whose = "" if best.done == self._done else f", from {100 * best.done:.0f} %,"
-        tuned = self._tuned(best, f"{why} The best network up to then{whose} is kept.", evaluated=not self._reporting)
+        tuned = self._tuned(best, f"{why} The best network up to then{whose} is kept.", evaluated=self._comparable)
         return replace(tuned, traceback=user_traceback(error))
 
     def _tuned(self, best: _State, note: str = "", *, evaluated: bool = True) -> Tuned:

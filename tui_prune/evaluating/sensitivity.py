@@ -80,6 +80,8 @@ class Sensitivity:
     """In the order of execution."""
     done: float
     """Share of the points that are there."""
+    total: int = 0
+    """So many points there are in all."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -156,6 +158,7 @@ def scan(
         ratios=wanted,
         curves=tuple(curve for curve, _ in todo),
         done=0.0,
+        total=total,
     )
     number = 0
     for place, (curve, masks) in enumerate(todo):
@@ -229,6 +232,11 @@ class Scanner:
         self._cache.put(slots, found)
         progress("sensitivity", 1.0)
         return found
+
+    def known(self, keep: np.ndarray) -> float | None:
+        """The score of the network that keeps these channels, where it was measured already."""
+        found = self._cache.get(keep[self.graph.classes.channel])
+        return None if found is None else found[0]
 
     def _reference(self, plan: Plan) -> list[Tensor]:
         if self._outputs is None:

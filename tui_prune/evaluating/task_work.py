@@ -75,6 +75,12 @@ class TaskWork:
             return None
         return found if np.array_equal(found.plan.keep, plan.keep) else None
 
+    @property
+    def unsaved_recovery(self) -> Result | None:
+        """The recovered network of the present plan where no saved checkpoint holds it."""
+        found = self.recovered
+        return None if found is self._saved_recovery else found
+
     def result(self, progress: Progress = silent) -> Result:
         """What `save` writes: the recovered network if there is one, else the cut one; with the accuracy if known."""
         result = self.recovered or self._cut(self._plan, progress)
@@ -149,6 +155,19 @@ class TaskWork:
             measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
             progress=progress,
         )
+
+    def expected(self, recipe: Recipe) -> Accuracy | None:
+        """What scanning and suggesting have measured of a recipe: `recovered` where they recalibrated the cut network
+        first, as they do wherever they can, else `after`. None: nothing."""
+        if self.task is None or self._baseline_score is None:
+            return None
+        scanner = self._scanner()
+        score = scanner.known(self._plan_for(scanner.graph, recipe).keep)
+        if score is None:
+            return None
+        if scanner.recalibrating:
+            return Accuracy(self._baseline_score, None, score)
+        return Accuracy(self._baseline_score, score)
 
     def recover(
         self,

@@ -7,10 +7,12 @@ from typing import Any
 from torch import nn
 
 from tui_prune import models
+from tui_prune.opening.opened import OpenedModel
 
 DEFAULT = "nin"
 ARGUMENTS = frozenset({"num_classes", "widths"})
 _TRAINED_WEIGHTS = {"nin": "nin_digits.safetensors"}
+_TASK = Path(models.__path__[0]) / "digits.py"
 
 
 def bundled_names() -> tuple[str, ...]:
@@ -42,4 +44,13 @@ def trained_weights(name: str) -> Path | None:
 def bundled_task(spec: str | None, weights: object = None) -> Path | None:
     """The task file that comes with a network's own trained weights; None where there is none, or other weights."""
     name = DEFAULT if spec is None else spec
-    return Path(models.__path__[0]) / "digits.py" if name in _TRAINED_WEIGHTS and weights is None else None
+    return _TASK if name in _TRAINED_WEIGHTS and weights is None else None
+
+
+def task_of_pruned(opened: OpenedModel) -> Path | None:
+    """The task file for a pruned checkpoint of a network that comes with trained weights and a task; None for any other
+    network, and where the checkpoint's has other outputs or inputs."""
+    origin = opened.origin
+    if origin.kind != "bundled" or origin.name not in _TRAINED_WEIGHTS or origin.arguments or not opened.kept:
+        return None
+    return _TASK if opened.input_spec == bundled_input_spec(origin.name) else None

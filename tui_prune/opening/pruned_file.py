@@ -11,6 +11,7 @@ from tui_prune.errors import TuiPruneError
 from tui_prune.opening.archive import read_archive
 from tui_prune.opening.checksum import checksum
 from tui_prune.opening.opened import Edit, Origin
+from tui_prune.opening.safetensors_form import SUFFIX, read_metadata
 
 FORMAT = "tui-prune"
 VERSION = 1
@@ -92,6 +93,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not is_pruned_checkpoint(content):
         raise TuiPruneError(f"{path} is no pruned checkpoint: `tui-prune prune` and tui_prune.save write those.")
     return parse_checkpoint(content, Path(path))
+
+
+def report_in(path: Path) -> Mapping[str, Any]:
+    """The report in a pruned checkpoint, without its tensors and without a look at its checksum; empty for any other
+    file, and for one that can't be read."""
+    try:
+        content = read_metadata(path) if path.suffix.casefold() == SUFFIX else read_archive(path)
+    except (TuiPruneError, OSError):
+        return {}
+    report = content.get("report") if is_pruned_checkpoint(content) else None
+    return report if isinstance(report, dict) else {}
 
 
 def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:

@@ -67,6 +67,17 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         raise TuiPruneError(f"{path} was damaged or altered: its metadata can't be read. Save it again.") from error
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What the file holds of a pruned checkpoint in its header, where no tensor is needed to read it; empty for any
+    other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            content = json.loads((file.metadata() or {})[_KEY])["content"]
+        return {key: value for key, value in content.items() if key in ("format", "report")}
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError, safetensors.SafetensorError):
+        return {}
+
+
 def _to_plain(value: Any, tensors: dict[int, Tensor]) -> Any:
     """A value as JSON has it; its tensors are put aside, each once."""
     if isinstance(value, Tensor):

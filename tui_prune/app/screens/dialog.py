@@ -14,6 +14,9 @@ from tui_prune.app.widgets.line_pane import LinePane
 
 T = TypeVar("T")
 
+KEPT = "It is kept: open the network again to go on with it."
+KEPT_ALONE = "Your choices are kept, but not these weights."
+
 MARKS = (
     ("=", "tied to other layers: T goes to the next of them"),
     ("◆", "tied to the layer under the cursor"),
@@ -78,16 +81,13 @@ class QuitDialog(Dialog[str]):
         Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
     ]
 
-    def __init__(self, *, kept: bool = False) -> None:
-        """`kept`: what was chosen is offered when the network is opened again."""
+    def __init__(self, *, kept: bool = False, lost: str = "") -> None:
+        """`kept`: what was chosen is offered when the network is opened again; `lost`: what isn't, in a sentence."""
         super().__init__()
-        self._kept = kept
+        self._kept, self._lost = kept, lost
 
     def on_mount(self) -> None:
-        lines: list[Line] = [(Cell("What you have chosen is in no checkpoint yet."),)]
-        if self._kept:
-            lines.append((Cell("It is kept: open the network again to go on with it.", "dim"),))
-        self.say("The plan isn't saved", lines)
+        self.say("The plan isn't saved", unsaved(self._kept, self._lost))
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)
@@ -102,11 +102,22 @@ class OpenDialog(Dialog[str]):
         Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
     ]
 
+    def __init__(self, *, kept: bool = False, lost: str = "") -> None:
+        """As of `QuitDialog`."""
+        super().__init__()
+        self._kept, self._lost = kept, lost
+
     def on_mount(self) -> None:
-        self.say("The plan isn't saved", [(Cell("What you have chosen for this network is in no checkpoint yet."),)])
+        self.say("The plan isn't saved", unsaved(self._kept, self._lost, " for this network"))
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)
+
+
+def unsaved(kept: bool, lost: str, where: str = "") -> list[Line]:
+    """What is in no file: recovered weights above all, else the choices; and whether these are kept."""
+    said = Cell(f"! {lost}", "error") if lost else Cell(f"What you have chosen{where} is in no checkpoint yet.")
+    return [(said,), *([(Cell(KEPT_ALONE if lost else KEPT, "dim"),)] if kept else [])]
 
 
 class HelpDialog(Dialog[None]):

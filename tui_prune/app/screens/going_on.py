@@ -10,6 +10,7 @@ from tui_prune.app.cells import Cell, Line, wrap
 from tui_prune.app.headlines import Doing
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed, RunsJobs
 from tui_prune.app.keeper import kept_recipe, start_above
+from tui_prune.app.recovered import said_of
 from tui_prune.app.screens.dialog import Dialog
 from tui_prune.keeping.saved_work import SavedWork, set_aside
 from tui_prune.keeping.words import ago
@@ -48,6 +49,8 @@ class GoingOn(RunsJobs, Dialog[bool]):
         words: list[Line] = [(Cell(self._work.summary, "strong"),)]
         if changed := self._work.changed_files:
             words += self._wrapped(f"{changed[0]} has changed since.")
+        if reached := said_of(self._work.state.get("recovered")):
+            words += self._wrapped(reached)
         words += [(), (Cell("If you start anew, u brings it back.", "dim"),)]
         self.say(f"You were here {ago(self._work.changed)}", words)
 

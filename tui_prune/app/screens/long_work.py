@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tui_prune.app import headlines
 from tui_prune.app.cells import Line
 from tui_prune.app.headlines import Doing, Score
+from tui_prune.app.heat_table import points_there
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
 from tui_prune.app.screens.recovery_report import RecoveryReport
 from tui_prune.app.widgets.details_pane import PicturesPane
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     from tui_prune.progress import Progress
     from tui_prune.result import Accuracy, Result, TuningPoint
 
-RECOVERING = "recovering"
+RECOVERING, SCANNING, SUGGESTING = "recovering", "scanning", "suggesting"
 STOPPED = "stopped; nothing was changed"
 PATIENCE = 3.0
 """Seconds that work which was asked to stop may take until it is said that it goes on."""
 
 Outcome = tuple["Accuracy | None", "Result | None", "Recipe | Callable[[], None] | None"]
 """What was measured, what was cut, and the recipe to choose or what to do next."""
+
+EVALUATE, RECOVER = "e measures the accuracy", "R wins accuracy back"
+POINT = 0.01
+"""A loss of more than this is worth a recovery: of accuracy, of other scores as a share."""
 
 COMPARING = ("evaluating plans", "timing plans")
 
@@ -45,6 +50,8 @@ class LongWork:
         self.sensitivity: Sensitivity | None = None
         """What is known of what each layer can bear."""
         self.recovery: RecoveryReport | None = None
+        self._has_points = False
+        """Whether the present scan has come to any."""
         self._said = ""
         """What the fine-tuning loop has reported last."""
         self.watcher: Callable[[str], object] = lambda failure: None
@@ -70,6 +77,18 @@ class LongWork:
         if self.doing is not None:
             return headlines.doing(self.doing)
         return self._checked[1] if self._checked is not None and self._checked[0] == recipe else ()
+
+    def hint(self, score: Score | None) -> str:
+        """What the task could be asked to do next for the plan that is shown; empty where nothing suggests itself."""
+        task = self._screen.session.task
+        if self.job is not None or task is None or score is None or not self._screen.plan.cuts:
+            return ""
+        if score.recovered is not None:
+            return ""
+        if score.after is None:
+            return EVALUATE
+        wins = task.calibration is not None or task.finetune is not None
+        return RECOVER if wins and score.before - score.after > POINT * max(1.0, abs(score.before)) else ""
 
     @property
     def comparing(self) -> bool:
@@ -102,7 +121,7 @@ class LongWork:
             self._screen.session.sensitivity(progress, shown=self._scanned)
             return None, None, None
 
-        self._start("scanning", do)
+        self._start(SCANNING, do)
 
     def suggest(self, target_macs: float | None, target_params: float | None) -> None:
         """Find the recipe that leaves so much and costs the least by the scan, and choose it."""
@@ -111,16 +130,25 @@ class LongWork:
             found = self._screen.session.suggest(
                 progress, target_macs=target_macs, target_params=target_params, shown=self._scanned
             )
-            return None, None, found
+            words = headlines.suggested(
+                found, self._screen.session.preview(found), self._screen.session.expected(found)
+            )
+            return None, None, lambda: self._choose(found, words)
 
-        self._start("suggesting", do)
+        self._start(SUGGESTING, do)
+
+    def _choose(self, recipe: "Recipe", words: str) -> None:
+        """Choose what was found, and say what it is."""
+        if self._screen.change(lambda: self._screen.session.apply(recipe)):
+            self._screen.remark(words, "strong")
 
     def recover(self, *, recalibrate: bool, finetune: bool) -> None:
         """Win accuracy back after the cut, by the task."""
 
         def do(progress: "Progress") -> Outcome:
             session = self._screen.session
-            self.recovery = report = RecoveryReport(self._screen, session.plan, tuning=finetune)
+            before = () if session.recovered is None else session.recovered.report.recovered
+            self.recovery = report = RecoveryReport(self._screen, session.plan, tuning=finetune, before=before)
 
             def tuned(point: "TuningPoint") -> None:
                 report.point(point)
@@ -152,7 +180,20 @@ class LongWork:
         self._start(COMPARING[1], do)
 
     def _scanned(self, found: "Sensitivity") -> None:
-        self.sensitivity = found
+        self.sensitivity, self._has_points = found, True
+
+    @property
+    def scanning(self) -> bool:
+        """Whether the layers are being scanned, or are to be next."""
+        words = [] if self.job is None else [self.job.words]
+        return any(one in (SCANNING, SUGGESTING) for one in (*words, *(waiting for waiting, _ in self._waiting)))
+
+    def _scan_stopped(self, words: str) -> str:
+        """What a scan leaves that is stopped."""
+        if words == SUGGESTING:
+            return "stopped; what was measured is kept: S goes on with it"
+        found = self.sensitivity if self._has_points else None
+        return "stopped; n goes on" if found is None else f"stopped; {points_there(found)} kept; n goes on"
 
     def _tuned(self, point: "TuningPoint") -> None:
         figures = [
@@ -203,12 +244,15 @@ class LongWork:
         self._screen.workers.cancel_group(self._screen, "job")
         words = STOPPED
         if job.words == RECOVERING and self.recovery is not None:
-            words = "stopping; the best network so far is kept" if self.recovery.keeps else STOPPED
+            words = self.recovery.stopped()
             self.recovery.end(words, "dim")
+        elif job.words in (SCANNING, SUGGESTING):
+            words = self._scan_stopped(job.words)
         self._stopped.append(job)
         self.job, self.doing = None, None
         self._waiting.clear()
         self._screen.remark(words, "dim")
+        self._show_scan()
         self._screen.set_timer(PATIENCE, lambda: self._goes_on(job))
 
     def _goes_on(self, job: Job) -> None:
@@ -224,12 +268,14 @@ class LongWork:
             again = words == self.job.words and self._screen.session.plan is self._plan
             if not again and words not in [waiting for waiting, _ in self._waiting]:
                 self._waiting.append((words, do))
+                self._show_scan()
             return
-        self._said = ""
+        self._said, self._has_points = "", False
         self._plan = plan = self._screen.session.plan
         self.job = Job(words, lambda progress: (plan, *do(progress)))
         self.doing = Doing(words, "", 0.0)
         self._screen.remark("")
+        self._show_scan()
         self._screen.run_job(self.job)
 
     def _evaluate(self, progress: "Progress") -> Outcome:
@@ -242,18 +288,22 @@ class LongWork:
             return dataclasses.replace(accuracy, after=None), None, None
         return accuracy, session.cut(progress), None
 
+    def _show_scan(self) -> None:
+        if self._screen.tabs.active == "sensitivity":
+            self._screen.show_sensitivity()
+
     # How it went
 
     def progressed(self, event: JobProgressed) -> None:
         """Say how far the work is."""
         if event.job is self.job:
-            self.doing = Doing(event.job.words, self._said or event.stage, event.done)
+            tuned = self.recovery.tuned if self.recovering and self.recovery is not None else None
+            self.doing = Doing(event.job.words, self._said or event.stage, event.done if tuned is None else tuned)
             self._screen.sum_up()
             self.watcher("")
             if self.recovering and self.recovery is not None:
                 self.recovery.go_on(Doing(event.stage, "", event.done))
-            if self.sensitivity is not None and self._screen.tabs.active == "sensitivity":
-                self._screen.show_sensitivity()
+            self._show_scan()
 
     def ended(self, event: JobEnded) -> None:
         """Take what has come of the work, and go on with what waits."""
@@ -262,8 +312,9 @@ class LongWork:
             if event.outcome is not None:  # fine-tuning gives the best state that it had
                 self.take(*event.outcome[:3])
             elif event.job.words == RECOVERING and self.recovery is not None and self.job is None:
-                self.recovery.end(STOPPED, "dim")
-                self._screen.remark(STOPPED, "dim")
+                words = self.recovery.stopped(kept=False)
+                self.recovery.end(words, "dim")
+                self._screen.remark(words, "dim")
         if event.job is not self.job:
             return
         self.job, self.doing = None, None
@@ -279,8 +330,7 @@ class LongWork:
                 chosen()
             elif chosen is not None:
                 self._screen.change(lambda: self._screen.session.apply(chosen))
-        if self._screen.tabs.active == "sensitivity":
-            self._screen.show_sensitivity()
+        self._show_scan()
         self._screen.sum_up()
         self.watcher(event.failure or "")
         if self._waiting:

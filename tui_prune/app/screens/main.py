@@ -168,9 +168,9 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
 
     def show_sensitivity(self, *, from_start: bool = False) -> None:
         """Show the scan of the network as far as it got."""
-        found, has_task = self.work.sensitivity, self.session.task is not None
+        found, has_task, runs = self.work.sensitivity, self.session.task is not None, self.work.scanning
         pane = self.query_one("#sensitivity", DescriptionPane)
-        pane.tell(lambda width: sensitivity_lines(found, has_task, width), from_start=from_start)
+        pane.tell(lambda width: sensitivity_lines(found, has_task, width, runs=runs), from_start=from_start)
 
     def _show_details(self, *, from_start: bool = False) -> None:
         if self.tabs.active == "sensitivity":
@@ -199,14 +199,18 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         recipe = plan.recipe
         score, side = self.work.score(recipe), self.work.side(recipe)
         if self.work.doing is None:
-            side = self._too_small() or self._remark or side or self._notes()
+            only = self.questions.filter_words
+            side = self._too_small() or self._remark or ((Cell(only, "strong"),) if only else side or self._notes())
         elif self._remark:
             side = (*self._remark, Cell("   "), *side)
         self.query_one("#title", OneLine).show(
             lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
         )
         marked = len(self.layer_tree.marked)
-        self.query_one("#status", OneLine).show(lambda width: headlines.status(recipe, side, width, plan.ratio, marked))
+        hint = "" if self._remark or self._too_small() else self.work.hint(score)
+        self.query_one("#status", OneLine).show(
+            lambda width: headlines.status(recipe, side, width, plan.ratio, marked, hint)
+        )
 
     def on_resize(self) -> None:
         if hasattr(self, "layer_tree"):

@@ -78,6 +78,10 @@ class MainParts(RunsJobs, Screen[None]):
         """Show a tab, wherever the keys go."""
         raise NotImplementedError
 
+    def action_plans(self) -> None:
+        """Show the plans that are kept, side by side."""
+        raise NotImplementedError
+
     def action_open_tab(self, tab: str) -> None:
         """Show a tab, from its start where the keys go to the right half."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from tui_prune.app import choices
 from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.selection import NETWORK
+from tui_prune.errors import UsageError
 
 
 class PlanKeys(MainParts):
@@ -38,7 +39,12 @@ class PlanKeys(MainParts):
             self.remark("there is nothing to redo", "dim")
 
     def action_ask_ratio(self) -> None:
-        self.questions.ratio(self.target)
+        try:
+            target = choices.that_can_be_cut(self.session, self.target)
+        except UsageError as error:
+            self.remark(f"! {error}", "error")
+        else:
+            self.questions.ratio(target)
 
     def action_ask_global(self) -> None:
         self.questions.ratio(NETWORK)

@@ -192,8 +192,12 @@ class PlansDialog(ListDialog):
 
     def action_evaluate(self) -> None:
         task = self.session.task
-        if task is None or task.evaluate is None:
-            self.fail("There is no task to evaluate by: open the network with --task FILE.py.")
+        if task is None:
+            self.action_close()
+            self.main.questions.task(self.main.action_plans)
+            return
+        if task.evaluate is None:
+            self.fail(f"{task.name} has no function evaluate(model).")
             return
         missing = [row.recipe for row in self._rows if self.session.figures(row.recipe).accuracy is None]
         self._measure("accuracy", self.main.work.compare, missing)

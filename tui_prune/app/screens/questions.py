@@ -1,6 +1,7 @@
 """The questions that the main screen asks in its last lines, each with the effect of the answer as one types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tui_prune.app import answers, choices
@@ -8,8 +9,9 @@ from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
 from tui_prune.app.selection import NETWORK, Selection
 from tui_prune.app.typed_paths import complete, is_file
-from tui_prune.app.widgets.prompt_line import Question
+from tui_prune.app.widgets.prompt_line import FOREMOST, Question
 from tui_prune.errors import UsageError
+from tui_prune.planning.criteria import CRITERIA as KNOWN
 from tui_prune.planning.recipe import CRITERIA, Recipe
 from tui_prune.wording import count, share
 
@@ -25,6 +27,10 @@ RECOVERIES = {
     "finetune": "by the task's own loop; its best state is kept, also when esc stops it",
     "both": "first recalibrate, then finetune",
 }
+
+MEANINGS = {name: criterion.says for name, criterion in KNOWN.items()}
+"""What each criterion looks at."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Questions:
@@ -69,6 +75,7 @@ class Questions:
             field.value(session.recipe) if value is None else value,
             lambda text: field.changed(session.recipe, text),
             few=field.choices,
+            meanings=MEANINGS if field.name == "criterion" else {},
         )
 
     def task(self, then: Callable[[], None]) -> None:
@@ -96,6 +103,7 @@ class Questions:
             session.recipe.criterion,
             lambda text: session.recipe.changed(criterion=text.strip()),
             few=CRITERIA,
+            meanings=MEANINGS,
         )
 
     def target(self) -> None:
@@ -103,7 +111,7 @@ class Questions:
         session = self._screen.session
         self._ask_change(
             "the largest network with at most:",
-            "50 % macs, 30 % params, 60 % latency, 5 MB; several hold together",
+            f"{answers.TARGETS}; several hold together",
             answers.said_targets(session.recipe) or "50 % macs",
             lambda text: session.recipe.changed(**answers.targets(text)),
         )
@@ -135,7 +143,7 @@ class Questions:
                 raise UsageError(f"Type one of {', '.join(RECOVERIES)}; up and down go through them.")
             if not self._screen.session.plan.cuts:
                 raise UsageError("Nothing is cut yet: type a ratio first (g).")
-            return [Part(0, ((Cell(RECOVERIES[text.strip()]),),))]
+            return []
 
         def accept(text: str) -> None:
             preview(text)
@@ -145,7 +153,15 @@ class Questions:
             if self._screen.has_class("-narrow"):
                 self._screen.add_class("-details")  # where the keys go once the question is gone
 
-        question = Question("recover:", ", ".join(RECOVERIES), "recalibrate", preview, accept, choices=(*RECOVERIES,))
+        question = Question(
+            "recover:",
+            ", ".join(RECOVERIES),
+            "recalibrate",
+            preview,
+            accept,
+            choices=(*RECOVERIES,),
+            meanings=RECOVERIES,
+        )
         self.ask(question)
 
     def find(self) -> None:
@@ -161,8 +177,16 @@ class Questions:
         """Show only layers with these letters; all of them for none."""
         self.needle = needle.strip()
         found = self._screen.layer_tree.search(self.needle)
-        self._screen.remark(f"only names with {self.needle!r}; esc shows all" if self.needle else "", "dim")
+        self._screen.remark("")
         return found
+
+    @property
+    def filter_words(self) -> str:
+        """What the search leaves of the tree, and how it ends; nothing where there is none."""
+        if not self.needle:
+            return ""
+        rows = len(self._screen.layer_tree.rows)
+        return f"only {self.needle} · {rows} {'rows' if rows != 1 else 'row'} · esc shows all"
 
     def _found(self, text: str) -> list[Part]:
         found = self.search(text)
@@ -178,6 +202,7 @@ class Questions:
         target: Selection = NETWORK,
         few: tuple[str, ...] = (),
         slider: Callable[[str], float] | None = None,
+        meanings: Mapping[str, str] = NOTHING,
     ) -> None:
         """Ask for something that changes the recipe. The whole screen shows what would come of it."""
         screen = self._screen
@@ -186,7 +211,7 @@ class Questions:
             chosen = recipe(text)
             waits_for = screen.session.waits_for(chosen)
             if waits_for:
-                return [Part(0, ((Cell(f"enter starts: {waits_for}"),),))]
+                return [Part(FOREMOST, ((Cell(f"enter starts: {waits_for}"),),))]
             plan = screen.session.preview(chosen)
             screen.show_plan(plan)
             return _effect(plan, target.layer)
@@ -202,7 +227,7 @@ class Questions:
         def give_up() -> None:
             screen.show_plan(screen.session.plan)
 
-        self.ask(Question(label, hint, value, preview, accept, give_up, few, slider))
+        self.ask(Question(label, hint, value, preview, accept, give_up, few, meanings, slider))
 
     def ask(self, question: Question) -> None:
         """Ask in the two last lines."""

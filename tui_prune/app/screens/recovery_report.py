@@ -1,12 +1,14 @@
 """What a recovery tells while it runs, gathered from its thread and shown no more than twice a second."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.headlines import Doing
 from tui_prune.app.recovery import Recovery
+from tui_prune.wording import score
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -22,8 +24,10 @@ INTERVAL = 0.5
 class RecoveryReport:
     """One recovery, of one plan."""
 
-    def __init__(self, screen: "MainScreen", plan: "Plan", *, tuning: bool) -> None:
+    def __init__(self, screen: "MainScreen", plan: "Plan", *, tuning: bool, before: "tuple[str, ...]" = ()) -> None:
+        """`before`: what was done already to the network that it starts from."""
         self._screen, self.plan, self._tuning = screen, plan, tuning
+        self._was_recalibrated = before[-1:] == ("recalibrated",)
         self._stages: list[Stage] = []
         self._points: list[TuningPoint] = []
         self._headline: Line = ()
@@ -44,10 +48,32 @@ class RecoveryReport:
     # Called by the screen
 
     @property
-    def keeps(self) -> bool:
-        """Whether there is something that stopping may keep."""
-        recalibrated = any(stage.name == "recalibrated" and stage.kept for stage in self._stages)
-        return recalibrated or any(point.best for point in self._points)
+    def tuned(self) -> float | None:
+        """Share of the fine-tuning that is done; None before it has reported any."""
+        return self._points[-1].done if self._points else None
+
+    @property
+    def _recalibrated(self) -> bool:
+        done = sum(stage.name == "recalibrated" and stage.kept for stage in self._stages)
+        return done > self._was_recalibrated
+
+    def stopped(self, *, kept: bool = True) -> str:
+        """What stopping it now leaves, in words: what is kept, or why nothing is. `kept`: not known to be nothing."""
+        best = self.snapshot().best if kept else None
+        had = next((stage.score for stage in reversed(self._stages) if stage.kept), None)
+        if best is not None:
+            reached = self._points[best].accuracy
+            return f"stopped; the best so far is kept{'' if reached is None else f': {score(reached, reached)}'}"
+        task = self._screen.session.task
+        if kept and self._points and task is not None and task.evaluate is None:
+            return "stopped; what it has learned up to here is kept"
+        tried = [point.accuracy for point in self._points if point.accuracy is not None]
+        why = ": nothing was measured yet" if self._points and not tried else ""
+        if tried and had is not None:
+            why = f": {score(max(tried), had)} isn't better than the {score(had, had)} that it has"
+        if kept and self._tuning and self._recalibrated:
+            return f"stopped; the recalibrated network is kept{why}"
+        return f"stopped; nothing changed{why}"
 
     def snapshot(self) -> Recovery:
         """The recovery as far as it got."""
@@ -56,7 +82,9 @@ class RecoveryReport:
         return Recovery(stages, points, (*self._headline, *self._of_another_plan()), tuning)
 
     def go_on(self, doing: Doing) -> None:
-        """Say how far it is, now or as soon as it is time."""
+        """Say how far it is, now or as soon as it is time; of a fine-tuning, how far that is, as its curves do."""
+        if self.tuned is not None:
+            doing = replace(doing, done=self.tuned)
         stop = "   esc stops it and keeps the best" if self._tuning else "   esc stops it"
         self._headline = headlines.doing(doing, stop)
         rest = self._last + INTERVAL - time.monotonic()

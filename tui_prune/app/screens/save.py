@@ -1,5 +1,6 @@
 """Saving: where to, what will be written, how far it is, and how the file is loaded again."""
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,8 @@ from textual.widgets import Input
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
 from tui_prune.app.headlines import Doing
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed, RunsJobs
+from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, RunsJobs
+from tui_prune.app.recovered import replaces
 from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import Completion, complete
 from tui_prune.app.widgets.choice_line import ChoiceLine
@@ -38,7 +40,7 @@ KEYS = {
 }
 COLUMN = 12
 """Columns of the words before what they speak of."""
-COPIED: Line = (Cell("Copied.", "dim"),)
+COPIED: Line = (Cell("Sent to your terminal's clipboard.", "dim"),)
 LISTED = 3
 """Lines of names that a path could go on as."""
 
@@ -130,7 +132,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
     def _contents(self) -> list[Line]:
         plan, path = self.session.plan, self._path()
         form = form_of(path)
-        octets = self._octets.get(form, plan.after.bytes)
+        octets = self._octets.get(form)
         folder = path if self.query_one("#path", Input).value.endswith("/") else path.parent
         free = free_space(folder)
         shown = _at_home(folder.absolute())
@@ -138,7 +140,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         lines: list[Line] = [
             _line("", Cell(FORMS[form], "dim")),
             _line("parameters", Cell(change(count(plan.before.params), count(plan.after.params)), "changed")),
-            _line("file", Cell(f"about {size(octets)}")),
+            _line("file", Cell(f"about {size(octets) if octets is not None else '…'}")),
             _line(
                 "folder", Cell(tail(shown, min(cell_len(shown), max(8, self._width - COLUMN - len(room))))), Cell(room)
             ),
@@ -162,12 +164,14 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
             lines = [*lines[:LISTED], "…"]
         self.query_one("#names", LinePane).show([*((Cell(line, "dim"),) for line in lines), ()])
 
-    @work(thread=True, exclusive=True, group="estimate", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="estimate", exit_on_error=False, description=UNSAID)
     def _estimate(self, opened: Any, plan: Any) -> None:
         from tui_prune.saving.estimate import expected_size
 
+        octets = dict.fromkeys(FORMS, plan.after.bytes)
         with suppress(Exception):  # a network that can't be copied so; the size of its parameters is shown then
-            self.post_message(self.Estimated({form: expected_size(opened, plan, form) for form in FORMS}))
+            octets = {form: expected_size(opened, plan, form) for form in FORMS}
+        self.post_message(self.Estimated(octets))
 
     @on(Estimated)
     def _estimated(self, event: Estimated) -> None:
@@ -217,7 +221,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         elif path.is_dir():
             self._complain("! This is a directory; type a file in it.")
         elif path.exists() and self._replace != path:
-            self._complain("! The file is there already. Enter replaces it.")
+            self._complain(replaces(path, self.session))
             self._replace = path
         else:
             try:
@@ -270,12 +274,14 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         self.state, self._outcome = "done", (plan, result)
         self._code = loading_lines(self.session.opened.origin, path)
         checked = headlines.checked(result.report.equivalence.kind, result.report.equivalence.max_error)
+        octets, shown = f"  {size(path.stat().st_size)}", _at_home(path)
+        room = max(8, self._width - len("Saved  ") - len(octets))
         lines: list[Line] = [
-            (Cell("Saved  ", "dim"), Cell(f"{_at_home(path)}  "), Cell(size(path.stat().st_size), "dim")),
+            (Cell("Saved  ", "dim"), Cell(tail(shown, min(cell_len(shown), room))), Cell(octets, "dim")),
             checked,
             (),
             (Cell("Load it anywhere:", "dim"),),
-            *((Cell(f"  {line}", "code"),) for line in self._code),
+            *((Cell(f"  {piece}", "code"),) for line in self._code for piece in _pieces(line, self._width - 2)),
         ]
         if form_of(path) != next(iter(FORMS)):
             lines += [(), (Cell("Other programs: safetensors.torch.load_file gives its state dict.", "dim"),)]
@@ -337,6 +343,11 @@ def _line(words: str, *cells: Cell) -> Line:
     return (Cell(left(words, COLUMN), "dim"), *cells)
 
 
+def _pieces(line: str, width: int) -> list[str]:
+    """A line of code in pieces that fit; what is copied is the whole line."""
+    return [line[start : start + width] for start in range(0, len(line), width)]
+
+
 def _at_home(path: Path) -> str:
     """A path as people write it: ~ for their own directory."""
     home = Path.home()
@@ -344,13 +355,13 @@ def _at_home(path: Path) -> str:
 
 
 def loading_lines(origin: Any, path: Path) -> list[str]:
-    """The lines of Python that load a checkpoint of a model that comes from `origin`."""
-    lines = ["import tui_prune"]
+    """The lines of Python that load a checkpoint of a model that comes from `origin`, wherever they are run."""
+    lines, name = ["import tui_prune"], json.dumps(str(path.absolute()), ensure_ascii=False)
     if origin.kind == "file":
         file, _, factory = origin.name.rpartition(":")
         lines += [f"from {Path(file).stem} import {factory}"]
-        return [*lines, f'model = tui_prune.load("{path.name}", model={factory}())']
+        return [*lines, f"model = tui_prune.load({name}, model={factory}())"]
     if origin.kind == "module":
-        name = origin.name.rpartition(".")[2]
-        return [*lines, f'model = tui_prune.load("{path.name}", model={name}())  # your own class']
-    return [*lines, f'model = tui_prune.load("{path.name}")']
+        made = origin.name.rpartition(".")[2]
+        return [*lines, f"model = tui_prune.load({name}, model={made}())  # your own class"]
+    return [*lines, f"model = tui_prune.load({name})"]

@@ -30,6 +30,7 @@ from tui_prune.app.entries import (
     path_entries,
     weights_entries,
 )
+from tui_prune.app.jobs import UNSAID
 from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import common_start, complete, is_path
 from tui_prune.app.widgets.entry_list import EntryList
@@ -194,7 +195,7 @@ class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
             cursor = None
         self.rows.show(_heading(self.page), entries, cursor)
 
-    @work(thread=True, exclusive=True, group="read", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="read", exit_on_error=False, description=UNSAID)
     def _read(self, number: int, read: Callable[[], list[Entry]]) -> None:
         self.post_message(self.Filled(self, number, read()))
 

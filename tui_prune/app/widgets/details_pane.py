@@ -11,6 +11,7 @@ from textual.worker import get_current_worker
 
 from tui_prune.app import crashes, theme
 from tui_prune.app.cells import Cell, Line
+from tui_prune.app.jobs import UNSAID
 from tui_prune.app.pictures import Page, page
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import TuiPruneError
@@ -222,7 +223,7 @@ class PicturesPane(LinePane):
         self._page = page
         self.show(page.lines)
 
-    @work(thread=True, exclusive=True, group="drawing", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="drawing", exit_on_error=False, description=UNSAID)
     def _draw(self, wanted: Wanted, look: "Callable[[str], Look]", colors: bool) -> None:
         worker = get_current_worker()
         if worker.is_cancelled:  # another layer has been asked for while this waited for a thread

@@ -11,6 +11,10 @@ from tui_prune.app.widgets.one_line import OneLine
 
 MOST = 6
 """Entries at the most; help and the palette have the rest."""
+WIDE = 118
+"""Columns from which there is room for more of them."""
+MORE = {"align": "align", "lock": "lock", "undo": "undo", "evaluate": "evaluate", "why": "why", "plans": "plans"}
+"""Those, by the ids of their bindings, with their words."""
 
 
 class KeyLine(OneLine):
@@ -26,11 +30,14 @@ class KeyLine(OneLine):
             self.refresh()
 
     def _words(self, width: int) -> Line:
+        active = keymap.active(self.screen)
+        shown = [(one.binding, one.binding.description) for one in active if one.binding.show][:MOST]
+        if width >= WIDE:
+            by_id = {one.binding.id: one.binding for one in active}
+            shown += [(by_id[name], said) for name, said in MORE.items() if name in by_id]
         parts = []
-        shown = [one for one in keymap.active(self.screen) if one.binding.show]
-        for place, one in enumerate(shown[:MOST]):
-            key = Cell(self.app.get_key_display(one.binding), "key")
-            parts.append(Part(place, ((key, Cell(f" {one.binding.description}", "dim")),)))
+        for place, (binding, said) in enumerate(shown):
+            parts.append(Part(place, ((Cell(self.app.get_key_display(binding), "key"), Cell(f" {said}", "dim")),)))
         return compose(parts, width)
 
     # One key for somebody

@@ -30,7 +30,7 @@ class LinePane(QuietFocus, ScrollView, can_focus=True):
     ]
 
     class Beyond(Message):
-        """The user goes on though there is nothing to scroll: `by` lines."""
+        """The user goes on though there is nothing more to scroll that way: `by` lines."""
 
         def __init__(self, by: int) -> None:
             super().__init__()
@@ -65,8 +65,10 @@ class LinePane(QuietFocus, ScrollView, can_focus=True):
         return paint(self, _cells(self.lines, y + self.scroll_offset.y), self.room)
 
     def action_scroll_by(self, by: int) -> None:
-        if not self.max_scroll_y:
+        at_end = self.scroll_offset.y >= self.max_scroll_y if by > 0 else self.scroll_offset.y <= 0
+        if at_end:
             self.post_message(self.Beyond(by))
+            return
         self.scroll_to(y=self.scroll_offset.y + by, animate=False)
 
     def action_scroll_page(self, by: int) -> None:

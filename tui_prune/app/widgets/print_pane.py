@@ -12,6 +12,7 @@ from textual.worker import get_current_worker
 
 from tui_prune.app import crashes
 from tui_prune.app.cells import Cell, Line, left
+from tui_prune.app.jobs import UNSAID
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.errors import TuiPruneError
@@ -122,7 +123,7 @@ class PrintPane(RowList):
 
     # Printing
 
-    @work(thread=True, exclusive=True, group="printing", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="printing", exit_on_error=False, description=UNSAID)
     def _print(self, plan: "Plan", version: int) -> None:
         from tui_prune.comparing.prints import prints
 
@@ -179,7 +180,7 @@ class PrintPane(RowList):
         if self._failure:
             return (Cell(f" {self._failure}", "error"),)
         if self._prints is None:
-            return (Cell(" …", "header"),)
+            return (Cell(" printing…", "header"),)
         said = self._count()
         names = " - before  + after"
         if self._beside:

@@ -1,7 +1,7 @@
 """A question in the two last lines. The rest of the screen stays in sight, and shows the effect while one types."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from math import ceil, floor
 from typing import ClassVar
 
@@ -11,13 +11,17 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_prune.app.cells import Cell, cell_len, left
+from tui_prune.app.cells import Cell, Line, cell_len, left
 from tui_prune.app.columns import Part, compose
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.errors import UsageError
 
 SLIDER = (32, 20, 12)
 """Columns of the slider, where there is room, less, and little."""
+MEANING = 42
+"""Columns of what a choice means, where there are few."""
+FOREMOST = -1
+"""The rank of what has to be said before the names of the other answers."""
 LARGEST = 99
 """Per cent: as far as a slider goes."""
 
@@ -36,6 +40,8 @@ class Question:
     """Put things back that the preview has shown."""
     choices: tuple[str, ...] = ()
     """Where there are few answers: up and down go through them."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """What such answers mean, in a few words."""
     slider: Callable[[str], float] | None = None
     """Where the answer is a share: reads the text as one. Up and down move it by a point, and a bar shows where it
     is."""
@@ -72,9 +78,9 @@ class PromptLine(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield OneLine(id="prompt-label")
-            field = Input(id="prompt-field", compact=True, select_on_focus=True)
-            field.cursor_blink = False
-            yield field
+            typed = Input(id="prompt-field", compact=True, select_on_focus=True)
+            typed.cursor_blink = False
+            yield typed
         yield OneLine(id="prompt-effect")
 
     @property
@@ -114,17 +120,19 @@ class PromptLine(Vertical):
             return
         try:
             parts = self.question.preview(self.field.value)
-            self._say([*self._slider(), *parts])
+            self._say([*self._slider(), *self._few(), *(self._giving_way(part) for part in parts)])
         except UsageError as error:
             self.question.give_up()
             self._complain(error)
 
     def _complain(self, error: UsageError) -> None:
         words = f"! {error}"
+        few = self.question.choices if self.question is not None else ()
+        other = [f"! one of: {' '.join(few)}"] if few and self.field.value.strip() not in few else []
 
         def said(width: int) -> list[Part]:
             short = left(words, min(width, cell_len(words)))
-            return [Part(0, ((Cell(words, "error"),), (Cell(short, "error"),)))]
+            return [Part(0, tuple((Cell(one, "error"),) for one in (words, *other, short)))]
 
         self._show(said)
 
@@ -132,8 +140,34 @@ class PromptLine(Vertical):
         self._show(lambda width: parts)
 
     def _show(self, parts: Callable[[int], list[Part]]) -> None:
-        keys = Part(9, ((Cell("enter takes it, esc doesn't", "dim"),),))
+        keys = Part(9, ((Cell("enter takes it, esc doesn't", "dim"),), ()))
         self.query_one("#prompt-effect", OneLine).show(lambda width: compose([*parts(width), keys], width))
+
+    def _few(self) -> list[Part]:
+        """Where there are few answers: all of them, else those around the present one, and what that means."""
+        question, value = self.question, self.field.value.strip()
+        if question is None or value not in question.choices:
+            return []
+        choices, here = question.choices, question.choices.index(value)
+
+        def around(many: int) -> Line:
+            first = min(max(0, here - many // 2), len(choices) - many)
+            cells = [Cell("↑↓", "key"), Cell(" …" if first else "", "dim")]
+            for name in choices[first : first + many]:
+                cells.append(Cell(f" [{name}]", "strong") if name == value else Cell(f" {name}", "dim"))
+            return (*cells, Cell(" …" if first + many < len(choices) else "", "dim"))
+
+        parts = [Part(0, tuple(around(many) for many in range(len(choices), 0, -1)))]
+        if value in question.meanings:
+            said = f"{value}: {question.meanings[value]}"
+            parts.append(Part(1, tuple((Cell(left(said, width).rstrip()),) for width in (cell_len(said), MEANING))))
+        return parts
+
+    def _giving_way(self, part: Part) -> Part:
+        """What an answer comes to, which beside a choice of names is there only where these have room."""
+        if self.question is None or not self.question.choices or part.rank == FOREMOST:
+            return part
+        return replace(part, rank=part.rank + 2, variants=(*part.variants, ()))
 
     def _slider(self) -> list[Part]:
         """Where the answer is between 0 and 99 %."""

@@ -8,6 +8,7 @@ from textual.message import Message
 
 from tui_prune.app import crashes
 from tui_prune.app.cells import Cell, Line
+from tui_prune.app.jobs import UNSAID
 from tui_prune.app.recovery import Recovery, recovery_lines
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
 from tui_prune.app.widgets.line_pane import LinePane
@@ -55,7 +56,7 @@ class RecoveryPane(LinePane):
             self._drawing = True
             self._draw(wanted)
 
-    @work(thread=True, group="recovery", exit_on_error=False)
+    @work(thread=True, group="recovery", exit_on_error=False, description=UNSAID)
     def _draw(self, wanted: Wanted) -> None:
         try:
             lines = recovery_lines(*wanted)

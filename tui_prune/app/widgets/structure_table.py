@@ -14,7 +14,7 @@ from textual.strip import Strip
 from tui_prune.app.cells import Cell, Line, left, paint, right
 from tui_prune.app.columns import Column, Part, compose, fit
 from tui_prune.app.outline import Node, Row, rows
-from tui_prune.app.tree_cells import width_cells
+from tui_prune.app.tree_cells import before_count, many_blocks, width_cells
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
 from tui_prune.app.widgets.folding_list import FoldingList
 from tui_prune.planning.plan import Pair
@@ -224,7 +224,11 @@ class StructureTable(FoldingList):
                 if "kind" in widths and name in widths:
                     widths["kind"] += widths.pop(name) + gap
         for name, columns in widths.items():
-            cells += self._name_cells(row, columns) if name == "layer" else self._column(name, columns, row.node, layer)
+            cells += (
+                self._name_cells(row, columns, "kind" in widths)
+                if name == "layer"
+                else self._column(name, columns, row.node, layer)
+            )
             cells.append(Cell(" " * gap))
         return tuple(cells[:-1])
 
@@ -238,17 +242,20 @@ class StructureTable(FoldingList):
                 return widths, gap
         return widths, CHOICES[-1][1]
 
-    def _name_cells(self, row: Row, columns: int) -> list[Cell]:
+    def _name_cells(self, row: Row, columns: int, has_kind: bool) -> list[Cell]:
         node = row.node
+        many = "" if has_kind else many_blocks(node)
         fold = ("▾ " if row.open else "▸ ") if node.children else "  "
         changed = self._sum_of(node).params.changed
         style = "dim" if not changed else "plain" if node.layer else "strong"
-        return [Cell(left(" " * _indent(row) + fold + node.label, columns), style)]
+        return [Cell(before_count(many, " " * _indent(row) + fold + node.label, columns), style)]
 
     def _column(self, name: str, columns: int, node: Node, layer: "LayerPlan | None") -> list[Cell]:
         of = self._sum_of(node) if layer is None else layer
         if name == "kind":
-            return [Cell(left(layer.kind if layer else node.class_name, columns), "dim")]
+            if layer is not None:
+                return [Cell(left(layer.kind, columns), "dim")]
+            return [Cell(before_count(many_blocks(node), node.class_name, columns), "dim")]
         if name == "params":
             return _pair(of.params, count, FIGURE)
         if name == "MACs":
