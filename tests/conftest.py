@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,11 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sample", type=int, metavar="N", help="run about N of the chosen tests, evenly spread")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """More workers than two cores: those in a terminal mostly wait."""
+    return max(3, os.cpu_count() or 1)
 
 
 @pytest.hookimpl(trylast=True)
