@@ -336,3 +336,11 @@ async def test_a_long_complaint_is_cut_and_not_left_out(start, digits):
         await desk.press("enter")
         assert desk.effect.startswith("! There is no folder deep/")
         assert desk.effect.rstrip().endswith("…")
+
+
+async def test_the_home_of_nobody_is_no_crash(start, small):
+    async with start((120, 36), opened=small) as desk:
+        await desk.press("E")
+        await desk.type("~nobody-at-all/a.md")
+        await desk.press("enter")
+        assert desk.effect.startswith("!")

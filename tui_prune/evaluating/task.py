@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def guess(steps: int) -> float:
 
 def load_task(path: str | Path) -> Task:
     """Read a task file. Raises `UsageError` when there is none, `TuiPruneError` when its own code fails."""
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise UsageError(f"There is no task file {path}.")
     module = import_file(file.resolve())

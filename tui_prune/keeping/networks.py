@@ -61,7 +61,7 @@ def _absolute_spec(spec: str) -> str:
         return f"{_absolute(factory['file'])}{factory['factory'] or ''}"
     if spec.startswith("timm:"):
         return spec
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))
     return str(_absolute(spec)) if path.name != spec or path.is_file() else spec
 
 

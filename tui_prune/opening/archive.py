@@ -1,6 +1,7 @@
 """Reading a file of tensors without running anything that is in it."""
 
 import argparse
+import os
 import pickle
 import re
 import zipfile
@@ -33,7 +34,7 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
     Raises `UsageError` when there is no such file; `TuiPruneError` when it can't be read, or when reading it would
     run code of the file's choice: that is refused, and nothing of it is run.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     start = _first_bytes(path)
     if path.suffix == SUFFIX or is_safetensors(path, start):
         return _read_safetensors(path)

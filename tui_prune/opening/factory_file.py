@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib.util
 import itertools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,10 +29,10 @@ def is_factory_spec(spec: str) -> bool:
 def split_factory_spec(spec: str) -> tuple[Path, str]:
     """The absolute file and the factory of "net.py:make". Raises `UsageError` when one of the two is missing."""
     if spec.endswith(".py"):
-        file, factory = Path(spec).expanduser(), ""
+        file, factory = Path(os.path.expanduser(spec)), ""
     else:
         name, _, factory = spec.rpartition(":")
-        file = Path(name).expanduser()
+        file = Path(os.path.expanduser(name))
     if not file.is_file():
         raise UsageError(f"There is no file {file}.")
     if not factory:

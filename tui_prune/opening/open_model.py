@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,7 @@ def _moved(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _existing_file(spec: str) -> Path:
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))
     if path.exists():
         return path
     if _is_path(spec):

@@ -27,7 +27,7 @@ def check_target(path: Path, *, force: bool) -> Path:
     Raises `TargetExistsError` when there is one and `force` isn't set; `TuiPruneError` when the folder is missing or
     the path is a folder.
     """
-    target = Path(os.path.realpath(path.expanduser()))
+    target = Path(os.path.realpath(os.path.expanduser(path)))
     if target.is_dir():
         raise TuiPruneError(f"{path} is a folder; name a file in it.")
     if not target.parent.is_dir():
@@ -40,7 +40,7 @@ def check_target(path: Path, *, force: bool) -> Path:
 def check_space(path: Path, octets: int) -> None:
     """Raises `TuiPruneError` when the disk of `path` has no room for so many bytes. What it replaces counts, too: it
     stays until the new file is whole. A disk that doesn't say how much it has is taken to have enough."""
-    folder = Path(os.path.realpath(path.expanduser())).parent
+    folder = Path(os.path.realpath(os.path.expanduser(path))).parent
     free = free_space(folder)
     if free is not None and free < octets:
         raise TuiPruneError(

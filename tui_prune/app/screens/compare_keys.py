@@ -1,5 +1,6 @@
 """What the keys of the main screen do that keeps the comparison: copy it, and write it to a file."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class CompareKeys(MainParts):
         title, replace = self.session.opened.title, set[Path]()
 
         def path_of(text: str) -> Path:
-            return Path(text.strip()).expanduser()
+            return Path(os.path.expanduser(text.strip()))
 
         def preview(text: str) -> list[Part]:
             path = path_of(text)
