@@ -28,11 +28,9 @@ from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import Edit, OpenedModel
 from tui_prune.planning.plan import LayerPlan, Pair, Plan
 from tui_prune.planning.planner import unknown_layer
-from tui_prune.planning.recipe import Recipe, matches
+from tui_prune.planning.recipe import Recipe, matches, stepped
 from tui_prune.progress import Progress, silent
 from tui_prune.result import Equivalence, Latency, Report, Result, found_row, layer_rows, lock_rows
-
-LARGEST_RATIO = 0.99
 
 
 class Session(Keepsake, Looker):
@@ -149,7 +147,7 @@ class Session(Keepsake, Looker):
     def step_ratio(self, by: float, layer: str | None = None) -> Plan:
         """Raise or lower a ratio, within 0 and 0.99."""
         now = self._plan.ratio if layer is None else self._layer(layer).ratio
-        return self.set_ratio(round(min(max(now + by, 0.0), LARGEST_RATIO), 4), layer)
+        return self.set_ratio(stepped(now, by), layer)
 
     def set_alignment(self, align: int | str, layer: str | None = None) -> Plan:
         """Set the global alignment ("auto": what suits this device), or that of a layer and all that are tied to it."""

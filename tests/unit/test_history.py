@@ -17,7 +17,7 @@ from tui_prune.choosing.presets import OWN, presets, tried
 from tui_prune.choosing.shelf import Shelf
 from tui_prune.choosing.words import in_words, what_changed
 from tui_prune.errors import Cancelled
-from tui_prune.evaluating.task import Task
+from tui_prune.evaluating.task import Task, load_task
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
 from tui_prune.planning.recipe_files import own_recipe_names, recipe_file, write_own_recipe
@@ -218,6 +218,28 @@ def test_what_was_measured_before_it_was_stopped_stays(opened: OpenedModel) -> N
         session.evaluate_plans(recipes, progress)
     assert session.figures(recipes[0]).accuracy == 0.5
     assert session.figures(recipes[1]).accuracy is None
+
+
+def test_another_task_is_asked_anew(tmp_path: Path) -> None:
+    def opened() -> Session:
+        return Session(open_model(model=small_net(), input_spec="1,3,8,8"), task=first, probing=False)
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first, second = load_task(task_file(tmp_path / "a", 0.5)), load_task(task_file(tmp_path / "b", 0.75))
+    half = Recipe(ratio=0.5)
+    session = opened()
+    session.apply(half)
+    session.evaluate_plans([half])
+    assert session.figures(half).accuracy == 0.5
+    session.set_task(second)
+    assert session.figures(half).accuracy is None
+    session.evaluate_plans([half])
+    assert session.figures(half).accuracy == 0.75
+    taken_up = opened()
+    taken_up.set_task(second)
+    taken_up.restore(json.loads(json.dumps(session.state())))
+    assert taken_up.figures(half).accuracy == 0.75
 
 
 def test_plans_are_timed_beside_the_uncut_network(session: Session) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tui_prune.errors import UsageError
-from tui_prune.planning.recipe import Recipe, choose, matches
+from tui_prune.planning.recipe import Recipe, choose, matches, stepped
 from tui_prune.wording import share
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tui_prune.session import Session
 
 T = TypeVar("T")
-
-LARGEST_RATIO = 0.99
 
 
 # Ratios
@@ -75,7 +73,7 @@ def step_ratio(session: "Session", target: "Selection", by: float) -> "Plan":
     """Raise or lower ratios, each from where it is. Raises `UsageError` where all is locked."""
     recipe, plan, target = session.recipe, session.plan, that_can_be_cut(session, target)
     if not target:
-        return session.apply(recipe.changed(ratio=_within(plan.ratio + by)))
+        return session.apply(recipe.changed(ratio=stepped(plan.ratio, by)))
     kept = _without(session, recipe.layers, target)
     inner = {key: ratio for key, ratio in recipe.layers.items() if key not in kept and key not in target.patterns}
 
@@ -87,10 +85,10 @@ def step_ratio(session: "Session", target: "Selection", by: float) -> "Plan":
         plain = (plan.layer(name) for name in node.layers if not any(matches(key, name) for key in inner))
         return next((layer.ratio for layer in plain if layer.group is not None), plan.ratio)
 
-    stepped = {pattern: _within(now(node, pattern) + by) for node in target.nodes for pattern in node.patterns}
+    outer = {pattern: stepped(now(node, pattern), by) for node in target.nodes for pattern in node.patterns}
     alone = _tied(session, (node.path for node in target.nodes if node.layer))
-    inside = {key: _within(ratio + by) for key, ratio in inner.items() if key not in alone}
-    return session.apply(recipe.changed(layers=kept | stepped | inside))
+    inside = {key: stepped(ratio, by) for key, ratio in inner.items() if key not in alone}
+    return session.apply(recipe.changed(layers=kept | outer | inside))
 
 
 def clear_ratio(session: "Session", target: "Selection") -> "Plan":
@@ -251,7 +249,3 @@ def _tied(session: "Session", layers: Iterable[str]) -> set[str]:
         if layer not in found:
             found.update(session.tied(layer))
     return found
-
-
-def _within(ratio: float) -> float:
-    return round(min(max(ratio, 0.0), LARGEST_RATIO), 4)

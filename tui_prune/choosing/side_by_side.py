@@ -12,6 +12,7 @@ from typing import Any
 from tui_prune.choosing.shelf import Figures, NamedPlan, Shelf, figures_to_dict
 from tui_prune.cutting.fit import Subject
 from tui_prune.errors import TuiPruneError
+from tui_prune.evaluating.task import Task
 from tui_prune.evaluating.task_work import TaskWork
 from tui_prune.measuring.bench import device_of, measure
 from tui_prune.measuring.remembered import environment
@@ -39,6 +40,12 @@ class SideBySide(TaskWork):
     def _make_plan(self, recipe: Recipe) -> Plan:
         """The plan of a recipe. Raises `UsageError`."""
         raise NotImplementedError
+
+    def set_task(self, task: Task | None) -> None:
+        """As `TaskWork.set_task`: what plans scored by another task is forgotten, too."""
+        super().set_task(task)
+        self._figures = {key: replace(one, accuracy=None, recovered=None) for key, one in self._figures.items()}
+        vars(self).pop("_measured_by", None)
 
     # Names
 

@@ -29,6 +29,8 @@ RESIDUALS = ("cut", "keep")
 GROUPED = ("auto", "even", "whole")
 TARGETS = ("target_macs", "target_params", "target_bytes", "target_latency")
 AUTO = "auto"
+LARGEST_STEP = 0.99
+"""The ratio at which steps end."""
 
 _AMOUNTS = (("ratio",), ("threshold",), TARGETS)
 """Fields that say how much to cut; those of one row go together, those of different rows don't."""
@@ -258,3 +260,8 @@ def _names(what: str, names: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{what} takes a list of layer names; it is {names!r}.")
     return tuple(names)
+
+
+def stepped(ratio: float, by: float) -> float:
+    """A ratio that is raised or lowered, within 0 and 0.99."""
+    return round(min(max(ratio + by, 0.0), LARGEST_STEP), 4)
