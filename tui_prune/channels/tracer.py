@@ -315,7 +315,7 @@ class Tracer(TorchDispatchMode):
                 out = self.compute(func, args, kwargs, labelled)
             else:
                 out = self.hollow.compute(func, args, kwargs, tensors if hollow else (), from_input)
-        except Exception:
+        except Exception:  # passed on: what met in the failing call is needed to say which channels are to blame
             self.failed = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
             raise
         call = Call(func, args, kwargs, out)
