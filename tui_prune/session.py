@@ -274,11 +274,11 @@ class Session(Keepsake, Looker):
         if fitted.plan is plan:
             seconds["plan"] = plan.seconds
         result = self._result_of(fitted, seconds, progress)
+        progress("verify", 1.0)  # whoever has stopped this keeps the plan that is there
         if fitted.plan is not plan and self._plan is plan:
             self._graphs[plan.recipe.grouped] = fitted.plan.graph
             self._plan = fitted.plan
         self._result = fitted.plan, result
-        progress("verify", 1.0)
         return result
 
     def _result_of(self, fitted: Fitted, seconds: Mapping[str, float], progress: Progress) -> Result:

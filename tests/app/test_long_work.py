@@ -1,13 +1,16 @@
 """Cutting to verify and evaluating: how far it is, how it ends, and that it can be stopped."""
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
+from tui_prune import Recipe
 from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.comparing import prints
 from tui_prune.errors import TuiPruneError
+from tui_prune.evaluating.task import Task
 from tui_prune.saving import estimate
 from tui_prune.session import Session
 
@@ -82,6 +85,29 @@ async def test_widths_that_the_code_fixes_are_shown_when_a_cut_has_found_them(st
         await desk.press("g", "5", "0", "enter", "v")
         await desk.until(lambda: "fixes some widths" in desk.status, "the remark")
         assert desk.row("tnn_bin.0").endswith("locked")
+
+
+async def test_a_choice_that_is_stopped_before_it_can_be_planned_leaves_no_preview(start):
+    going_on = threading.Event()
+
+    class Waiting(Session):
+        """A session that measures until it is told to go on."""
+
+        def prepare(self, recipe, progress=lambda stage, done: None):
+            while not going_on.wait(0.02):
+                progress("calibrate", 0.25)
+
+    task = Task(Path("task.py"), None, lambda: [torch.zeros(2, 3, 32, 32)], None)
+    async with start(kind=Waiting, task=task) as desk:
+        await desk.press("g", "5", "0", "enter", "c")
+        await desk.type("bn_scale")
+        assert desk.screen.plan.recipe.criterion == "bn_scale"
+        await desk.type("activation")
+        assert desk.screen.plan is desk.session.plan, "what can't be shown yet shows what there is"
+        await desk.press("enter", "escape")
+        await desk.until(lambda: "stopped" in desk.status, "the end of it")
+        assert desk.screen.plan is desk.session.plan
+        assert desk.session.recipe == Recipe(ratio=0.5)
 
 
 async def test_work_that_ends_while_one_types_leaves_the_preview_alone(start, slow):

@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
+from tests.app.walker import key_event
 from tui_prune import Recipe
 from tui_prune.app.cells import text_of
 from tui_prune.app.screens.list_dialog import ListDialog
+from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.widgets.choice_list import ChoiceList
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.evaluating.task import Task
 from tui_prune.opening.open_model import open_model
 from tui_prune.planning.reasons import width_reason
 from tui_prune.planning.recipe_files import own_recipe_folder, write_own_recipe
+from tui_prune.wording import count
 
 
 def dialog(desk) -> ListDialog:
@@ -120,6 +123,22 @@ async def test_history_is_walked_with_a_preview_and_entered(start):
         assert desk.session.can_redo
         await desk.press("U", "U")
         assert desk.session.recipe.align == 8
+
+
+@pytest.mark.parametrize("last", ["escape", "enter"])
+@pytest.mark.parametrize("dialog", ["H", "B"])
+async def test_keys_that_come_at_once_leave_the_chosen_plan_on_the_screen(start, dialog, last):
+    """The move was told after the key that closed the list, and its preview stayed."""
+    async with start(size=(80, 24)) as desk:
+        await desk.press("g", "5", "0", "enter", "o", dialog)
+        for _ in range(3):
+            for key in ("up", "down", "down", last):
+                desk.app.post_message(key_event(key))
+            await desk.pilot.pause()
+            await desk.until(lambda: isinstance(desk.app.screen, MainScreen) and desk.screen.work.job is None)
+            assert desk.screen.plan is desk.session.plan
+            assert count(desk.session.plan.after.params) in desk.title
+            await desk.press(dialog)
 
 
 # Presets.

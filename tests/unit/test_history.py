@@ -344,6 +344,34 @@ def test_a_state_that_does_not_fit_changes_nothing(session: Session, changes: di
     assert session.plan.recipe == Recipe(ratio=0.5)
 
 
+class Particular(nn.Module):
+    """Its code wants eight channels, which only a cut shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = conv(3, 8), conv(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.second(torch.relu(self.first(x)))
+        if x.shape[1] != 8:
+            raise ValueError("eight, please")
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_cut_that_is_stopped_leaves_the_plan_as_it_was() -> None:
+    def stop(stage: str, done: float) -> None:
+        if stage == "verify":
+            raise Cancelled
+
+    session = Session(open_model(model=Particular().eval(), input_spec="1,3,8,8"), probing=False)
+    plan = session.set_ratio(0.5)
+    with pytest.raises(Cancelled):
+        session.cut(stop)
+    assert session.plan is plan
+    session.cut()
+    assert session.plan.layer("second").after == 8, "what the cut has found is in the plan once it is through"
+
+
 def test_a_shelf_comes_back_from_plain_values() -> None:
     shelf = Shelf().with_plan("a", Recipe(ratio=0.5)).with_plan("b", Recipe(layers={"x": 0.25}, lock=("y",)))
     assert Shelf.from_list(json.loads(json.dumps(shelf.to_list()))) == shelf

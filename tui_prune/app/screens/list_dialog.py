@@ -114,18 +114,21 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
         self.say()
 
     def preview(self, recipe: "Recipe | None") -> "Plan | None":
-        """Show the plan of a recipe on the main screen; None where it can't be shown at once."""
+        """Show the plan of a recipe on the main screen; None, and the session's, where it can't be shown at once."""
         try:
-            if recipe is None or self.session.waits_for(recipe):
-                return None
-            plan = self.session.preview(recipe)
+            plan = None if recipe is None else self.session.preview(recipe)
         except UsageError:
-            return None
-        self.main.show_plan(plan)
+            plan = None
+        if plan is None:
+            self.main.settle()
+        else:
+            self.main.show_plan(plan)
         return plan
 
     @on(RowList.Moved, "#rows")
     def _moved(self) -> None:
+        if self not in self.app.screen_stack:  # a key came between the move and this
+            return
         self._failed = ""
         self.look()
         self.say()
@@ -147,7 +150,7 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
             return
         self.leave()
         if waits_for:
-            self.main.show_plan(self.session.plan)
+            self.main.settle()
             self.main.work.prepare(recipe)
         else:
             self.main.change(lambda: self.session.apply(recipe))
@@ -196,8 +199,7 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
             self._end_asking()
             return
         self.leave()
-        if self.main.plan is not self.session.plan:
-            self.main.show_plan(self.session.plan)
+        self.main.settle()
 
     def leave(self) -> None:
         """Close, whatever the main screen shows."""

@@ -7,6 +7,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import ScreenResume
 from textual.reactive import Reactive
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher
@@ -128,6 +129,21 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
             self._show_details()
             self.sum_up()
         self._changed()
+
+    def settle(self) -> None:
+        """Show the session's plan again, where something else was looked at."""
+        if self.plan is not self.session.plan:
+            self.show_plan(self.session.plan)
+
+    def settle_unless_looking(self) -> None:
+        """As `settle`, but let a question or a dialog show what its answer would give; once it is gone, so is that."""
+        if self.is_current and self.prompt.question is None:
+            self.settle()
+
+    @on(ScreenResume)
+    def _alone_again(self) -> None:
+        if hasattr(self, "prompt"):
+            self.settle_unless_looking()
 
     def remark(self, words: str, style: str = "plain", traceback: str | None = None) -> None:
         """Say something in the status line, until the plan changes; of an error, maybe with where it was."""
@@ -325,6 +341,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     def _prompt_closed(self) -> None:
         if self.prompt.question is not None:  # the next one is asked already
             return
+        self.settle()
         self.show_prompt(False)
         self.go_to("details" if self.has_class("-details") else "tree")
 
@@ -347,3 +364,4 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     @on(JobEnded)
     def _job_ended(self, event: JobEnded) -> None:
         self.work.ended(event)
+        self.settle_unless_looking()

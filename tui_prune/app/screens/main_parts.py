@@ -54,6 +54,10 @@ class MainParts(RunsJobs, Screen[None]):
         """Show another plan; whatever is on the screen already is left alone."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """Show the session's plan again, where something else was looked at."""
+        raise NotImplementedError
+
     def sum_up(self) -> None:
         """Bring the title and the status line up to date."""
         raise NotImplementedError

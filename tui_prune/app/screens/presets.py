@@ -90,8 +90,7 @@ class PresetsDialog(ListDialog):
 
     def look(self) -> None:
         preset = self.preset
-        if self.preview(None if preset.obstacle else preset.recipe) is None:
-            self.main.show_plan(self.session.plan)
+        self.preview(None if preset.obstacle else preset.recipe)
 
     def action_take(self) -> None:
         self.choose()
@@ -109,7 +108,7 @@ class PresetsDialog(ListDialog):
 
     def action_write(self) -> None:
         self._overwriting = ""
-        self.main.show_plan(self.session.plan)
+        self.main.settle()
         self.ask(f"Write your present recipe ({in_words(self.session.recipe)}) as:", self._free_name(), self._write)
 
     def _free_name(self) -> str:

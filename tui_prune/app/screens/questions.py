@@ -211,6 +211,7 @@ class Questions:
             chosen = recipe(text)
             waits_for = screen.session.waits_for(chosen)
             if waits_for:
+                screen.settle()
                 return [Part(FOREMOST, ((Cell(f"enter starts: {waits_for}"),),))]
             plan = screen.session.preview(chosen)
             screen.show_plan(plan)
@@ -224,10 +225,7 @@ class Questions:
             screen.show_plan(screen.session.apply(chosen))
             screen.remark("")
 
-        def give_up() -> None:
-            screen.show_plan(screen.session.plan)
-
-        self.ask(Question(label, hint, value, preview, accept, give_up, few, meanings, slider))
+        self.ask(Question(label, hint, value, preview, accept, screen.settle, few, meanings, slider))
 
     def ask(self, question: Question) -> None:
         """Ask in the two last lines."""
