@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tui_prune.channels.graph import Graph
 from tui_prune.opening.opened import Edit, Origin
 from tui_prune.planning.plan import Pair, Plan
+from tui_prune.wording import shrunk
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,17 @@ class Report(Mapping[str, Any]):
     recovered: tuple[str, ...] = ()
     """What was done to the weights after the cut was verified: "recalibrated", "fine-tuned", in this order."""
 
+    def __repr__(self) -> str:
+        """One line; `to_dict` gives all of it."""
+        return f"Report({self._in_words})"
+
+    @property
+    def _in_words(self) -> str:
+        exact = self.equivalence.kind == "exact"
+        proof = f"exact to {self.equivalence.max_error:.0e}" if exact else self.equivalence.kind
+        sums = shrunk("parameters", *self.params), shrunk("MACs", *self.macs)
+        return f"{self.model}: {', '.join((*sums, proof, *self.recovered))}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON. What is found, targets, latency, accuracy and recovery are there only where
         there is any."""
@@ -143,28 +155,31 @@ class Result:
     """A cut network that was proved equal to the masked original, and all that is needed to save it. Once
     recovered, its structure is what was proved, and its weights are its own."""
 
-    model: nn.Module = field(repr=False)
+    model: nn.Module
     """In the mode of the original, on its device; shares no tensor with it."""
-    plan: Plan = field(repr=False)
+    plan: Plan
     report: Report
     origin: Origin
-    edits: tuple[Edit, ...] = field(repr=False)
+    edits: tuple[Edit, ...]
     """All size attributes that differ from those of the network that `origin` builds."""
-    kept: Mapping[str, Tensor] = field(repr=False)
+    kept: Mapping[str, Tensor]
     """By axis ("conv1.weight/0"), the positions that stay of the network that `origin` builds."""
-    example_inputs: tuple[Any, ...] = field(repr=False)
-    example_kwargs: Mapping[str, Any] = field(repr=False)
-    reference_outputs: tuple[Tensor, ...] = field(repr=False)
+    example_inputs: tuple[Any, ...]
+    example_kwargs: Mapping[str, Any]
+    reference_outputs: tuple[Tensor, ...]
     """What the masked original puts out for the example inputs; or a recovered network itself, since its weights are
     others by intention."""
     input_spec: str
     """The example inputs' shape where they are the seeded ones of `opening`, else empty."""
-    curve: tuple[TuningPoint, ...] = field(default=(), repr=False)
+    curve: tuple[TuningPoint, ...] = ()
     """What fine-tuning has reported."""
     notes: tuple[str, ...] = ()
     """What there is to say of its recovery."""
-    traceback: str | None = field(default=None, repr=False)
+    traceback: str | None = None
     """Of the user's own exception, where the loop that fine-tunes has failed; for a viewer."""
+
+    def __repr__(self) -> str:
+        return f"Result({self.report._in_words}, {self.plan.recipe})"
 
 
 def found_row(plan: Plan) -> dict[str, Any]:

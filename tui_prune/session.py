@@ -14,7 +14,9 @@ from torch import nn
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.trace import record_trace
+from tui_prune.choosing import changes
 from tui_prune.choosing.keepsake import Keepsake
+from tui_prune.choosing.selection import named
 from tui_prune.cutting.fit import Fitted, Subject, fit, probe
 from tui_prune.cutting.flow import find_flows, widths_for
 from tui_prune.cutting.kept import kept_positions
@@ -26,9 +28,8 @@ from tui_prune.measuring.bench import measure
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import Edit, OpenedModel
-from tui_prune.planning.plan import LayerPlan, Pair, Plan
-from tui_prune.planning.planner import unknown_layer
-from tui_prune.planning.recipe import Recipe, matches, stepped
+from tui_prune.planning.plan import Pair, Plan
+from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 from tui_prune.result import Equivalence, Latency, Report, Result, found_row, layer_rows, lock_rows
 
@@ -134,64 +135,20 @@ class Session(Keepsake, Looker):
     # Choices. Each is one step that can be undone; a choice that can't be planned raises and changes nothing.
 
     def set_ratio(self, ratio: float, layer: str | None = None) -> Plan:
-        """Set the global ratio, or that of a layer and all that are tied to it."""
-        if layer is None:
-            return self.apply(self.recipe.changed(ratio=ratio))
-        self._layer(layer)
-        return self.apply(self.recipe.changed(layers={**self._without(self.recipe.layers, layer), layer: ratio}))
-
-    def clear_ratio(self, layer: str) -> Plan:
-        """Let the global ratio apply to a layer again."""
-        return self.apply(self.recipe.changed(layers=self._without(self.recipe.layers, layer)))
-
-    def step_ratio(self, by: float, layer: str | None = None) -> Plan:
-        """Raise or lower a ratio, within 0 and 0.99."""
-        now = self._plan.ratio if layer is None else self._layer(layer).ratio
-        return self.set_ratio(stepped(now, by), layer)
+        """Set the global ratio, or that of a layer and all that are tied to it, or of all that a glob means."""
+        return self.apply(changes.with_ratio(self._plan, named(self._plan, layer), ratio))
 
     def set_alignment(self, align: int | str, layer: str | None = None) -> Plan:
-        """Set the global alignment ("auto": what suits this device), or that of a layer and all that are tied to it."""
-        if layer is None:
-            return self.apply(self.recipe.changed(align=align))
-        self._layer(layer)
-        table = {**self._without(self.recipe.layer_align, layer), layer: align}
-        return self.apply(self.recipe.changed(layer_align=table))
+        """Set the global alignment ("auto": what suits this device), or that of a layer and all that are tied to it, or
+        of all that a glob means."""
+        return self.apply(changes.with_alignment(self._plan, named(self._plan, layer), align))
 
     def toggle_lock(self, layer: str) -> Plan:
         """Lock a layer, take a lock of the user's off, or lift the lock of a model output.
 
         Raises `UsageError` with the reason when the lock can't be lifted.
         """
-        names = self.tied(layer)
-        recipe = self.recipe
-        own = [key for key in recipe.lock if any(matches(key, name) for name in names)]
-        if own:
-            return self.apply(recipe.changed(lock=tuple(key for key in recipe.lock if key not in own)))
-        lifted = [key for key in recipe.unlock if any(matches(key, name) for name in names)]
-        if lifted:
-            return self.apply(recipe.changed(unlock=tuple(key for key in recipe.unlock if key not in lifted)))
-        group = self.graph.group_of(layer)
-        if group is None:
-            raise UsageError(f"{layer} puts out no channels that could be cut or locked.")
-        if not group.fully_locked:
-            return self.apply(recipe.changed(lock=(*recipe.lock, group.name)))
-        if not group.liftable:
-            lock = next((lock for lock in group.locks if lock.reason != "model output"), group.locks[0])
-            place = f" ({lock.where})" if lock.where else ""
-            raise UsageError(f"{layer} can't be unlocked: {lock.reason}{place}.")
-        return self.apply(recipe.changed(unlock=(*recipe.unlock, group.name)))
-
-    def set_criterion(self, criterion: str) -> Plan:
-        return self.apply(self.recipe.changed(criterion=criterion))
-
-    def set_scope(self, scope: str) -> Plan:
-        return self.apply(self.recipe.changed(scope=scope))
-
-    def set_threshold(self, scale: float | None) -> Plan:
-        """Cut the channels whose batch norm scale is smaller, instead of a ratio; None lets go of that."""
-        if scale is None:
-            return self.apply(self.recipe.changed(threshold=None))
-        return self.apply(self.recipe.changed(threshold=scale, criterion="bn_scale"))
+        return self.apply(changes.with_lock_toggled(self._plan, named(self._plan, layer)))
 
     def step_threshold(self, by: int, path: str = "") -> Plan:
         """Move the threshold past some of the batch norm scales in a module, or over a layer: up (1) or down (-1)."""
@@ -199,30 +156,9 @@ class Session(Keepsake, Looker):
         if norms is None:
             raise UsageError(f"No batch norm with scales runs over {path or 'the network'}, so none can be compared.")
         now = recipe.threshold if recipe.criterion == "bn_scale" else None
-        return self.set_threshold(next_threshold(norms.values, now, by))
-
-    def set_target(self, target: str, value: float | str | None) -> Plan:
-        """Ask for the largest network within a target ("target_macs", ...), instead of a ratio; None lets go of it."""
-        return self.apply(self.recipe.changed(**{target: value}))
-
-    def _layer(self, name: str) -> LayerPlan:
-        try:
-            return self._plan.layer(name)
-        except KeyError:
-            raise unknown_layer(name, [layer.name for layer in self._plan.layers]) from None
-
-    def tied(self, layer: str) -> tuple[str, ...]:
-        """A layer and all that put out the same channels."""
-        self._layer(layer)
-        group = self.graph.group_of(layer)
-        if group is None:
-            return (layer,)
-        followers = (member.layer for member in group.members if member.role == "follower")
-        return tuple(dict.fromkeys((layer, *group.layers, *followers)))
-
-    def _without(self, table: Mapping[str, Any], layer: str) -> dict[str, Any]:
-        names = self.tied(layer)
-        return {key: value for key, value in table.items() if key not in names}
+        threshold = next_threshold(norms.values, now, by)
+        criterion = recipe.criterion if threshold is None else "bn_scale"
+        return self.apply(recipe.changed(threshold=threshold, criterion=criterion))
 
     # Plans.
 

@@ -25,6 +25,11 @@ def change(before: str, after: str) -> str:
     return before if before == after else f"{before} → {after}"
 
 
+def shrunk(what: str, number: float, rest: float) -> str:
+    """What is left of a number: parameters 970k → 248k (26 %)."""
+    return f"{what} {count(number)}" + ("" if rest == number else f" → {count(rest)} ({share(rest, number)})")
+
+
 def score(value: float | None, baseline: float) -> str:
     """What a task says of a network: 98.9 % where it says a share of the uncut one, else a number; ? for none."""
     if value is None:

@@ -72,6 +72,8 @@ def test_the_status_line_keeps_what_is_new_and_shortens_what_is_known():
     assert line.endswith(side[0].text)
     assert line.startswith("cut 50 % · align 8 up · l2 · local ")
     assert len(line) == 78
+    assert text_of(status(recipe, side, 60)).startswith("cut 50 % · align 8 up   ")
+    assert text_of(status(recipe, side, 50)).startswith("cut 50 %   "), "how much is cut is the last to go"
     assert text_of(status(recipe, side, 30)) == side[0].text
 
 

@@ -32,11 +32,11 @@ async def test_it_saves_and_shows_the_lines_that_load_it(start):
         await desk.until(lambda: dialog.state == "done", "the file")
         assert f'tui_prune.load("{Path.cwd()}/nin-pruned.pt")' in dialog.words.replace("\n  ", "")
         assert "verified" in dialog.words
+        assert "unsaved" not in desk.title, "already while the dialog says how to load it"
         await desk.press("c")
         assert desk.app.clipboard == f'import tui_prune\nmodel = tui_prune.load("{Path.cwd()}/nin-pruned.pt")\n'
         await desk.press("escape")
         assert not desk.session.dirty
-        assert "unsaved" not in desk.title
         assert "verified" in desk.status
         params = desk.session.plan.after.params
     program = "import tui_prune; print(sum(p.numel() for p in tui_prune.load('nin-pruned.pt').parameters()))"

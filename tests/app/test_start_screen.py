@@ -140,6 +140,12 @@ async def test_the_list_lies_over_the_screen_that_comes_and_leaves_its_outer_lin
         assert desk.title.startswith("nin")
 
 
+@pytest.mark.parametrize(("size", "columns"), [((160, 50), 120), ((100, 30), 96), ((80, 24), 76), ((40, 12), 36)])
+async def test_the_list_is_as_wide_as_the_window_allows(begin, size, columns):
+    async with begin.run(size=size) as desk:
+        assert desk.app.screen.query_one("#start").outer_size.width == columns
+
+
 async def test_where_one_is_stays_when_the_main_screen_comes(begin):
     begin.go_on.clear()
     async with begin.run() as desk:

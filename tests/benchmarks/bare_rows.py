@@ -20,7 +20,7 @@ def main() -> None:
     model, input_spec, file = sys.argv[1:]
     session = Session.open(model, input_spec=input_spec or None)
     steps = [session.plan]
-    steps += [session.step_ratio(STEP) for _ in range(4)]
+    steps += [session.set_ratio(round(STEP * step, 4)) for step in range(1, 5)]
     Path(file).write_text(json.dumps([shown(session, plan) for plan in steps]))
 
 

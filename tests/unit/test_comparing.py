@@ -12,6 +12,7 @@ from torch import nn
 import tui_prune
 from tui_prune.comparing.exports import FORMS, export, export_text, markdown
 from tui_prune.comparing.prints import aligned, changed_parts, prints, side_by_side
+from tui_prune.comparing.two_plans import Beside
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.planning.recipe import Recipe
 from tui_prune.saving.whole_file import TargetExistsError
@@ -137,6 +138,17 @@ def test_markdown_has_a_row_for_each_layer_and_the_sums(nin: Session) -> None:
     assert "| locked |" in lines[-2]
     assert lines[-1].startswith("| **nin** |  |  | **970k → 248k** (26 %)")
     assert {line.count("|") for line in lines} == {8}
+
+
+def test_markdown_of_two_plans_has_both_widths_and_both_sums(nin: Session) -> None:
+    other = nin.preview(Recipe(ratio=0.5, layers={"tnn_bin.0": 0.25}))
+    lines = markdown("nin", nin.plan, Beside("a|b", other)).splitlines()
+    assert lines[0] == "| layer | kind | uncut | a\\|b | now | by | params | MACs |"
+    assert lines[2].startswith("| `tnn_bin.0` | conv 5x5 | 192 | 144 | 96 | **−48** | 10.9k ≠ 7.30k |")
+    assert lines[4].startswith("| `tnn_bin.3.conv` | conv 1x1 | 96 | 48 | 48 |  | 3.89k | ")
+    assert lines[-2].startswith("| **nin**, a\\|b |  |  |  |  |  | **255k** (26 %)")
+    assert lines[-1].startswith("| **nin**, now |  |  |  |  |  | **248k** (26 %)")
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
 
 
 def test_names_with_marks_of_markdown_stay_one_cell() -> None:

@@ -121,12 +121,21 @@ def test_a_recipe_is_said_as_what_it_chooses() -> None:
     assert in_words(Recipe(ratio=0.5, align=8)) == "global ratio 50 %, align 8"
 
 
+def test_names_are_counted_where_there_is_no_room_for_them() -> None:
+    recipe = Recipe(ratio=0.5, layers={"a.long.name": 0.25, "another": 0.5}, layer_align={"b": 8}, lock=("c", "d"))
+    whole = "global ratio 50 %, ratio of a.long.name 25 %, ratio of another 50 %, alignment of b 8, lock c and d"
+    assert in_words(recipe) == in_words(recipe, len(whole)) == whole
+    assert in_words(recipe, len(whole) - 1) == (
+        "global ratio 50 %, ratios of 2 layers, alignment of 1 layer 8, lock 2 layers"
+    )
+
+
 # Steps.
 
 
 def test_steps_are_listed_and_any_can_be_gone_to(session: Session) -> None:
     session.set_ratio(0.5)
-    session.set_scope("global")
+    session.apply(session.recipe.changed(scope="global"))
     session.set_alignment(4)
     assert [step.words for step in session.steps] == [
         "as opened",

@@ -242,7 +242,7 @@ def test_a_device_is_measured_once_for_many_plans(pretended: Any) -> None:
     assert not session.waits_for(recipe)
     assert session.preview(recipe).after.macs < session.plan.before.macs
     for share in (0.7, 0.5, 0.3):
-        session.set_target("target_latency", share)
+        session.apply(session.recipe.changed(target_latency=share))
     session.apply(Recipe(align="auto", ratio=0.5))
     assert len(device.asked) == asked
 

@@ -327,7 +327,7 @@ def test_a_suggestion_is_no_worse_than_the_same_ratio_everywhere_or_one_ranking(
         for scope in ("local", "global"):
             other = session(net, task, scope=scope)
             while other.plan.after.macs > share * other.plan.before.macs:
-                other.step_ratio(0.01)
+                other.set_ratio(other.plan.ratio + 0.01)
             assert suggested >= task.score(other.cut().model)
 
 

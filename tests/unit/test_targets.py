@@ -16,6 +16,8 @@ from tests.exactness import prune_exactly
 from tests.small_nets import IMAGES, conv
 from tui_prune import Recipe, UsageError
 from tui_prune.channels.graph import Graph
+from tui_prune.choosing.changes import with_stepped_ratio
+from tui_prune.choosing.selection import NETWORK
 from tui_prune.cli import app
 from tui_prune.planning.plan import Plan
 from tui_prune.session import Session
@@ -334,13 +336,14 @@ def test_what_says_how_much_to_cut_replaces_what_did() -> None:
 def test_targets_are_choices_like_any_other() -> None:
     session = Session.open(model=chain(24, 16), input_spec="1,3,8,8")
     session.set_ratio(0.25)
-    plan = session.set_target("target_macs", 0.5)
+    plan = session.apply(session.recipe.changed(target_macs=0.5))
     assert plan.after.macs <= 0.5 * plan.before.macs
     assert session.recipe.ratio == 0
     with pytest.raises(UsageError, match="can't be reached"):
-        session.set_target("target_macs", 0.0001)
+        session.apply(session.recipe.changed(target_macs=0.0001))
     assert session.plan is plan
-    assert session.step_ratio(0.05).recipe.ratio == pytest.approx(plan.ratio + 0.05, abs=1e-4)
+    more = session.apply(with_stepped_ratio(plan, NETWORK, 0.05))
+    assert more.recipe.ratio == pytest.approx(plan.ratio + 0.05, abs=1e-4), "from the one that was found"
     assert session.undo().recipe.target_macs == 0.5
     assert session.undo().recipe == Recipe(ratio=0.25)
     assert session.set_ratio(0.0).recipe == Recipe()

@@ -54,6 +54,11 @@ def left(text: str, width: int) -> str:
     return set_cell_size(text, width)
 
 
+def shortened(text: str, width: int) -> str:
+    """Text in at most `width` columns, with an ellipsis where it's longer."""
+    return left(text, min(width, cell_len(text)))
+
+
 def right(text: str, width: int) -> str:
     """Text in `width` columns, at the right."""
     text = printable(text)

@@ -79,8 +79,8 @@ def network_entries(works: Sequence[SavedWork], now: float | None = None) -> lis
         entries.append(Entry("Recent"))
         entries += _recent(works[:MOST_RECENT], now)
     entries.append(Entry("Yours"))
-    entries.append(Entry("a file…", "weights, a checkpoint, or the code that makes it", leads=_here()))
-    entries.append(Entry("a name…", "one of torchvision's networks, or of timm's", leads=TypeName()))
+    entries.append(Entry("a file…", "weights, a checkpoint, or its code", leads=_here()))
+    entries.append(Entry("a name…", "a network of torchvision's or timm's", leads=TypeName()))
     entries.append(Entry("Bundled", "  by name, and how many parameters they have"))
     return entries + [_bundled(name) for name in models.NETWORKS]
 

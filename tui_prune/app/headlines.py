@@ -66,6 +66,7 @@ def status(
     """What the recipe says at the left, with the ratio that its targets have led to, after the number of layers that
     are marked; at the right whatever has just been found out, and where there is room what could be done next."""
     words = [*([f"{marked} marked"] if marked else []), *_amount(recipe, found)]
+    amount = len(words)
     if recipe.align != 1:
         words.append(
             f"align {recipe.align}" + (f" {recipe.align_rounding}" if recipe.align_rounding != "nearest" else "")
@@ -86,9 +87,9 @@ def status(
     full = (Cell(" · ".join([*words, *extra])),)
     if hint and width_of(full) + width_of(right_side) + len(hint) + 2 * GAP <= width:
         right_side = (*right_side, Cell(" " * GAP if right_side else ""), Cell(hint, "dim"))
-    short = (Cell(" · ".join(words)),)
+    shorter = ((Cell(" · ".join(words[:number])),) for number in range(len(words), amount - 1, -1))
     said = sum(len(cell.text) for cell in right_side)
-    line = compose([Part(1, (full, short)), Part(0, (tuple(right_side),))], max(width, said))
+    line = compose([Part(1, (full, *shorter)), Part(0, (tuple(right_side),))], max(width, said))
     gap = width - sum(len(cell.text) for cell in line)
     if gap > 0 and right_side and len(line) > len(right_side):
         at = len(line) - len(right_side)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from tui_prune.app.choices import own_alignment
+from tui_prune.choosing.changes import own_alignment
 from tui_prune.planning.plan import Pair
 
 if TYPE_CHECKING:

@@ -85,6 +85,11 @@ class Group:
     slots_per_channel: tuple[tuple[int, int], ...]
     """For each producer: (outputs that one channel stands for, cells of a family that the producer's outputs fill)."""
 
+    def __repr__(self) -> str:
+        """One line, without the numbers of its channels."""
+        held = f", locked: {', '.join(dict.fromkeys(lock.reason for lock in self.locks))}" if self.locks else ""
+        return f"Group({', '.join(self.layers)}: {len(self.channels)} channels{held})"
+
     @property
     def fully_locked(self) -> bool:
         return bool(self.locked.all())
@@ -147,6 +152,14 @@ class Graph:
     layers: tuple[Layer, ...]
     grouped: str
     findings: Findings = field(default_factory=Findings)
+
+    def __repr__(self) -> str:
+        """One line: the record holds the whole network."""
+        layers, locked = sum(layer.producer for layer in self.layers), sum(bool(group.locks) for group in self.groups)
+        return (
+            f"Graph({type(self.model).__name__}: {layers} layers that put out channels, in {len(self.groups)} groups, "
+            f"{locked} of them locked)"
+        )
 
     @property
     def model(self) -> nn.Module:

@@ -123,7 +123,7 @@ class LayerUse(NamedTuple):
     producer: bool
 
 
-@dataclass
+@dataclass(repr=False)
 class TraceRecord:
     """Everything that the graph is made from. Filled by one `Tracer`, read by all others."""
 

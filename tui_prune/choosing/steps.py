@@ -92,6 +92,11 @@ class Steps:
                 return None
         return self._costs[key]
 
+    def holds(self, plan: Plan) -> bool:
+        """Whether a plan follows from what is known of the network now: a cut may have found widths that its own code
+        fixes."""
+        return plan.graph is self._graph_for(plan.recipe.grouped)
+
     def apply(self, recipe: Recipe) -> Plan:
         """Choose a whole recipe. Raises `UsageError`."""
         if recipe != self.recipe:

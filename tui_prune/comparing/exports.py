@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tui_prune.comparing.two_plans import PRESENT, signed
 from tui_prune.errors import UsageError
 from tui_prune.saving.whole_file import check_target, write_whole
 from tui_prune.wording import count, share, size
 
 if TYPE_CHECKING:
+    from tui_prune.comparing.two_plans import Beside
     from tui_prune.planning.plan import LayerPlan, Pair, Plan
 
 FORMS = {
@@ -35,22 +37,31 @@ def check_export(path: Path, *, force: bool = False) -> None:
 
 
 def export(
-    path: Path, title: str, plan: "Plan", report: Mapping[str, Any] | None = None, *, force: bool = False
+    path: Path,
+    title: str,
+    plan: "Plan",
+    report: Mapping[str, Any] | None = None,
+    *,
+    force: bool = False,
+    beside: "Beside | None" = None,
 ) -> Path:
     """Write a plan in the form that the suffix names, whole or not at all; gives the file that was written.
 
-    `report`: of the cut, for .json; without one the plan's own is written, in which nothing was cut yet. Raises
+    `report`: of the cut, for .json; without one the plan's own is written, in which nothing was cut yet. `beside`:
+    another plan, which a table in Markdown then compares it with. Raises
     `UsageError` and `TuiPruneError` as `check_export` does, and `TuiPruneError` when it can't be written.
     """
     check_export(path, force=force)
-    text = export_text(path.suffix.casefold(), title, plan, report)
+    text = export_text(path.suffix.casefold(), title, plan, report, beside)
     return write_whole(path, lambda file: file.write(text.encode()), lambda part: None, force=force)
 
 
-def export_text(suffix: str, title: str, plan: "Plan", report: Mapping[str, Any] | None = None) -> str:
+def export_text(
+    suffix: str, title: str, plan: "Plan", report: Mapping[str, Any] | None = None, beside: "Beside | None" = None
+) -> str:
     """What `export` writes. Raises `TuiPruneError` where the cut network can't be printed."""
     if suffix == ".md":
-        return markdown(title, plan)
+        return markdown(title, plan, beside)
     if suffix == ".csv":
         return _csv(plan)
     if suffix == ".toml":
@@ -63,10 +74,15 @@ def export_text(suffix: str, title: str, plan: "Plan", report: Mapping[str, Any]
     return side_by_side(prints(plan))
 
 
-def markdown(title: str, plan: "Plan") -> str:
-    """The layers that put out channels, and the sums, as a table in Markdown."""
-    rows = [_COLUMNS, ("---", "---", *["---:"] * 5)]
-    rows += [_row(layer) for layer in plan.layers if layer.producer]
+def markdown(title: str, plan: "Plan", beside: "Beside | None" = None) -> str:
+    """The layers that put out channels, and the sums, as a table in Markdown: before and after the cut, or by another
+    plan and by this one."""
+    rows = _one_plan(title, plan) if beside is None else _two_plans(title, plan, beside)
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _one_plan(title: str, plan: "Plan") -> list[tuple[str, ...]]:
+    rows = [_COLUMNS, ("---", "---", *["---:"] * 5), *(_row(layer) for layer in plan.layers if layer.producer)]
     before, after = plan.before, plan.after
     sums = [
         f"**{_change(words(one), words(other))}** ({share(other, one)})"
@@ -76,8 +92,34 @@ def markdown(title: str, plan: "Plan") -> str:
             (size, before.bytes, after.bytes),
         )
     ]
-    rows.append((f"**{_escaped(title)}**", "", "", *sums, ""))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return [*rows, (f"**{_escaped(title)}**", "", "", *sums, "")]
+
+
+def _two_plans(title: str, plan: "Plan", beside: "Beside") -> list[tuple[str, ...]]:
+    """Each layer's width by both plans and what they differ by, in bold; and the sums of both."""
+    name, others = _escaped(beside.name), {layer.name: layer for layer in beside.plan.layers}
+    rows = [("layer", "kind", "uncut", name, PRESENT, "by", "params", "MACs"), ("---", "---", *["---:"] * 6)]
+    for layer in plan.layers:
+        if layer.producer:
+            other = others[layer.name]
+            more = layer.after - other.after
+            costs = ((other.params, layer.params), (other.macs, layer.macs))
+            rows.append(
+                (
+                    _code(layer.name),
+                    _escaped(layer.kind),
+                    str(layer.before),
+                    str(other.after),
+                    str(layer.after),
+                    f"**{signed(more)}**" if more else "",
+                    *(_change(count(one.after), count(now.after), "≠") for one, now in costs),
+                )
+            )
+    for said, one in ((name, beside.plan), (PRESENT, plan)):
+        costs = (one.after.params, one.before.params), (one.after.macs, one.before.macs)
+        sums = (f"**{count(left)}** ({share(left, uncut)})" for left, uncut in costs)
+        rows.append((f"**{_escaped(title)}**, {said}", *[""] * 5, *sums))
+    return rows
 
 
 def plan_report(title: str, plan: "Plan") -> dict[str, Any]:
@@ -114,8 +156,8 @@ def _row(layer: "LayerPlan") -> tuple[str, ...]:
     )
 
 
-def _change(before: str, after: str) -> str:
-    return before if before == after else f"{before} → {after}"
+def _change(before: str, after: str, sign: str = "→") -> str:
+    return before if before == after else f"{before} {sign} {after}"
 
 
 def _code(name: str) -> str:

@@ -9,7 +9,8 @@ from tui_prune.looking.layer import LayerDetails, layer_details
 from tui_prune.looking.look import Look
 from tui_prune.looking.norms import norm_scales
 from tui_prune.opening.opened import OpenedModel
-from tui_prune.planning.plan import LayerPlan, Plan
+from tui_prune.planning.plan import Plan
+from tui_prune.planning.planner import check_layer
 from tui_prune.progress import Progress, silent
 
 
@@ -22,13 +23,9 @@ class Looker:
     _plans: Plans
     _activations: Mapping[str, Activations] | None = None
 
-    def _layer(self, name: str) -> LayerPlan:
-        """The plan of a layer. Raises `UsageError` for a name that no layer has."""
-        raise NotImplementedError
-
     def details(self, layer: str) -> LayerDetails:
         """What there is to see of a layer. Raises `UsageError` for a name that no layer has."""
-        self._layer(layer)
+        check_layer(self._plan, layer)
         return self._details(self._plan, layer)
 
     def look(self, path: str) -> Look:
@@ -39,7 +36,7 @@ class Looker:
         plan = self._plan
         is_layer = any(layer.name == path for layer in plan.layers)
         if path and not any(layer.name.startswith(f"{path}.") for layer in plan.layers):
-            self._layer(path)
+            check_layer(plan, path)
         return Look(
             path,
             plan,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tui_prune.errors import TuiPruneError
+from tui_prune.wording import count
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -87,3 +88,9 @@ class OpenedModel:
     """How the example input was found, where nobody gave one."""
     notes: tuple[str, ...] = ()
     """Sentences that the user should see."""
+
+    def __repr__(self) -> str:
+        """One line, without the weights."""
+        said = count(sum(parameter.numel() for parameter in self.module.parameters()))
+        run_on = f", runs on {self.input_spec}" if self.input_spec else ""
+        return f"OpenedModel({self.title}: weights from {self.weights or 'no file'}, {said} parameters{run_on})"

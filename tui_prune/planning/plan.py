@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from tui_prune.channels.graph import Graph
 from tui_prune.measuring.cost import Cost
 from tui_prune.planning.decisions import Decision
 from tui_prune.planning.recipe import Recipe
+from tui_prune.wording import shrunk
 
 
 class Pair(NamedTuple):
@@ -71,7 +72,7 @@ class Plan:
 
     recipe: Recipe
     graph: Graph
-    keep: np.ndarray = field(repr=False)
+    keep: np.ndarray
     """Bool, one per channel of the graph."""
     layers: tuple[LayerPlan, ...]
     before: Cost
@@ -84,12 +85,20 @@ class Plan:
     """The alignment of all groups that have none of their own: the recipe's, or what was measured."""
     reached: tuple[Reached, ...] = ()
     """The recipe's targets, and how near to them the plan comes."""
-    decisions: tuple[Decision, ...] = field(default=(), repr=False)
+    decisions: tuple[Decision, ...] = ()
     """For each group of the graph, how it came to its width (`reasons.width_reason` says it in words)."""
-    unaligned: np.ndarray | None = field(default=None, repr=False)
+    unaligned: np.ndarray | None = None
     """`keep`, if nothing were aligned."""
     seconds: float = 0.0
     """What planning took, without the scores."""
+
+    def __repr__(self) -> str:
+        """One line: the layers can be asked for, and the graph holds the whole network."""
+        sums = (
+            shrunk("parameters", self.before.params, self.after.params),
+            shrunk("MACs", self.before.macs, self.after.macs),
+        )
+        return f"Plan({type(self.graph.model).__name__}: {', '.join(sums)}, {self.recipe})"
 
     @cached_property
     def _by_name(self) -> dict[str, LayerPlan]:

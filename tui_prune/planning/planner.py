@@ -139,6 +139,14 @@ def uncosted_plan(graph: Graph, recipe: Recipe, scores: Scores) -> Plan:
     )
 
 
+def check_layer(plan: Plan, name: str) -> None:
+    """Raises `UsageError` for a name that no layer has."""
+    try:
+        plan.layer(name)
+    except KeyError:
+        raise unknown_layer(name, [layer.name for layer in plan.layers]) from None
+
+
 def unknown_layer(name: str, names: Sequence[str]) -> UsageError:
     """What to say of a layer that isn't there."""
     close = difflib.get_close_matches(name, names, 3, 0.4)

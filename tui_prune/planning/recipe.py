@@ -108,6 +108,16 @@ class Recipe:
         object.__setattr__(self, "lock", _names("lock", self.lock))
         object.__setattr__(self, "unlock", _names("unlock", self.unlock))
 
+    def __repr__(self) -> str:
+        """As one would write it: fields at their default are left out."""
+        chosen = (f"{name}={value!r}" for name, value in self._chosen().items())
+        return f"Recipe({', '.join(chosen)})"
+
+    def _chosen(self) -> dict[str, Any]:
+        """Plain values of the fields that aren't at their default."""
+        default = Recipe().to_dict()
+        return {name: value for name, value in self.to_dict().items() if value != default[name]}
+
     def _check_amounts(self) -> None:
         for name in ("target_macs", "target_params", "target_latency"):
             _check_target(name, getattr(self, name))
@@ -194,8 +204,7 @@ class Recipe:
         """The recipe as the text of a TOML file; fields at their default are left out."""
         import tomli_w
 
-        default = Recipe().to_dict()
-        return tomli_w.dumps({name: value for name, value in self.to_dict().items() if value != default[name]})
+        return tomli_w.dumps(self._chosen())
 
 
 def read_recipe_values(path: str | Path) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_prune.app.cells import Cell
+from tui_prune.app.cells import Cell, shortened
 from tui_prune.app.columns import Part
-from tui_prune.app.screens.main_parts import MainParts
+from tui_prune.app.screens.main_parts import LONGEST_NAME, MainParts
 from tui_prune.app.widgets.prompt_line import Question
 from tui_prune.comparing.exports import FORMS, check_export, export, markdown
 from tui_prune.errors import TuiPruneError, UsageError
@@ -35,10 +35,11 @@ class CompareKeys(MainParts):
         self.go_to("tree")
 
     def action_copy_table(self) -> None:
-        text = markdown(self.session.opened.title, self.plan)
+        text = markdown(self.session.opened.title, self.plan, self.beside)
         self.app.copy_to_clipboard(text)
         octets = len(text.encode())
-        said = f"copied as Markdown: {sum(layer.producer for layer in self.plan.layers)} layers, {size(octets)}"
+        what = "" if self.beside is None else f", beside {shortened(self.beside.name, LONGEST_NAME)}"
+        said = f"copied as Markdown: {sum(layer.producer for layer in self.plan.layers)} layers{what}, {size(octets)}"
         if octets > LARGEST_COPY:
             said += "; terminals may refuse so much: E writes it to a file"
         self.remark(said)
@@ -65,7 +66,7 @@ class CompareKeys(MainParts):
                 if path.exists() and path not in replace:
                     replace.add(path)
                     raise UsageError("The file is there already; enter replaces it.")
-                written = export(path, title, self.session.plan, force=path in replace)
+                written = export(path, title, self.session.plan, force=path in replace, beside=self.beside)
             except UsageError:
                 raise
             except TuiPruneError as error:

@@ -58,7 +58,9 @@ class HistoryDialog(ListDialog):
         step, distance = self._steps[number], number - self.session.place
         steps = f"{abs(distance)} step{'s' if abs(distance) != 1 else ''}"
         where = "where you are" if not distance else f"{steps} back" if distance < 0 else f"{steps} on"
-        return (Cell("in all: ", "dim"), Cell(in_words(step.recipe))), (Cell(where, "dim"),)
+        in_all = Cell("in all: ", "dim")
+        words = in_words(step.recipe, self.room - len(in_all.text))
+        return (in_all, Cell(words)), (Cell(where, "dim"),)
 
     def look(self) -> None:
         self.preview(self._steps[self.rows.cursor].recipe)

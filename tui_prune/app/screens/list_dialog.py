@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
     from tui_prune.session import Session
 
+FRAME = 6
+"""Columns of a box that its keys can't have."""
 AROUND = 9
 """Lines of the screen that the rows leave free: title, foot, the dialog's own lines and its frame."""
 
@@ -69,13 +71,23 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
 
     def _say_keys(self) -> None:
         shown = [binding for binding in self.BINDINGS if isinstance(binding, Binding) and binding.show]
-        words = ", ".join(f"{self.app.get_key_display(binding)} {binding.description}" for binding in shown)
-        self.query_one(".box").border_subtitle = words
+        words = [f"{self.app.get_key_display(binding)} {binding.description}" for binding in shown]
+        room = min(self.app.size.width, self.query_one(".box").styles.width.cells or 0) - FRAME
+        if len(", ".join(words)) > room:
+            words = [*words[:-1], "? more", words[-1]]
+        while len(", ".join(words)) > room and len(words) > 3:
+            del words[-3]
+        self.query_one(".box").border_subtitle = ", ".join(words)
 
     @property
     def field(self) -> Input:
         """Where a name is typed."""
         return self.query_one("#name", Input)
+
+    @property
+    def room(self) -> int:
+        """The columns of the lines below the rows."""
+        return self.query_one("#said").size.width
 
     # What a subclass gives
 
@@ -99,6 +111,8 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
 
     def on_resize(self) -> None:
         self.laid_out()
+        if self._accept is None:
+            self._say_keys()
 
     def say(self) -> None:
         """Bring the two lines below the rows up to date."""

@@ -125,6 +125,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         self._plan_number += 1
         with self.app.batch_update():
             self.layer_tree.show_plan(plan)
+            self.keep_comparing()
             self.table.show_plan(plan)
             self._show_details()
             self.sum_up()
@@ -210,13 +211,16 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         return describe_module(self.plan, node, self.session.opened.notes, width)
 
     def sum_up(self) -> None:
-        """Bring the title and the status line up to date."""
+        """Bring the title, the status line and what was measured of compared plans up to date."""
+        if self.beside is not None:
+            self.table.repaint()
         opened, plan, dirty = self.session.opened, self.plan, self.session.dirty
         recipe = plan.recipe
         score, side = self.work.score(recipe), self.work.side(recipe)
         if self.work.doing is None:
             only = self.questions.filter_words
-            side = self._too_small() or self._remark or ((Cell(only, "strong"),) if only else side or self._notes())
+            known = (Cell(only, "strong"),) if only else self.compared(side) or side or self._notes()
+            side = self._too_small() or self._remark or known
         elif self._remark:
             side = (*self._remark, Cell("   "), *side)
         self.query_one("#title", OneLine).show(
@@ -297,7 +301,11 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         self.go_to("tree" if self.in_details else "details")
 
     def action_back(self) -> None:
-        if self.in_details and not (self.tabs.active == "recovery" and self.work.recovering):
+        comparing = self.beside is not None and self.work.doing is None and not self.questions.needle
+        if comparing and self.tabs.active != "recipe":
+            self.compare_with(None)
+            self.remark("")
+        elif self.in_details and not (self.tabs.active == "recovery" and self.work.recovering):
             self.close_recipe()
             self.go_to("tree")
         elif self.work.job is not None:

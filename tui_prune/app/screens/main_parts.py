@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     from tui_prune.app.outline import Node
     from tui_prune.app.screens.long_work import LongWork
     from tui_prune.app.screens.questions import Questions
-    from tui_prune.app.selection import Selection
     from tui_prune.app.tracebacks import Failure
     from tui_prune.app.widgets.layer_tree import LayerTree
     from tui_prune.app.widgets.prompt_line import PromptLine
     from tui_prune.app.widgets.tab_line import TabLine
+    from tui_prune.choosing.selection import Selection
+    from tui_prune.comparing.two_plans import Beside
     from tui_prune.planning.plan import Plan
+    from tui_prune.planning.recipe import Recipe
     from tui_prune.session import Session
+
+LONGEST_NAME = 20
+"""Columns of a plan's name in the status line."""
 
 
 class MainParts(RunsJobs, Screen[None]):
@@ -35,6 +40,8 @@ class MainParts(RunsJobs, Screen[None]):
     layer_tree: "LayerTree"
     tabs: "TabLine"
     prompt: "PromptLine"
+    beside: "Beside | None"
+    """The plan that the present one is compared with."""
 
     @property
     def target(self) -> "Selection":
@@ -80,6 +87,13 @@ class MainParts(RunsJobs, Screen[None]):
 
     def show_tab(self, tab: str) -> None:
         """Show a tab, wherever the keys go."""
+        raise NotImplementedError
+
+    def compare_with(self, recipe: "Recipe | None") -> None:
+        """Show the plan of a recipe beside the present one in the Structure tab; None: no longer.
+
+        Raises `UsageError` where it can't be shown at once.
+        """
         raise NotImplementedError
 
     def action_plans(self) -> None:

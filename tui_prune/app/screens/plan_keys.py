@@ -1,30 +1,41 @@
 """What the keys of the main screen do that change the plan."""
 
-from tui_prune.app import choices
+from typing import TYPE_CHECKING
+
 from tui_prune.app.screens.main_parts import MainParts
-from tui_prune.app.selection import NETWORK
+from tui_prune.choosing import changes
+from tui_prune.choosing.selection import NETWORK
 from tui_prune.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tui_prune.planning.plan import Plan
+    from tui_prune.planning.recipe import Recipe
 
 
 class PlanKeys(MainParts):
     """The part of the main screen that changes the plan."""
 
+    def _apply(self, change: "Callable[[Plan], Recipe]") -> None:
+        self.change(lambda: self.session.apply(change(self.session.plan)))
+
     def action_step(self, by: float) -> None:
-        self.change(lambda: choices.step_ratio(self.session, self.target, by))
+        self._apply(lambda plan: changes.with_stepped_ratio(plan, self.target, by))
 
     def action_clear(self) -> None:
-        self.change(lambda: choices.clear_ratio(self.session, self.target))
+        self._apply(lambda plan: changes.without_ratio(plan, self.target))
 
     def action_lock(self) -> None:
         target = self.target
         if not target:
             self.remark("! Move to the layer that you want to lock.", "error")
         else:
-            self.change(lambda: choices.toggle_lock(self.session, target))
+            self._apply(lambda plan: changes.with_lock_toggled(plan, target))
 
     def action_scope(self) -> None:
         scope = "local" if self.session.recipe.scope == "global" else "global"
-        self.change(lambda: self.session.set_scope(scope))
+        self._apply(lambda plan: plan.recipe.changed(scope=scope))
 
     def action_undo(self) -> None:
         if self.session.can_undo:
@@ -40,7 +51,7 @@ class PlanKeys(MainParts):
 
     def action_ask_ratio(self) -> None:
         try:
-            target = choices.that_can_be_cut(self.session, self.target)
+            target = changes.that_can_be_cut(self.session.plan, self.target)
         except UsageError as error:
             self.remark(f"! {error}", "error")
         else:

@@ -12,11 +12,14 @@ from tui_prune.app.columns import Column
 from tui_prune.app.screens.list_dialog import ListDialog, shares
 from tui_prune.app.widgets.choice_list import Cells
 from tui_prune.choosing.words import in_words
+from tui_prune.comparing.two_plans import PRESENT
+from tui_prune.errors import UsageError
 from tui_prune.planning.recipe import Recipe
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main_parts import MainParts
     from tui_prune.choosing.shelf import Figures
+    from tui_prune.session import Session
 
 COLUMNS = (
     Column("_present", 1, rank=1),
@@ -29,7 +32,6 @@ COLUMNS = (
     Column("what it says", 60, rank=7, least=16),
 )
 AS_OPENED = "as opened"
-PRESENT = "now"
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,12 @@ class PlansDialog(ListDialog):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "goes", id="plans.take", tooltip="Make this the present plan; u takes it back"),
+        Binding("c", "compare", "compares", id="plans.compare", tooltip="Show it beside the present one, by widths"),
         Binding("a", "add", "adds", id="plans.add", tooltip="Keep the present plan under a name"),
-        Binding("r", "rename", "renames", id="plans.rename", tooltip="Give this plan another name"),
-        Binding("d", "delete", "deletes", id="plans.delete", tooltip="Let go of this plan"),
         Binding("e", "evaluate", "evaluates", id="plans.evaluate", tooltip="Measure the accuracy where it isn't known"),
         Binding("b", "bench", "times", id="plans.bench", tooltip="Measure the latency where it isn't known"),
+        Binding("r", "rename", "renames", id="plans.rename", tooltip="Give this plan another name"),
+        Binding("d", "delete", "deletes", id="plans.delete", tooltip="Let go of this plan"),
         Binding("escape", "close", "closes", id="dialog.close", tooltip="Stop what is running; back"),
     ]
     TITLE_WORDS = "Plans side by side"
@@ -90,7 +93,8 @@ class PlansDialog(ListDialog):
             figures = session.figures(row.recipe)
             cost = figures.cost or session.cost(row.recipe)
             if column == "_present":
-                return Cell("●" if row.recipe == session.recipe else " ", "changed")
+                beside = self.main.beside is not None and self.main.beside.plan.recipe == row.recipe
+                return Cell("●" if row.recipe == session.recipe else "≠" if beside else " ", "changed")
             if column == "plan":
                 return Cell(left(row.name, width), "plain" if row.kept else "dim")
             if column in ("params", "MACs"):
@@ -98,22 +102,15 @@ class PlansDialog(ListDialog):
             if column == "bytes":
                 return Cell(right("?" if cost is None else wording.size(cost.bytes), width))
             if column == "accuracy":
-                return _known(self._score(figures), width)
+                return _known(measured(session, row.recipe)[0], width)
             if column == "latency":
-                return _known("" if figures.latency is None else wording.latency(figures.latency), width)
-            return Cell(left(in_words(row.recipe), width), "dim")
+                return _known(measured(session, row.recipe)[1], width)
+            return Cell(left(in_words(row.recipe, width), width), "dim")
 
         return cell
 
-    def _score(self, figures: "Figures") -> str:
-        value = figures.accuracy if figures.recovered is None else figures.recovered
-        if value is None:
-            return ""
-        baseline = self.session.figures(Recipe()).accuracy
-        return wording.score(value, value if baseline is None else baseline)
-
     def about(self) -> tuple[Line, Line]:
-        words = (Cell(in_words(self.row.recipe)),)
+        words = (Cell(in_words(self.row.recipe, self.room)),)
         if self._deleting == self.row.name:
             return words, (Cell(f"d again deletes {self.row.name}", "strong"),)
         return words, (Cell(self._remark(self.session.figures(self.row.recipe)), "dim"),)
@@ -141,6 +138,23 @@ class PlansDialog(ListDialog):
 
     def choose(self) -> None:
         self.take(self.row.recipe)
+
+    def action_compare(self) -> None:
+        row, main = self.row, self.main
+        if row.name == PRESENT and not row.kept:
+            self.fail("This is the present plan: a keeps it; then c compares later ones with it.")
+            return
+        beside = main.beside is not None and main.beside.plan.recipe == row.recipe
+        try:
+            main.compare_with(None if beside else row.recipe)
+        except UsageError as error:
+            self.fail(str(error))
+            return
+        self.leave()
+        main.settle()
+        if not beside:
+            main.show_tab("structure")
+            main.go_to("details")
 
     def action_add(self) -> None:
         def accept(name: str) -> str:
@@ -238,6 +252,23 @@ class PlansDialog(ListDialog):
     def leave(self) -> None:
         self.main.work.watcher = lambda failure: None
         super().leave()
+
+
+def name_of(session: "Session", recipe: Recipe) -> str | None:
+    """What the plan of a recipe is called; None where it isn't kept."""
+    kept = session.shelf.find(recipe)
+    return kept.name if kept is not None else AS_OPENED if recipe == Recipe() else None
+
+
+def measured(session: "Session", recipe: Recipe) -> tuple[str, str]:
+    """The accuracy and the latency of a plan's network; empty for what nobody has measured."""
+    figures = session.figures(recipe)
+    value = figures.accuracy if figures.recovered is None else figures.recovered
+    baseline = session.figures(Recipe()).accuracy
+    return (
+        "" if value is None else wording.score(value, value if baseline is None else baseline),
+        "" if figures.latency is None else wording.latency(figures.latency),
+    )
 
 
 def _known(said: str, width: int) -> Cell:

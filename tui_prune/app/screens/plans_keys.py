@@ -1,15 +1,27 @@
 """The keys of the main screen that go back and forth between plans: presets, history, plans side by side; and why."""
 
-from tui_prune.app.cells import cell_len, left
+from typing import TYPE_CHECKING
+
+from tui_prune.app.cells import Cell, Line, cell_len, left, shortened
+from tui_prune.app.headlines import GAP
 from tui_prune.app.screens.history import HistoryDialog
-from tui_prune.app.screens.main_parts import MainParts
-from tui_prune.app.screens.plans import PlansDialog
+from tui_prune.app.screens.main_parts import LONGEST_NAME, MainParts
+from tui_prune.app.screens.plans import PlansDialog, measured, name_of
 from tui_prune.app.screens.presets import PresetsDialog
+from tui_prune.app.widgets.structure_table import StructureTable
+from tui_prune.comparing.two_plans import Beside
+from tui_prune.errors import UsageError
 from tui_prune.planning.reasons import width_reason
+
+if TYPE_CHECKING:
+    from tui_prune.planning.recipe import Recipe
 
 
 class PlansKeys(MainParts):
-    """The part of the main screen that opens these dialogs."""
+    """The part of the main screen that opens these dialogs, and shows another plan beside the present one."""
+
+    table: StructureTable
+    beside: Beside | None = None
 
     def action_presets(self) -> None:
         self.app.push_screen(PresetsDialog(self))
@@ -19,6 +31,38 @@ class PlansKeys(MainParts):
 
     def action_plans(self) -> None:
         self.app.push_screen(PlansDialog(self))
+
+    def compare_with(self, recipe: "Recipe | None") -> None:
+        """Show the plan of a recipe beside the present one in the Structure tab; None: no longer.
+
+        Raises `UsageError` where it can't be shown at once.
+        """
+        if recipe is None:
+            self.beside = None
+        else:
+            self.beside = Beside(name_of(self.session, recipe) or "", self.session.preview(recipe))
+        self.table.compare(self.plan, self.beside, lambda plan: measured(self.session, plan.recipe))
+        self.sum_up()
+
+    def keep_comparing(self) -> None:
+        """Bring the other plan up to date: it may have another name, other widths, or be gone."""
+        if self.beside is None:
+            return
+        old, recipe = self.beside, self.beside.plan.recipe
+        name = name_of(self.session, recipe)
+        if name == old.name and self.session.holds(old.plan):
+            return
+        try:
+            self.compare_with(None if name is None else recipe)
+        except UsageError:
+            self.compare_with(None)
+
+    def compared(self, side: Line) -> Line:
+        """What the status line says while another plan is beside the present one, before what is known of this."""
+        if self.beside is None:
+            return ()
+        words = Cell(f"beside {shortened(self.beside.name, LONGEST_NAME)} · esc ends it", "strong")
+        return (words, Cell(" " * GAP), *side) if side else (words,)
 
     def action_why(self) -> None:
         node = self.node

@@ -82,7 +82,9 @@ class PresetsDialog(ListDialog):
         if preset.obstacle:
             return (Cell(preset.words),), (Cell(f"! {preset.obstacle}", "error"),)
         waits_for = self.session.waits_for(preset.recipe) if preset.recipe is not None else ""
-        second = f"enter starts: {waits_for}" if waits_for else in_words(preset.recipe) if preset.recipe else ""
+        second = (
+            f"enter starts: {waits_for}" if waits_for else in_words(preset.recipe, self.room) if preset.recipe else ""
+        )
         words = wrap(preset.words, max(20, self.query_one("#said").size.width - 2))
         if len(words) > 1 and not waits_for:
             return (Cell(words[0]),), (Cell(" ".join(words[1:])),)

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tui_prune.app import answers, choices
+from tui_prune.app import answers
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
-from tui_prune.app.selection import NETWORK, Selection
 from tui_prune.app.typed_paths import complete, is_file
 from tui_prune.app.widgets.prompt_line import FOREMOST, Question
+from tui_prune.choosing import changes
+from tui_prune.choosing.selection import NETWORK, Selection
 from tui_prune.errors import UsageError
 from tui_prune.planning.criteria import CRITERIA as KNOWN
 from tui_prune.planning.recipe import CRITERIA, Recipe
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 MOST_NAMES = 6
 """Names that a path could go on as, as many as are said."""
 RECOVERIES = {
-    "recalibrate": "batch-norm statistics anew, on the task's calibration data",
-    "finetune": "by the task's own loop; its best state is kept, also when esc stops it",
+    "recalibrate": "batch-norm statistics anew",
+    "finetune": "the task's loop, best state kept",
     "both": "first recalibrate, then finetune",
 }
 
@@ -46,8 +47,8 @@ class Questions:
         self._ask_change(
             f"cut of {target.name or 'the network'}, in %:",
             "50, 50 % and 0.5 all mean a half",
-            answers.said(choices.ratio_of(session, target)),
-            lambda text: choices.with_ratio(session, target, answers.share(text)),
+            answers.said(changes.ratio_of(session.plan, target)),
+            lambda text: changes.with_ratio(session.plan, target, answers.share(text)),
             target,
             slider=answers.share,
         )
@@ -60,8 +61,8 @@ class Questions:
         self._ask_change(
             f"width of {target.name}, a multiple of:" if target else "all widths a multiple of:",
             f"8 suits most hardware; 1 aligns nothing{auto}",
-            str(choices.alignment_of(session, target)),
-            lambda text: choices.with_alignment(session, target, read(text)),
+            str(changes.alignment_of(session.plan, target)),
+            lambda text: changes.with_alignment(session.plan, target, read(text)),
             target,
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,9 +65,10 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
             super().__init__()
             self.octets = octets
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(self, session: "Session", saved: Callable[[], None] = lambda: None) -> None:
+        """`saved` is called once the file is written, while the dialog still says how to load it."""
         super().__init__()
-        self.session = session
+        self.session, self._saved = session, saved
         self.state = "asking"
         self.job: Job | None = None
         self._replace: Path | None = None
@@ -270,6 +272,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         if event.failure or event.stopped:
             self._ask_again(f"! {event.failure or 'Stopped; nothing was written.'}")
             return
+        self._saved()
         plan, result, path = event.outcome
         self.state, self._outcome = "done", (plan, result)
         self._code = loading_lines(self.session.opened.origin, path)

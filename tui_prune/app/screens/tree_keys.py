@@ -1,15 +1,22 @@
 """What the keys of the main screen do in the tree: marks, copies, orders, folds, jumps."""
 
-from tui_prune.app import choices
+from typing import TYPE_CHECKING
+
 from tui_prune.app.orders import ORDERS, TREE, following, losses
 from tui_prune.app.screens.main_parts import MainParts
+from tui_prune.app.selection import at
+from tui_prune.choosing import changes
 from tui_prune.errors import UsageError
+
+if TYPE_CHECKING:
+    from tui_prune.choosing.selection import Selection
+    from tui_prune.planning.plan import Plan
 
 
 class TreeKeys(MainParts):
     """The part of the main screen that works with several rows of the tree."""
 
-    copied: choices.Setting | None = None
+    copied: changes.Setting | None = None
 
     def action_mark(self) -> None:
         self.layer_tree.mark()
@@ -25,7 +32,7 @@ class TreeKeys(MainParts):
             self.remark("! Move to the layer whose setting you want to copy.", "error")
             return
         try:
-            self.copied = choices.setting_of(self.session, node)
+            self.copied = changes.setting_of(self.session.plan, at(node))
         except UsageError as error:
             self.remark(f"! {error}", "error")
             return
@@ -37,8 +44,11 @@ class TreeKeys(MainParts):
             self.remark("! Nothing is copied yet: y copies the setting of a layer.", "error")
         elif not target:
             self.remark("! Move to the layer, or mark those, that the setting is for.", "error")
-        elif self.change(lambda: choices.paste(self.session, target, setting)):
+        elif self.change(lambda: self._pasted(target, setting)):
             self.remark(f"pasted {setting.words} onto {target.name}")
+
+    def _pasted(self, target: "Selection", setting: changes.Setting) -> "Plan":
+        return self.session.apply(changes.with_setting(self.session.plan, target, setting))
 
     def action_next_tied(self) -> None:
         name = self.layer_tree.next_tied()

@@ -44,7 +44,7 @@ class WorkKeys(MainParts):
         self.work.measure_activations()
 
     def action_save(self) -> None:
-        self.app.push_screen(SaveScreen(self.session), self._saved)
+        self.app.push_screen(SaveScreen(self.session, self.sum_up), self._saved)
 
     def _saved(self, outcome: "tuple[Plan, Result] | None") -> None:
         if outcome is not None:

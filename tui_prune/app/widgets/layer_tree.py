@@ -10,12 +10,13 @@ from textual.reactive import var
 from tui_prune.app.cells import Line
 from tui_prune.app.orders import ORDERS, TREE, ranked
 from tui_prune.app.outline import Node, Row, is_hit, rows, walk
-from tui_prune.app.selection import Selection, all_marked, at, markable
+from tui_prune.app.selection import all_marked, at, markable
 from tui_prune.app.tree_cells import ALL, SOME, RowLook, TreeCells
 from tui_prune.app.tree_facts import Ties, TreeFacts
 from tui_prune.app.widgets.folding_list import FoldingList
 
 if TYPE_CHECKING:
+    from tui_prune.choosing.selection import Selection
     from tui_prune.planning.plan import Plan
 
 MOST_ROWS = 60
@@ -70,7 +71,7 @@ class LayerTree(FoldingList):
         """How the rows are ordered: a key of `ORDERS`."""
         return self._order
 
-    def target(self, node: Node | None) -> Selection:
+    def target(self, node: Node | None) -> "Selection":
         """What a key that changes layers speaks of: all that are marked, else this node."""
         if self._root is None or self._facts is None or not self._marked:
             return at(node)

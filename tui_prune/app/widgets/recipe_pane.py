@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 
-from tui_prune.app.cells import Cell, Line, left
+from tui_prune.app.cells import Cell, Line, cell_len, left
 from tui_prune.app.recipe_fields import FIELDS, Field
 from tui_prune.app.widgets.details_pane import HALF
 from tui_prune.app.widgets.row_list import RowList
@@ -19,7 +19,7 @@ CHANGED = "•"
 
 
 class RecipePane(RowList):
-    """One row a field; what differs from a new recipe is marked."""
+    """One row a field; what differs from a new recipe is marked. A long value takes the room of what it means."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "screen.edit_field", "edits", id="recipe.edit", tooltip="Type or choose another value"),
@@ -66,12 +66,14 @@ class RecipePane(RowList):
         field, recipe = FIELDS[index], self._recipe
         assert recipe is not None
         changed = field.is_changed(recipe)
-        style = "changed" if changed else "plain"
+        style, said, room = "changed" if changed else "plain", field.said(recipe), width - WORDS - 3
+        columns = VALUE if cell_len(said) <= VALUE else max(VALUE, min(cell_len(said), room))
+        meaning = field.meaning if columns == VALUE or columns + cell_len(field.meaning) <= room else ""
         return (
             Cell(f"{CHANGED if changed else ' '} ", style),
             Cell(left(field.words, WORDS)),
-            Cell(left(field.said(recipe), VALUE) + " ", style),
-            Cell(left(field.meaning, max(0, width - WORDS - VALUE - 3)), "dim"),
+            Cell(left(said, columns) + " ", style),
+            Cell(left(meaning, max(0, room - columns)), "dim"),
         )
 
     @on(RowList.Chosen)

@@ -1,8 +1,6 @@
 """The Structure tab: every layer before and after, in columns, under the modules that hold them, and the sums."""
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
@@ -11,67 +9,24 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from tui_prune.app.cells import Cell, Line, left, paint, right
-from tui_prune.app.columns import Column, Part, compose, fit
+from tui_prune.app.cells import Cell, Line, paint
+from tui_prune.app.columns import Column, fit
 from tui_prune.app.outline import Node, Row, rows
-from tui_prune.app.tree_cells import before_count, many_blocks, width_cells
+from tui_prune.app.structure_cells import Measured, StructureCells, TwoPlansCells
+from tui_prune.app.tree_cells import before_count, many_blocks
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
 from tui_prune.app.widgets.folding_list import FoldingList
-from tui_prune.planning.plan import Pair
-from tui_prune.wording import count, share, size
+from tui_prune.comparing.two_plans import Beside
 
 if TYPE_CHECKING:
-    from tui_prune.planning.plan import LayerPlan, Plan
+    from tui_prune.planning.plan import Plan
 
-FIGURE = 5
-"""Columns of a figure such as 14.6k; of bytes it takes two more."""
-CUT = 4
 INDENT = 1
-CHOICES = (
-    (frozenset(), 2),
-    (frozenset({"inputs"}), 2),
-    (frozenset({"inputs", "bytes"}), 2),
-    (frozenset({"inputs", "bytes"}), 1),
-    (frozenset({"inputs", "bytes", "kind"}), 2),
-    (frozenset({"inputs", "bytes", "kind"}), 1),
-)
-"""Which columns are left out and how far the others stand apart, from the widest to the narrowest."""
-
-
-NONE = Pair(0, 0)
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What all layers in a module come to."""
-
-    channels: Pair = NONE
-    """Outputs of the layers that put out channels of their own."""
-    params: Pair = NONE
-    macs: Pair = NONE
-    bytes: Pair = NONE
-
-    @classmethod
-    def of(cls, layer: "LayerPlan") -> "Sums":
-        """Those of one layer."""
-        own = Pair(layer.before, layer.after) if layer.producer else NONE
-        return cls(own, layer.params, layer.macs, layer.bytes)
-
-    def plus(self, other: "Sums") -> "Sums":
-        """Both together."""
-        return Sums(
-            _added(self.channels, other.channels),
-            _added(self.params, other.params),
-            _added(self.macs, other.macs),
-            _added(self.bytes, other.bytes),
-        )
 
 
 class StructureTable(FoldingList):
-    """One row a layer: width, parameters, MACs and bytes before and after, and the share of its channels that is cut.
-    Above it those of its modules, with the sums. The last line has the sums of the network and doesn't scroll.
-
-    What changes has an arrow between before and after; what doesn't is one number.
+    """One row a layer, and above it those of its modules, with the sums: what the plan makes of it, or how that differs
+    from another plan. The last lines have the sums of the network and don't scroll.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -83,6 +38,7 @@ class StructureTable(FoldingList):
         ),
         Binding("space", "toggle", "Fold or unfold", id="table.toggle", tooltip="Fold or unfold", show=False),
         Binding("enter", "choose", "In the tree", id="table.choose", tooltip="Go to this row in the tree", show=False),
+        Binding("d", "differing", "differing", id="table.differing", tooltip="Only the rows in which two plans differ"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -90,13 +46,13 @@ class StructureTable(FoldingList):
         self.rows: tuple[Row, ...] = ()
         self._root: Node | None = None
         self._folded: frozenset[str] = frozenset()
-        self._plan: Plan | None = None
-        self._layers: Mapping[str, LayerPlan] = {}
-        self._sums: dict[str, Sums] = {}
+        self._cells: StructureCells | None = None
+        self._beside: Beside | None = None
+        self._only_differing = False
         self._places: dict[str, int] = {}
         self._columns: tuple[Column, ...] = ()
-        self._digits = 1
-        self._shown_footer: Line = ()
+        self._shown_foot: list[Line] = []
+        self._measured: Measured = lambda plan: ()
 
     @property
     def path(self) -> str | None:
@@ -110,25 +66,26 @@ class StructureTable(FoldingList):
             self._folded = folded
         self._root = root
         self._take(plan)
-        layers = [self._layers[name] for name in root.layers]
-        self._digits = max((len(str(layer.before)) for layer in layers), default=1)
-        named = [_indent(row) + 2 + cell_len(row.node.label) for row in rows(root)]
-        self._columns = (
-            Column("layer", max(named, default=5), rank=0, least=12),
-            Column("kind", max((len(layer.kind) for layer in layers), default=4), rank=5),
-            Column("inputs", 2 * self._digits + 3, rank=7),
-            Column("width", 2 * self._digits + 3, rank=1),
-            Column("params", 2 * FIGURE + 3, rank=2),
-            Column("MACs", 2 * FIGURE + 3, rank=3),
-            Column("bytes", 2 * FIGURE + 7, rank=6),
-            Column("cut", CUT, rank=4),
-        )
+        self._find_columns()
         self._lay_out(path or "")
 
     def show_plan(self, plan: "Plan") -> None:
         """Show what another plan makes of the same layers."""
         self._take(plan)
-        self.repaint()
+        if self._only_differing:
+            self._lay_out(self.path or "")
+        else:
+            self.repaint()
+
+    def compare(self, plan: "Plan", beside: Beside | None, measured: Measured) -> None:
+        """Show a plan beside another one, or on its own again; `measured` says what is known of their networks."""
+        path, self._beside, self._measured = self.path, beside, measured
+        self._only_differing = self._only_differing and beside is not None
+        self._take(plan)
+        self._find_columns()
+        self._lay_out(path or "")
+        self.refresh()
+        self.refresh_bindings()
 
     def follow(self, path: str) -> None:
         """Put the cursor on a layer or a module, or on what it is folded into, without saying that the user did."""
@@ -137,25 +94,22 @@ class StructureTable(FoldingList):
         self.show_cursor(self._places.get(path, 0))
 
     def _take(self, plan: "Plan") -> None:
-        self._plan = plan
-        self._layers = {layer.name: layer for layer in plan.layers}
-        self._sums = {}
-        for layer in plan.layers:
-            of = Sums.of(layer)
-            for place, letter in enumerate(f"{layer.name}."):
-                if letter == ".":
-                    path = layer.name[:place]
-                    self._sums[path] = self._sums.get(path, Sums()).plus(of)
+        self._cells = (
+            StructureCells(plan) if self._beside is None else TwoPlansCells(plan, self._beside, self._measured)
+        )
 
-    def _sum_of(self, node: Node) -> Sums:
-        """What the layers in a module, or in repeated blocks, come to."""
-        sums = [self._sums.get(part.path, Sums()) for part in node.parts]
-        return sums[0] if len(sums) == 1 else functools.reduce(Sums.plus, sums)
+    def _find_columns(self) -> None:
+        if self._root is not None and self._cells is not None:
+            names = [_indent(row) + 2 + cell_len(row.node.label) for row in rows(self._root)]
+            kinds = [len(self._cells.layers[name].kind) for name in self._root.layers]
+            self._columns = self._cells.columns(max(names, default=0), max(kinds, default=0))
 
     def _lay_out(self, keep: str) -> None:
         if self._root is None:
             return
         self.rows = rows(self._root, self._folded)[1:]  # the last line is what the root's would be
+        if self._only_differing and self._cells is not None:
+            self.rows = tuple(row for row in self.rows if self._cells.differs(row.node))
         self._places = {}
         for index, row in enumerate(self.rows):
             self._places[row.node.path] = index
@@ -164,143 +118,96 @@ class StructureTable(FoldingList):
         self.follow(keep)
         self.rows_changed()
 
-    # The last line, which stays when the rows scroll
+    # The last lines, which stay when the rows scroll
 
     @property
     def page(self) -> int:
-        return max(1, super().page - 1)
+        return max(1, super().page - self._foot)
+
+    @property
+    def _foot(self) -> int:
+        """How many there are."""
+        return 0 if self._cells is None else self._cells.FOOT
 
     def _measure(self) -> None:
-        self.virtual_size = Size(1, self.row_count() + 2)
+        self.virtual_size = Size(1, self.row_count() + 1 + self._foot)
 
-    def footer_cells(self, width: int) -> Line:
+    def foot_cells(self, width: int) -> list[Line]:
         """The sums of the network."""
-        if self._plan is None:
-            return ()
-        before, after = self._plan.before, self._plan.after
-        parts = [
-            Part(3, ((Cell("all", "strong"),),)),
-            _sum(0, "params", Pair(before.params, after.params), count),
-            _sum(1, "MACs", Pair(before.macs, after.macs), count),
-            _sum(2, "bytes", Pair(before.bytes, after.bytes), size),
-        ]
-        return (Cell(" "), *compose(parts, width - 1, gap=2))
+        if self._cells is None:
+            return []
+        return [(Cell(" "), *self._cells.foot(line, width - 1)) for line in range(self._foot)]
 
     def repaint(self) -> None:
         super().repaint()
-        if self.size.height > 2 and self.footer_cells(self.room) != self._shown_footer:
-            self.refresh(Region(0, self.size.height - 1, self.room, 1))
+        foot = self._foot
+        if self.size.height > 1 + foot and self.foot_cells(self.room) != self._shown_foot:
+            self.refresh(Region(0, self.size.height - foot, self.room, foot))
 
     def render_line(self, y: int) -> Strip:
-        if y and y == self.size.height - 1:
-            self._shown_footer = self.footer_cells(self.room)
-            return paint(self, self._shown_footer, self.room)
+        place = y - self.size.height + self._foot
+        if y and place >= 0:
+            self._shown_foot = self.foot_cells(self.room)
+            return paint(self, self._shown_foot[place], self.room)
         return super().render_line(y)
 
     def on_click(self, event: events.Click) -> None:
-        if event.y == self.size.height - 1:
+        if event.y >= self.size.height - self._foot:
             event.prevent_default()
+
+    def action_differing(self) -> None:
+        self._only_differing = not self._only_differing
+        self._lay_out(self.path or "")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "differing" or self._beside is not None
 
     # Rows
 
     def header_cells(self, width: int) -> Line:
         cells = [Cell(" ", "header")]
-        widths, gap = self._fit(width - 1)
-        for name, columns in widths.items():
-            align = right if name == "cut" else left
-            indent = {"inputs": self._digits - 1, "width": self._digits - 1, "params": 0, "MACs": 1}.get(name, 0)
-            said = align(" " * max(0, min(indent, columns - len(name))) + name, columns)
-            cells += [Cell(said, "header"), Cell(" " * gap, "header")]
+        if self._cells is not None:
+            widths, gap = self._fit(self._cells, width - 1)
+            for name, columns in widths.items():
+                cells += [Cell(self._cells.heading(name, columns), "header"), Cell(" " * gap, "header")]
         return tuple(cells)
 
     def row_cells(self, index: int, width: int) -> Line:
-        row = self.rows[index]
+        row, of = self.rows[index], self._cells
+        if of is None:
+            return ()
         cells: list[Cell] = []
-        fitted, gap = self._fit(width)
+        fitted, gap = self._fit(of, width)
         widths = dict(fitted)
-        layer = self._layers.get(row.node.path) if row.node.layer else None
-        if layer is None:  # a module has no width: the name of its class may take that room
-            for name in ("inputs", "width"):
-                if "kind" in widths and name in widths:
-                    widths["kind"] += widths.pop(name) + gap
+        if of.layer(row.node) is None and "kind" in widths:
+            for name in of.WIDTHS & widths.keys():
+                widths["kind"] += widths.pop(name) + gap
         for name, columns in widths.items():
             cells += (
-                self._name_cells(row, columns, "kind" in widths)
+                self._name_cells(of, row, columns, "kind" in widths)
                 if name == "layer"
-                else self._column(name, columns, row.node, layer)
+                else of.cells(name, columns, row.node)
             )
             cells.append(Cell(" " * gap))
         return tuple(cells[:-1])
 
-    def _fit(self, width: int) -> tuple[Mapping[str, int], int]:
+    def _fit(self, of: StructureCells, width: int) -> tuple[Mapping[str, int], int]:
         """The columns to show and how far they stand apart: the first choice in which all names are whole."""
         widths: Mapping[str, int] = {}
-        for left_out, gap in CHOICES if self._columns else ():
+        for left_out, gap in of.CHOICES if self._columns else ():
             columns = tuple(column for column in self._columns if column.name not in left_out)
             widths = fit(columns, width, gap)
             if len(widths) == len(columns) and widths["layer"] == columns[0].width:
                 return widths, gap
-        return widths, CHOICES[-1][1]
+        return widths, of.CHOICES[-1][1]
 
-    def _name_cells(self, row: Row, columns: int, has_kind: bool) -> list[Cell]:
+    def _name_cells(self, of: StructureCells, row: Row, columns: int, has_kind: bool) -> list[Cell]:
         node = row.node
         many = "" if has_kind else many_blocks(node)
         fold = ("▾ " if row.open else "▸ ") if node.children else "  "
-        changed = self._sum_of(node).params.changed
-        style = "dim" if not changed else "plain" if node.layer else "strong"
+        style = "dim" if not of.sums(node).params.changed else "plain" if node.layer else "strong"
         return [Cell(before_count(many, " " * _indent(row) + fold + node.label, columns), style)]
-
-    def _column(self, name: str, columns: int, node: Node, layer: "LayerPlan | None") -> list[Cell]:
-        of = self._sum_of(node) if layer is None else layer
-        if name == "kind":
-            if layer is not None:
-                return [Cell(left(layer.kind, columns), "dim")]
-            return [Cell(before_count(many_blocks(node), node.class_name, columns), "dim")]
-        if name == "params":
-            return _pair(of.params, count, FIGURE)
-        if name == "MACs":
-            return _pair(of.macs, count, FIGURE)
-        if name == "bytes":
-            return _pair(of.bytes, size, FIGURE + 2)
-        if layer is None and name != "cut":
-            return [Cell(" " * columns)]
-        if layer is None:
-            return _cut(self._sum_of(node).channels, "·", columns)
-        if name == "inputs":
-            return width_cells(layer.in_before, layer.in_after, self._digits)
-        if name == "width":
-            return width_cells(layer.before, layer.after, self._digits)
-        return _cut(Pair(layer.before, layer.after), "lock" if layer.locked else "·", columns)
 
 
 def _indent(row: Row) -> int:
     return INDENT * (row.depth - 1)
-
-
-def _added(one: Pair, other: Pair) -> Pair:
-    return Pair(one.before + other.before, one.after + other.after)
-
-
-def _pair(figures: Pair, words: Callable[[float], str], columns: int) -> list[Cell]:
-    if not figures.changed:
-        return [Cell(right(words(figures.before), columns) + " " * (columns + 3), "dim")]
-    return [
-        Cell(right(words(figures.before), columns) + " → ", "dim"),
-        Cell(right(words(figures.after), columns), "changed"),
-    ]
-
-
-def _cut(channels: Pair, without: str, columns: int) -> list[Cell]:
-    cut = channels.before - channels.after
-    return [Cell(right(share(cut, channels.before) if cut else without, columns), "changed" if cut else "dim")]
-
-
-def _sum(rank: int, name: str, figures: Pair, words: Callable[[float], str]) -> Part:
-    """A sum of the network, from its longest form to its shortest."""
-    start = Cell(f"{name} ", "dim")
-    if not figures.changed:
-        plain = Cell(words(figures.before))
-        return Part(rank, ((start, plain), (plain,)))
-    change = (Cell(f"{words(figures.before)} → ", "dim"), Cell(words(figures.after), "changed"))
-    of = Cell(f" {share(figures.after, figures.before)}")
-    return Part(rank, ((start, *change, of), (*change, of), change))
