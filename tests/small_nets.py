@@ -784,12 +784,3 @@ class MadeKernel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.kernel(x.mean((0, 2, 3))).view(12, 16, 1, 1)
         return self.out(F.conv2d(self.a(x), kernel))
-
-
-class StandardisedGroups(Ends):
-    def __init__(self) -> None:
-        super().__init__()
-        self.b = StandardisedConv(16, 16, 1, groups=2)
-
-    def between(self, y: Tensor) -> Tensor:
-        return F.relu(self.b(F.relu(y)))

@@ -1,6 +1,8 @@
 """What can be cut of torchvision's networks: the README's table, as Markdown, and all of it as JSON.
 
-    python -m tests.benchmarks.coverage [MODEL ...] [--json FILE] [--each] [--limit-seconds S]
+    python -m tests.benchmarks.coverage [MODEL ...] [--timm] [--json FILE] [--each] [--limit-seconds S]
+
+With `--timm`, of each of timm's families the smallest network instead, where timm is installed.
 
 Each network has a process of its own and is cut by half; `tests/networks/sweep.py` says what is asked of it.
 """
@@ -14,7 +16,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.networks.sweep import Outcome, family_of, names, sweep
+from tests.networks.sweep import Outcome, family_of, names, sweep, timm_names
 
 ROOT = Path(__file__).parents[2]
 """The repository: child processes find this package there."""
@@ -23,7 +25,10 @@ KINDS = ("exact", "structural", "refused", "failed")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="of torchvision; all of them by default")
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="of torchvision, or timm:NAME; all of torchvision's by default"
+    )
+    parser.add_argument("--timm", action="store_true", help="the smallest network of each of timm's families")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--each", action="store_true", help="a row for each network instead of each family")
     parser.add_argument("--limit-seconds", type=float, default=1800.0, help="of one network")
@@ -33,7 +38,7 @@ def main() -> None:
         print(json.dumps(_swept(asked.models[0]).to_dict()))
         return
     outcomes = []
-    for name in asked.models or names():
+    for name in asked.models or (timm_names() if asked.timm else names()):
         outcomes.append(_in_a_child(name, asked.limit_seconds))
         print(_summary(outcomes[-1]), file=sys.stderr, flush=True)
         if asked.json:

@@ -1,4 +1,4 @@
-"""One of torchvision's networks, cut by half as a user would, and everything that may go wrong then."""
+"""One of torchvision's or timm's networks, cut by half as a user would, and everything that may go wrong then."""
 
 import copy
 import gc
@@ -24,12 +24,13 @@ from tui_prune.errors import TuiPruneError
 from tui_prune.opening.input_spec import make_example_inputs
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
+from tui_prune.opening.timm_networks import PREFIX, build_timm, timm_families, timm_input_spec
 from tui_prune.result import Result
 from tui_prune.session import Session
 
 RATIO = 0.5
 
-Family = Literal["classification", "segmentation", "detection", "video", "optical flow", "quantized"]
+Family = Literal["classification", "segmentation", "detection", "video", "optical flow", "quantized", "timm"]
 Kind = Literal["exact", "structural", "refused", "failed"]
 
 INPUTS: dict[str, str] = {
@@ -50,6 +51,7 @@ USUAL_INPUTS: dict[Family, str] = {
     "detection": "[3,128,128]",
     "video": "1,3,8,64,64",
     "quantized": "1,3,64,64",
+    "timm": "1,3,96,96",
 }
 RESIZED_TO = 128
 """Length of the sides to which detectors scale their images."""
@@ -80,7 +82,7 @@ class Outcome:
     """What the original itself can't do, so that nothing is asked of the cut network: "trains", or a shape."""
     error_by_hand: float | None = None
     """Like `max_error`, but beside the original as `tests/exactness.py` masks it, on another input; None where that
-    can't be done: for detectors, optical flow and attention that pools."""
+    can't be done: for detectors, optical flow, attention that pools, and timm's many kinds of attention."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -92,8 +94,20 @@ def names() -> list[str]:
     return torchvision.models.list_models()
 
 
+def timm_names() -> list[str]:
+    """Of each of timm's families the network with the fewest parameters."""
+
+    def size(name: str) -> int:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in build_timm(name, {}).parameters())
+
+    return [PREFIX + min(family, key=size) for family in timm_families().values()]
+
+
 def family_of(name: str) -> Family:
     """What a network is for, by the package that it is from."""
+    if name.startswith(PREFIX):
+        return "timm"
     source = torchvision.models.get_model_builder(name).__module__
     families: dict[str, Family] = {
         "segmentation": "segmentation",
@@ -116,7 +130,7 @@ def sweep(name: str) -> Outcome:
     """Open, cut, verify, train, and run a network on other images."""
     family = family_of(name)
     try:
-        opened = open_model(name, input_spec=input_spec(name))
+        opened = opened_network(name)
     except TuiPruneError as error:
         kind: Kind = "refused" if family == "quantized" else "failed"
         return Outcome(name, family, kind, problems=(str(error),))
@@ -134,7 +148,7 @@ def sweep(name: str) -> Outcome:
     report, graph = result.report, result.plan.graph
     locks = Counter(lock.reason for lock in graph.locks if lock.reason != "model output")
     by_hand = None
-    if family not in ("detection", "optical flow") and not name.startswith("mvit"):
+    if family not in ("detection", "optical flow", "timm") and not name.startswith("mvit"):
         by_hand = error_by_hand(opened, result)
     problems, untried = compare_use(opened, result.model, family)
     if by_hand is not None and by_hand > TOLERANCE:
@@ -156,6 +170,14 @@ def sweep(name: str) -> Outcome:
         problems=tuple(problems),
         untried=tuple(untried),
     )
+
+
+def opened_network(name: str) -> OpenedModel:
+    """A network with images of the size that it is tried on: of timm's, what it was made for where it takes no less."""
+    opened = open_model(name, input_spec=input_spec(name))
+    if name.startswith(PREFIX) and isinstance(output_shapes(opened.module, opened.example_inputs), str):
+        opened = open_model(name, input_spec=timm_input_spec(name.removeprefix(PREFIX), {}))
+    return opened
 
 
 def make_telling(model: nn.Module) -> None:
@@ -194,7 +216,7 @@ def compare_use(opened: OpenedModel, cut: nn.Module, family: Family) -> tuple[li
         elif found != wanted:
             problems.append(f"{', '.join(sorted(wanted ^ found)[:3])} learn otherwise than in the original")
     for spec in other_specs(opened.input_spec):
-        inputs = make_example_inputs(spec)
+        inputs, _ = make_example_inputs(spec)
         shapes = output_shapes(opened.module, inputs)
         if isinstance(shapes, str):
             untried.append(f"{spec} ({shapes})")

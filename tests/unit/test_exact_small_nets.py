@@ -35,7 +35,6 @@ from tests.random_nets import RandomNetwork
 from tests.small_nets import IMAGES, ROWS, conv
 
 FIXED_SIZE = "the model's code fixes this size"
-NORMALISED_WEIGHTS = "the weights of a grouped convolution are normalised over these channels"
 FIXED_VALUES = "meets values of a fixed size that no layer puts out"
 
 
@@ -928,7 +927,6 @@ class Held:
         Held(nets.Frequencies, "a", "no rule for operator _fft_r2c", "return torch.fft.rfft2(y).abs()"),
         Held(nets.LocalResponse, "a", "operator avg_pool3d mixes these positions", "F.local_response_norm(y, 3)"),
         Held(nets.MadeKernel, "kernel", "belongs to the size of a kernel", "F.conv2d(self.a(x), kernel)"),
-        Held(nets.StandardisedGroups, "a", NORMALISED_WEIGHTS, "return F.conv2d(x, weight", {"b": 8}),
     ],
     ids=lambda held: held.build.__name__,
 )

@@ -56,9 +56,9 @@ def classes(record: TraceRecord, atom: np.ndarray, whole: frozenset[int]) -> Cla
 def taken_whole(record: TraceRecord, atom: np.ndarray, mode: str) -> frozenset[int]:
     """The grouped convolutions and norms of which only whole groups go; `mode` is "auto", "even" or "whole".
 
-    One with a single channel in and out per group has no other way. "auto" takes whole groups where they are the finer
-    step: where a group has one channel on a side, or no more channels than there are groups (fewer, of a norm), unless
-    what is tied to them makes the groups fall together.
+    One with a single channel in and out per group, or with normalised weights, has no other way. "auto" takes whole
+    groups where they are the finer step: where a group has one channel on a side, or no more channels than there are
+    groups (fewer, of a norm), unless what is tied to them makes the groups fall together.
     """
     whole = frozenset(i for i, grouped in enumerate(record.grouped) if _whole_at_first(grouped, mode))
     if mode != "auto":
@@ -74,7 +74,7 @@ def taken_whole(record: TraceRecord, atom: np.ndarray, mode: str) -> frozenset[i
 
 def has_choice(grouped: Grouped) -> bool:
     """Whether a grouped convolution or norm can be cut in either way."""
-    return max(grouped.inputs.shape[1], grouped.outputs.shape[1]) > 1
+    return max(grouped.inputs.shape[1], grouped.outputs.shape[1]) > 1 and not grouped.whole_only
 
 
 def _whole_at_first(grouped: Grouped, mode: str) -> bool:
@@ -90,7 +90,7 @@ def _whole_at_first(grouped: Grouped, mode: str) -> bool:
 def _has_fallen_together(grouped: Grouped, channel: np.ndarray) -> bool:
     """Whether taking whole groups is coarser than taking evenly many from each."""
     groups, size = grouped.inputs.shape
-    if min(size, grouped.outputs.shape[1]) == 1:
+    if min(size, grouped.outputs.shape[1]) == 1 or grouped.whole_only:
         return False
     steps = len(np.unique(channel[grouped.inputs.flatten().numpy()]))
     return groups * size > steps * groups

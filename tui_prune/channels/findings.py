@@ -49,5 +49,8 @@ class Findings:
     def with_link(self, *slots: np.ndarray) -> "Findings":
         return replace(self, links=(*self.links, *slots))
 
+    def without_links(self, *slots: np.ndarray) -> "Findings":
+        return replace(self, links=tuple(link for link in self.links if all(link is not own for own in slots)))
+
     def with_repairs(self, repairs: tuple[Repair, ...]) -> "Findings":
         return replace(self, repairs=tuple(dict.fromkeys((*self.repairs, *repairs))))

@@ -84,7 +84,7 @@ def reshaped(label: Tensor, shape: Sequence[int]) -> Tensor:
         new.extend(shape[d] if vary else 1 for d in after)
     core = label.as_strided(small, strides)
     moved = core.reshape(new)
-    if moved.data_ptr() != core.data_ptr():
+    if moved.data_ptr() != core.data_ptr() or len(varying(moved)) > len(varying(core)):
         moved = rebroadcast(moved)
     return moved.expand(shape)
 

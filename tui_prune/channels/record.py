@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 MODEL_OUTPUT = "model output"
 MODEL_INPUT = "model input"
+ONE_WITH_SEVERAL = "is one with each of several channels"
 RECURRENT = "recurrent layers stay whole"
 
 
@@ -74,6 +75,8 @@ class Grouped(NamedTuple):
     inputs: Tensor
     outputs: Tensor
     kind: str = GROUPED_CONVOLUTION
+    whole_only: bool = False
+    """No group can lose a part: its weights are normalised over the group's channels."""
 
 
 class Scaling(NamedTuple):

@@ -17,6 +17,7 @@ from tui_prune.channels.operators import Operator, look_up
 from tui_prune.channels.record import (
     MODEL_INPUT,
     MODEL_OUTPUT,
+    ONE_WITH_SEVERAL,
     RECURRENT,
     Axis,
     Block,
@@ -137,7 +138,7 @@ class Tracer(TorchDispatchMode):
                 continue
             # One names whole rows (heads), the other the places in them: rows stay, places may go.
             coarse, fine = (ids, other) if kinds < other_kinds else (others, label)
-            self.lock(coarse, "is one with each of several channels")
+            self.lock(coarse, ONE_WITH_SEVERAL)
             found[dims] = fine
         return found
 

@@ -50,6 +50,11 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[[nn.Module], Sizes]], ...] = (
 )
 
 
+def keeps_own_sizes(module: nn.Module) -> bool:
+    """Whether the sizes that a module keeps are those of its tensors, which `apply_edits` sets."""
+    return isinstance(module, tuple(kind for kind, _ in _SIZES))
+
+
 def size_edits(module: nn.Module, groups: dict[str, int]) -> Iterator[Edit]:
     """The attributes that don't fit the module's tensors any more.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tui_prune.channels.graph import Graph
+from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.record import Lock
 from tui_prune.cutting.carry_out import CutModule, Misfit, cut, cut_groups, groups_inside
@@ -67,7 +67,7 @@ def fit(
 
     Raises `TuiPruneError` when no plan fits.
     """
-    linked: set[str | None] = set()
+    linked: dict[str | None, tuple[np.ndarray, ...]] = {}
     while True:
         plan = planning(graph)
         progress("cut", len(graph.findings.locks) / (len(graph.groups) + 1))
@@ -75,16 +75,20 @@ def fit(
             return subject.try_plan(plan, verifying)
         except Misfit as misfit:
             repairs = find_repairs(plan, misfit.modules)
-            links = _links(plan, misfit) if misfit.lock.where not in linked else ()
+            where = misfit.lock.where
+            links = _links(plan, misfit) if where not in linked else ()
             if repairs:
                 findings = graph.findings.with_repairs(repairs)
             elif links:
-                linked.add(misfit.lock.where)
+                linked[where] = links
                 findings = graph.findings.with_link(*links)
+            elif linked.get(where):  # that wasn't it, and what is linked would be locked together
+                findings = graph.findings.without_links(*linked[where])
+                linked[where] = ()
             else:
                 groups = misfit.groups or _culprits_by_halves(subject, plan, verifying)
                 if not groups:
-                    place = f" ({misfit.lock.where})" if misfit.lock.where else ""
+                    place = f" ({where})" if where else ""
                     reason = misfit.__cause__ or misfit.lock.reason
                     raise TuiPruneError(
                         f"No cut of this model can be proved{place}: {reason}. "
@@ -95,23 +99,29 @@ def fit(
 
 
 def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:
-    """The groups that meet in attention-like modules, where several with heads do: they may have to keep one share."""
+    """The groups that meet in attention-like modules, one with blocks among them: they may have to keep one share."""
     model = plan.graph.model
     for name in misfit.modules:
         groups = groups_inside(plan, name)
-        if not any("heads" in plan.graph.groups[group].blocks for group in groups):
+        if not any(plan.graph.groups[group].blocked for group in groups):
             continue
         kind = type(model.get_submodule(name))
         if kind.__module__.startswith("torch.nn.modules.container"):
             continue
         found = []
         for other, part in model.named_modules():
-            inside = groups_inside(plan, other) if type(part) is kind else frozenset()
+            groups = groups_inside(plan, other) if type(part) is kind else frozenset()
+            inside = [group for group in sorted(groups) if _meets_input(plan.graph.groups[group], other)]
             if len(inside) > 1:
-                channels = [plan.graph.groups[group].channels[0] for group in sorted(inside)]
+                channels = [plan.graph.groups[group].channels[0] for group in inside]
                 found.append(np.array([int(np.argmax(plan.graph.classes.channel == c)) for c in channels]))
         return tuple(found)
     return ()
+
+
+def _meets_input(group: Group, module: str) -> bool:
+    """Whether a group has blocks, or is one that a module takes in: what only runs inside keeps its own share."""
+    return group.blocked or not all(member.layer.startswith(f"{module}.") for member in group.members)
 
 
 def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:

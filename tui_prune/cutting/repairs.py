@@ -1,6 +1,7 @@
 """Sizes that a module's own code keeps as attributes (`self.hidden_dim`, `head_dim`): found, and set with the cut."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from math import isclose
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 from tui_prune.channels.findings import Repair
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.record import GROUP_NORM, Axis, TraceRecord
+from tui_prune.cutting.attributes import keeps_own_sizes
 from tui_prune.cutting.surgery import CutTensors
 from tui_prune.opening.edits import EDITABLE
 from tui_prune.opening.opened import Edit
@@ -24,6 +26,8 @@ def find_repairs(plan: Plan, modules: Sequence[str]) -> tuple[Repair, ...]:
     any, and in all others of its class; those that are known already are left out."""
     model = plan.graph.model
     for name in modules:
+        if keeps_own_sizes(model.get_submodule(name)):
+            continue
         kind = type(model.get_submodule(name))
         found = tuple(
             repair
@@ -46,13 +50,21 @@ def _repairs_of(plan: Plan, name: str, module: nn.Module) -> Iterator[Repair]:
     ]
     for attribute in sorted(SIZES & vars(module).keys()):
         value = vars(module)[attribute]
-        if type(value) is not int or value < 2:
+        size = max(value, default=0) if _is_shape(value) else value
+        if type(size) is not int or size < 2:
             continue
-        axis = next((a for a in axes if a.size == value), None) or next(
-            (a for a in axes if value in _cell_sizes(plan, a)), None
-        )
+        whole = (a for a in axes if a.size == size)
+        cells = (a for a in axes if size in _cell_sizes(plan, a))
+        axis = next(chain(cells, whole) if "head" in attribute else chain(whole, cells), None)
         if axis is not None:
             yield Repair(name, attribute, axis.tensor, axis.dim)
+
+
+def _is_shape(value: object) -> bool:
+    """Whether this is the shape of something that is a vector of channels: all other sizes are 1."""
+    if not isinstance(value, tuple) or any(type(size) is not int for size in value):
+        return False
+    return sum(size != 1 for size in value) == 1
 
 
 def _kept(plan: Plan, axis: Axis) -> np.ndarray:
@@ -62,7 +74,7 @@ def _kept(plan: Plan, axis: Axis) -> np.ndarray:
 def _cell_sizes(plan: Plan, axis: Axis) -> set[int]:
     channel = int(plan.graph.classes.channel[axis.first])
     group = next((group for group in plan.graph.groups if channel in group.channels), None)
-    return set() if group is None else {len(cell) for cell in group.cells}
+    return {len(cell) for cell in group.cells} if group is not None and group.blocked else set()
 
 
 def apply_repairs(module: nn.Module, graph: Graph, tensors: CutTensors) -> tuple[Edit, ...]:
@@ -74,9 +86,11 @@ def apply_repairs(module: nn.Module, graph: Graph, tensors: CutTensors) -> tuple
         after = tensors.kept[repair.tensor, repair.dim, False].size
         part = module.get_submodule(repair.module)
         value = getattr(part, repair.attribute)
-        if after != before and value * after % before == 0:
-            edits.append(Edit(repair.module, repair.attribute, value * after // before))
-            setattr(part, repair.attribute, value * after // before)
+        sizes_now = value if isinstance(value, tuple) else (value,)
+        if after != before and all(size == 1 or size * after % before == 0 for size in sizes_now):
+            scaled = tuple(size if size == 1 else size * after // before for size in sizes_now)
+            edits.append(Edit(repair.module, repair.attribute, scaled if isinstance(value, tuple) else scaled[0]))
+            setattr(part, repair.attribute, edits[-1].value)
     return tuple(edits)
 
 

@@ -11,6 +11,7 @@ from tui_prune.channels.rules.shared import Kept, zero_cut
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
 
+SUMMED = "attention sums over these positions"
 _NAMES = (
     "scaled_dot_product_attention",
     "_scaled_dot_product_flash_attention",
@@ -27,7 +28,13 @@ def attend(tracer: "Tracer", call: Call) -> None:
     """Query and key (batch, heads, tokens, size) are contracted; the value's last dimension goes to the output."""
     query, key, value = call.args[:3]
     last = query.dim() - 1
+    for tensor in (query, key):
+        for dims, label in tracer.labels(tensor).items():
+            if last not in dims and last - 1 in dims:
+                tracer.lock_label(label, dims, SUMMED)
     for dims, label in tracer.labels(query).items():
+        if last not in dims and last - 1 in dims:  # of keys there may be more or fewer than of queries
+            continue
         partner = tracer.labels(key).get(dims)
         ids = compact(label, dims)
         if last in dims:
@@ -38,12 +45,12 @@ def attend(tracer: "Tracer", call: Call) -> None:
         tracer.tie(ids, compact(partner, dims), "feeds")
         _even_heads(tracer, ids, len(dims))
     for dims, label in tracer.labels(key).items():
-        if dims not in tracer.labels(query):
+        if dims not in tracer.labels(query) and (last in dims or last - 1 not in dims):
             tracer.lock_label(label, dims, tracer.unlabelled_reason(query))
     labels: list[Tensor] = []
     for dims, label in tracer.labels(value).items():
         if last - 1 in dims:
-            tracer.lock_label(label, dims, "attention sums over these positions")
+            tracer.lock_label(label, dims, SUMMED)
             continue
         labels.append(collapse(label, dims).expand(call.first_out.shape))
         _even_heads(tracer, compact(label, dims), len(dims))

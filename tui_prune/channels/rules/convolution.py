@@ -32,9 +32,8 @@ def convolution(tracer: "Tracer", call: Call) -> None:
     for dims, label in weight_labels.items():
         if dims not in ((0,), (1,)) and tracer.leaf(weight) is None:
             tracer.lock_label(label, dims, "belongs to the size of a kernel")
+    whole_only = groups > 1 and second is not None and tracer.leaf(weight) is None and _measured(tracer, second)
     if groups > 1:
-        if second is not None and tracer.leaf(weight) is None:
-            _lock_measured(tracer, second, x)
         second = _per_group_slots(tracer, weight, first, second, groups)
     inputs, outputs = (first, second) if transposed else (second, first)
     width, in_width = weight.shape[0], weight.shape[1] * groups
@@ -43,7 +42,8 @@ def convolution(tracer: "Tracer", call: Call) -> None:
 
     _take_in(tracer, x, weight, inputs, in_width)
     if groups > 1 and inputs is not None and outputs is not None:
-        tracer.record.grouped.append(Grouped(layer, inputs.view(groups, -1), outputs.view(groups, -1)))
+        rows = inputs.view(groups, -1), outputs.view(groups, -1)
+        tracer.record.grouped.append(Grouped(layer, *rows, whole_only=whole_only))
     labels: Labels = {}
     if outputs is not None:
         axis = tracer.axis_of(outputs)
@@ -70,11 +70,10 @@ def _layer(tracer: "Tracer", weight: Tensor, x: Tensor) -> str:
     return tracer.layer_of(name) if name is not None else "(computed weight)"
 
 
-def _lock_measured(tracer: "Tracer", columns: Tensor, x: Tensor) -> None:
-    """A weight normalised over its columns can't lose others in each group: no reference says what it should be."""
+def _measured(tracer: "Tracer", columns: Tensor) -> bool:
+    """Whether a weight is normalised over its columns: no reference says what it is where each group loses others."""
     measured = [ids for lists in tracer.record.statistics.values() for ids in lists]
-    if any(bool(torch.isin(columns, ids).any()) for ids in measured):
-        tracer.lock_all([x], "the weights of a grouped convolution are normalised over these channels")
+    return any(bool(torch.isin(columns, ids).any()) for ids in measured)
 
 
 def _per_group_slots(

@@ -166,6 +166,20 @@ def unfold_patches(tracer: "Tracer", call: Call) -> None:
     tracer.put(out, [run.view(1, -1, 1).expand(out.shape) for run in runs])
 
 
+@rule("col2im")
+def fold_patches(tracer: "Tracer", call: Call) -> None:
+    """(N, C * kernel, patches) to (N, C, H, W): each run of kernel-size rows becomes a channel, and goes with it."""
+    x, out = call.arg("self"), call.out
+    labels = tracer.labels(x)
+    if any(dims != (1,) for dims in labels) or x.dim() != 3:
+        tracer.lock_all([x], "patches are put together along these positions")
+        return
+    runs = [compact(label, dims).view(out.shape[1], -1) for dims, label in labels.items()]
+    for run in runs:
+        tracer.tie(run[:, :1], run, "folded together")
+    tracer.put(out, [run[:, 0].view(1, -1, 1, 1).expand(out.shape) for run in runs])
+
+
 @rule("as_strided", "as_strided_")
 def stride(tracer: "Tracer", call: Call) -> None:
     """A change of memory layout alone moves no element; any other use isn't followed."""

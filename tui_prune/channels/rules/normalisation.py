@@ -20,14 +20,27 @@ _BATCH_NORMS = ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_
 
 @rule(*_BATCH_NORMS)
 def batch_norm(tracer: "Tracer", call: Call) -> None:
-    """Channel (dimension 1), weight, bias, running mean and variance go together."""
+    """Channel (dimension 1), weight, bias, running mean and variance go together.
+
+    Where the batch's own statistics are taken (a convolution's weights are standardised so), they change with a cut
+    along any other dimension.
+    """
     x, parameters = call.args[0], [p for p in call.args[1:5] if isinstance(p, Tensor)]
     labels = tracer.labels(x)
+    if _takes_statistics(call):
+        for dims, label in labels.items():
+            if dims != (1,):
+                tracer.statistic(compact(label, dims), call.name)
     _tie_parameters(tracer, x, parameters, 1, "batch norm")
     tracer.put(call.first_out, labels)
     _note(tracer, parameters, "batch norm", x.shape[1])
     if not parameters:
         tracer.note_bare_norm(x, 1)
+
+
+def _takes_statistics(call: Call) -> bool:
+    """Whether a batch norm normalises by what it sees, and not by running statistics."""
+    return bool(call.arg("training", call.name == "_batch_norm_with_update"))
 
 
 @rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
@@ -120,6 +133,26 @@ def _note(tracer: "Tracer", parameters: list[Tensor], kind: str, width: int) -> 
     slots = next((compact(label, dims) for p in parameters for dims, label in tracer.labels(p).items()), None)
     layer = tracer.layer_of(name)
     tracer.record.layers.setdefault(layer, LayerUse(layer, kind, slots, slots, width, width, False))
+
+
+@masked(*_BATCH_NORMS)
+def masked_batch_norm(call: Call, cut: Kept) -> object:
+    """Statistics over the kept positions of each channel only."""
+    x = call.args[0]
+    kept = {dims: mask for dims, mask in cut(x).items() if dims != (1,)}
+    if not kept or not _takes_statistics(call):
+        return call.func(*call.args, **call.kwargs)
+    if any(len(dims) > 1 for dims in kept):
+        return NotImplemented
+    index = {dim: mask.nonzero().flatten() for (dim,), mask in kept.items()}
+    small = x
+    for dim, positions in index.items():
+        small = small.index_select(dim, positions)
+    normed, *others = call.func(small, *call.args[1:], **call.kwargs)
+    for dim, positions in reversed(index.items()):
+        shape = [*normed.shape[:dim], x.shape[dim], *normed.shape[dim + 1 :]]
+        normed = normed.new_zeros(shape).index_copy(dim, positions, normed)
+    return (normed, *others)
 
 
 @masked("native_layer_norm", "_fused_rms_norm")

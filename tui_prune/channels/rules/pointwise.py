@@ -1,11 +1,13 @@
 """Operators that work element by element."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, Labels, collapse, compact
+from tui_prune.channels.labels import Dims, Labels, collapse, compact, distinct_ids
 from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.record import ONE_WITH_SEVERAL
 from tui_prune.channels.registry import Call, rule
 from tui_prune.channels.rules.writing import write_through
 
@@ -50,7 +52,8 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
     """Tie the operands' labels element by element; the labels of the result.
 
     An operand that has a real size where another has labels, and none itself, locks the other. What is broadcast
-    (size 1, stride 0) ties nothing.
+    (size 1, stride 0) ties nothing. What differs from row to row only (from head to head) leaves the places in them
+    free, as many in each.
     """
     found: list[tuple[Dims, Tensor, Tensor]] = []
     for operand in operands:
@@ -65,7 +68,8 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
         for dims, label, source in found:
             if operand is source or any(set(dims) & set(mine) for mine in own):
                 continue
-            if any(d >= shift and operand.shape[d - shift] > 1 and operand.stride(d - shift) != 0 for d in dims):
+            real = [d for d in dims if d >= shift and operand.shape[d - shift] > 1 and operand.stride(d - shift) != 0]
+            if real and not _only_rows(tracer, real, dims, label):
                 tracer.lock_label(label, dims, tracer.unlabelled_reason(operand))
     return {dims: label for dims, label, _ in found}
 
@@ -73,20 +77,37 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
 def _meet(
     tracer: "Tracer", found: list[tuple[Dims, Tensor, Tensor]], dims: Dims, label: Tensor, operand: Tensor, why: str
 ) -> None:
-    for other_dims, other, source in found:
-        if source is operand:
-            continue
+    others = [(other_dims, other, source) for other_dims, other, source in found if source is not operand]
+    for other_dims, other, source in others:
         if other_dims == dims:
             ids = compact(label, dims)
             tracer.tie(compact(other, dims), ids, why)
             if why == "added" and tracer.leaf(operand) is None and tracer.leaf(source) is None:
                 tracer.note_sum(ids)
             return
-        if set(other_dims) & set(dims):
+    for other_dims, other, _ in others:
+        if _only_rows(tracer, dims, other_dims, other):
+            tracer.lock_label(label, dims, ONE_WITH_SEVERAL)
+        elif _only_rows(tracer, other_dims, dims, label):
+            tracer.lock_label(other, other_dims, ONE_WITH_SEVERAL)
+        elif set(other_dims) & set(dims):
             both = tuple(sorted(set(other_dims) | set(dims)))
             tracer.tie(collapse(other, both), collapse(label, both), why)
     if all(other_dims != dims for other_dims, _, _ in found):
         found.append((dims, label, operand))
+
+
+def _only_rows(tracer: "Tracer", rows: Sequence[int], dims: Dims, label: Tensor) -> bool:
+    """Whether `rows` are dimensions of the label that count whole rows of channels (heads) and not the places in them:
+    then the rows stay, and equally many places in each."""
+    if not set(rows) < set(dims) or dims[-1] in rows:
+        return False
+    ids = compact(label, dims)
+    if distinct_ids(ids).numel() < ids.numel():
+        return False
+    outer = [dims.index(d) for d in rows]
+    tracer.block(ids.movedim(outer, list(range(len(outer)))).flatten(0, len(outer) - 1).flatten(1), "heads")
+    return True
 
 
 @rule("glu")

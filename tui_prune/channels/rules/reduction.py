@@ -1,12 +1,13 @@
 """Reductions, and operators that normalise along a dimension: what they sum over changes with a cut."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from tui_prune.channels.labels import collapse, compact
+from tui_prune.channels.labels import Dims, collapse, compact
 from tui_prune.channels.registry import Call, masked, rule
-from tui_prune.channels.rules.shared import Kept, dimensions
+from tui_prune.channels.rules.shared import Kept, dimensions, kept_places
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -24,7 +25,10 @@ def _reduced(call: Call) -> tuple[int, ...]:
 
 @rule(*_REDUCTIONS)
 def reduce(tracer: "Tracer", call: Call) -> None:
-    """Labels on the reduced dimensions end there; the others pass."""
+    """Labels on the reduced dimensions end there; the others pass.
+
+    Where rows of channels are reduced to one row, a place stands for all that lie over it, and they go together.
+    """
     from tui_prune.channels.rules.pointwise import pointwise
 
     x = call.args[0]
@@ -35,7 +39,10 @@ def reduce(tracer: "Tracer", call: Call) -> None:
     outputs = [o for o in (call.out if isinstance(call.out, (tuple, list)) else (call.out,)) if isinstance(o, Tensor)]
     labels: list[Tensor] = []
     for dims, label in tracer.labels(x).items():
-        if set(dims) & set(reduced):
+        if dims[-1] not in reduced and set(dims) & set(reduced):
+            label = _tied_rows(tracer, label, dims, reduced)
+            dims = tuple(d for d in dims if d not in reduced)
+        elif set(dims) & set(reduced):
             tracer.statistic(compact(label, dims), call.name)
             tracer.note_bare_norm(x, x.dim() - len(reduced))
             if len(outputs) > 1 and call.name in ("max", "min"):
@@ -50,13 +57,24 @@ def reduce(tracer: "Tracer", call: Call) -> None:
         tracer.put(out, labels)
 
 
+def _tied_rows(tracer: "Tracer", label: Tensor, dims: Dims, reduced: Sequence[int]) -> Tensor:
+    """Tie what lies at the same place of all rows along the reduced dimensions; the label of the first rows."""
+    first = label
+    for d in set(dims) & set(reduced):
+        first = first.narrow(d, 0, 1)
+    tracer.tie(collapse(first, dims), collapse(label, dims), "summed up")
+    return first
+
+
 @rule(*_ALONG)
 def normalise_along(tracer: "Tracer", call: Call) -> None:
     """Labels pass; along the operator's own dimension the values depend on all that is there."""
     x, labels = call.args[0], tracer.labels(call.args[0])
     dim = call.arg("dim", -1) % max(x.dim(), 1)
     for dims, label in labels.items():
-        if dim in dims:
+        if dim in dims[:-1]:
+            _tied_rows(tracer, label, dims, (dim,))
+        elif dim in dims:
             tracer.statistic(compact(label, dims), call.name.strip("_"))
     tracer.put(call.first_out, labels)
 
@@ -66,12 +84,12 @@ def masked_reduce(call: Call, cut: Kept) -> Any:
     """The operator sees the kept positions only."""
     x = call.args[0]
     reduced = _reduced(call)
-    for dims, mask in cut(x).items():
-        if not set(dims) & set(reduced):
-            continue
-        if len(dims) != 1:
+    kept = {dims: mask for dims, mask in cut(x).items() if dims[-1] in reduced}  # along others all rows keep the same
+    for dims, mask in kept.items():
+        places = kept_places(x, dims, mask)
+        if places is None or any(dims[-1] in other for other in kept if other != dims):
             return NotImplemented
-        x = x.index_select(dims[0], mask.nonzero().flatten())
+        x = x.gather(dims[-1], places)
     return call.func(x, *call.args[1:], **call.kwargs)
 
 
@@ -80,11 +98,14 @@ def masked_along(call: Call, cut: Kept) -> Any:
     """The operator runs on the kept positions; cut ones become 0."""
     x = call.args[0]
     dim = call.arg("dim", -1) % max(x.dim(), 1)
-    kept = {dims: mask for dims, mask in cut(x).items() if dim in dims}
-    if not kept:
+    kept = {dims: mask for dims, mask in cut(x).items() if dims[-1] == dim}
+    if not kept:  # along another dimension all rows keep the same places
         return call.func(*call.args, **call.kwargs)
-    if list(kept) != [(dim,)]:
+    if len(kept) > 1:
         return NotImplemented
-    index = kept[dim,].nonzero().flatten()
-    small = call.func(x.index_select(dim, index), *call.args[1:], **call.kwargs)
-    return x.new_zeros(x.shape).to(small.dtype).index_copy(dim, index, small)
+    ((dims, mask),) = kept.items()
+    places = kept_places(x, dims, mask)
+    if places is None:
+        return NotImplemented
+    small = call.func(x.gather(dim, places), *call.args[1:], **call.kwargs)
+    return small.new_zeros(x.shape).scatter(dim, places, small)

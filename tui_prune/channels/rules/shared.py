@@ -24,6 +24,19 @@ def dimensions(value: object, rank: int) -> tuple[int, ...]:
     return tuple(sorted(int(d) % rank for d in listed)) if rank else ()
 
 
+def kept_places(tensor: Tensor, dims: Dims, mask: Tensor) -> Tensor | None:
+    """Where the kept places lie along the last of `dims`, in the form that `torch.gather` wants; None where not equally
+    many are kept in each row."""
+    rows = mask.reshape(-1, mask.shape[-1])
+    count = int(rows[0].sum())
+    if not count or not bool((rows.sum(1) == count).all()):
+        return None
+    places = rows.nonzero()[:, 1].reshape(*mask.shape[:-1], count)
+    shape = list(tensor.shape)
+    shape[dims[-1]] = count
+    return spread(places, dims, shape)
+
+
 def zero_cut(tensor: Tensor, cut: Kept) -> Tensor:
     """The tensor with zeros in place of everything that is cut."""
     for dims, mask in cut(tensor).items():
