@@ -28,13 +28,16 @@ class Equivalence:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of one forward pass on this device, each the median of several."""
+    """Seconds of one forward pass on this device."""
 
     before: float
+    """The median of several passes."""
     predicted: float
-    """Of the cut network, by what single layers take at their widths."""
+    """Of the cut network, by what single layers take at their widths, and what a cut network took before."""
     after: float
-    """Of the cut network, measured."""
+    """Of the cut network: the median share of the time that the network before takes, by passes of both in turn."""
+    between: tuple[float, float]
+    """The least and the most that `after` may be by the noise of the passes, with 95 % certainty."""
 
 
 @dataclass(frozen=True)

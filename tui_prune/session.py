@@ -24,7 +24,8 @@ from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.task import Task, load_task
 from tui_prune.looking import Looker, next_threshold, norm_scales
-from tui_prune.measuring.bench import measure
+from tui_prune.measuring.bench import Measured, measure
+from tui_prune.measuring.whole import share_of
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import Edit, OpenedModel
@@ -223,8 +224,8 @@ class Session(Keepsake, Looker):
             part.training = original.training
         latency = None
         if plan.recipe.target_latency is not None:
-            both = measure([opened.module, made.module], *self._subject.arguments, progress)
-            latency = Latency(both[0].latency, plan.predicted_share * both[0].latency, both[1].latency)
+            before, after = measure([opened.module, made.module], *self._subject.arguments, progress)
+            latency = _latency(before, after, plan.predicted_share)
         report = Report(
             model=opened.title,
             recipe=plan.recipe.to_dict(),
@@ -261,6 +262,12 @@ class Session(Keepsake, Looker):
         written = save(path, self.result(progress), force=force, progress=progress)
         self._saved, self._saved_recovery, self.saved_to = recipe, recovered, Path(written)
         return written
+
+
+def _latency(before: Measured, after: Measured, predicted: float) -> Latency:
+    """What a cut has brought, from passes of both networks in turn."""
+    share, whole = share_of(before.passes, after.passes), before.latency
+    return Latency(whole, predicted * whole, share.median * whole, (share.least * whole, share.most * whole))
 
 
 def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

@@ -173,12 +173,16 @@ def _found_lines(report: Mapping[str, Any]) -> list[str]:
     found, latency = report.get("found", {}), report.get("latency")
     lines = [f"Found: {', '.join(f'{name} {value:.6g}' for name, value in found.items())}"] if found else []
     if latency:
-        predicted, measured = (
-            f"{wording.latency(latency[name])} ({wording.share(latency[name], latency['before'])})"
-            for name in ("predicted", "after")
-        )
+
+        def part(seconds: float) -> str:
+            return wording.share(seconds, latency["before"])
+
+        least, most = map(part, latency["between"])
+        noise = "" if least == most else f", by its noise {least} to {most}"
         lines.append(
-            f"Latency: {wording.latency(latency['before'])} before, {predicted} predicted, {measured} measured"
+            f"Latency: {wording.latency(latency['before'])} before, "
+            f"{wording.latency(latency['predicted'])} ({part(latency['predicted'])}) predicted, "
+            f"{wording.latency(latency['after'])} ({part(latency['after'])}{noise}) measured"
         )
     return lines
 

@@ -1,6 +1,7 @@
 """What was chosen is there when the network is opened again."""
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tui_prune.app import crashes
 from tui_prune.app.app import PruneApp
+from tui_prune.app.jobs import JobThread
 from tui_prune.app.keeper import start_above
 from tui_prune.app.screens.going_on import GoingOn
 from tui_prune.app.screens.main import MainScreen
@@ -75,6 +77,33 @@ async def test_going_on(start, worked):
         await desk.press("u", "u", "u")
         assert desk.session.recipe == Recipe()
         assert not desk.session.can_undo
+
+
+async def test_going_on_that_waits_for_what_never_ends_can_be_given_up(start, worked):
+    waiting, at_last = threading.Event(), threading.Event()
+
+    class Stuck(Session):
+        """A session whose preparation never ends, nor asks whether to go on."""
+
+        def prepare(self, recipe, progress=lambda stage, done: None):
+            if recipe != Recipe():
+                waiting.set()
+                at_last.wait()
+
+    try:
+        async with start(kind=Stuck) as desk:
+            await desk.press("enter")
+            await desk.until(waiting.is_set, "the preparation")
+            await desk.press("escape")
+            await answer(desk, "n")
+            assert desk.session.recipe == Recipe()
+            before = desk.session.state()
+            at_last.set()
+            await desk.until(lambda: not any(isinstance(one, JobThread) for one in threading.enumerate()), "its end")
+            assert desk.session.state() == before
+            assert "→" not in desk.title
+    finally:
+        at_last.set()
 
 
 @pytest.mark.parametrize("key", ["n", "escape"])

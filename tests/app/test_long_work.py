@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tui_prune import Recipe
+from tui_prune.app.screens.save import SaveScreen
+from tui_prune.app.widgets.details_pane import PicturesPane
 from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.comparing import prints
 from tui_prune.errors import TuiPruneError
@@ -166,3 +168,32 @@ async def test_the_print_tab_says_that_it_prints(start, monkeypatch):
         finally:
             go_on.set()
         await desk.until(lambda: "nothing differs" in pane.words, "both prints")
+
+
+async def test_ten_tasks_that_never_end_leave_everything_usable(start):
+    at_last = threading.Event()
+    asked = []
+
+    def never(model):
+        asked.append(model)
+        at_last.wait()
+        return 0.5
+
+    try:
+        async with start(task=Task(Path("task.py"), never)) as desk:
+            for number in range(1, 11):
+                await desk.until(lambda number=number: len(asked) == number, f"evaluation {number}")
+                await desk.press("escape")
+                await desk.until(lambda: "esc stops it" not in desk.status, "that it is given up")
+                if number < 10:
+                    await desk.press("e")
+            await desk.press("g", "5", "0", "enter", "v")
+            await desk.until(lambda: "verified" in desk.status, "the verification")
+            await desk.press("2")
+            await desk.until(lambda: len(desk.screen.query_one(PicturesPane).lines) > 5, "the picture")
+            await desk.press("s")
+            await desk.until(lambda: isinstance(desk.app.screen, SaveScreen), "the question where to")
+            await desk.press("enter")
+            await desk.until(lambda: "Saved" in desk.app.screen.words, "the file")
+    finally:
+        at_last.set()

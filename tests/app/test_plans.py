@@ -141,6 +141,16 @@ async def test_keys_that_come_at_once_leave_the_chosen_plan_on_the_screen(start,
             await desk.press(dialog)
 
 
+async def test_a_list_that_was_left_shows_nothing_more(start):
+    """Presets are tried one after the other; the one under the cursor may have its turn when the list is gone."""
+    async with start() as desk:
+        await desk.press("B")
+        left = dialog(desk)
+        await desk.press("escape")
+        left.preview(Recipe(ratio=0.5))
+        assert desk.screen.plan is desk.session.plan
+
+
 # Presets.
 
 

@@ -1,9 +1,11 @@
 """Without a name: the bundled network at once, and over it a list of what else can be opened."""
 
+import gc
 import json
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from textual.widgets import Input
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 
 from tests.app.conftest import Desk
+from tui_prune.app import garbage
 from tui_prune.app.app import PruneApp
 from tui_prune.app.cells import text_of
 from tui_prune.app.entries import Folder
@@ -444,6 +447,23 @@ async def test_another_network_is_opened_in_place_of_this_one(begin, files):
         assert [type(screen).__name__ for screen in desk.app.screen_stack] == ["OpeningScreen", "MainScreen"]
         assert "The example input 1,20 is a guess" in desk.status
         assert desk.app.request == OpenRequest(f"{files / 'nets.py'}:make")
+
+
+async def test_a_large_network_is_let_go_of_when_another_one_comes(begin, files, monkeypatch):
+    monkeypatch.setattr(garbage, "LARGE", 5)
+    begin.real = True
+    async with begin.run(OpenRequest("nin")) as desk:
+        await desk.until(main_is_there(desk))
+        assert gc.get_freeze_count(), "the collector would go through it again and again"
+        large = weakref.ref(desk.session.graph)
+        await desk.press("O", "slash")
+        await desk.type(f"{files / 'nets.py'}:make")
+        await desk.until(lambda: len(rows(desk)) == 1)
+        await desk.press("enter")
+        await desk.until(lambda: main_is_there(desk)() and desk.title.startswith("nets.py:make"))
+        assert not gc.get_freeze_count()
+        gc.collect()
+        assert large() is None, [type(one) for one in gc.get_referrers(large())]
 
 
 async def test_an_unsaved_plan_is_asked_about(begin):

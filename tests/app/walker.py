@@ -7,12 +7,14 @@ import random
 import re
 import string
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pyte
 from textual import events
 from textual._compositor import CompositorUpdate
+from textual.command import CommandPalette
 from textual.keys import key_to_character
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -25,6 +27,10 @@ from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.wording import count
 
+PATIENCE = 60.0
+"""Seconds that what a key has started may take on a busy machine."""
+PALETTE = 0.6
+"""Seconds after which Textual's palette says that nothing was found, at the latest."""
 LEFT_OUT = {"ctrl+z", "ctrl+c"}
 """They speak to the shell."""
 SPECIAL = (
@@ -184,19 +190,30 @@ class Walker:
         assert main.plan.after == seen
         self.check()
 
+    async def settled(self) -> None:
+        """Wait until every key has had its effect, no thread is at work, and all is painted."""
+        quiet, until = 0, time.monotonic() + PATIENCE
+        while quiet < 5:
+            await self.pilot.pause(0.02)
+            quiet = 0 if self._busy() else quiet + 1
+            assert time.monotonic() < until, f"still at work after {' '.join(self.pressed[-60:])}"
+        if isinstance(self.app.screen, CommandPalette):
+            await self.pilot.pause(PALETTE)
+
+    def _busy(self) -> bool:
+        ahead, screen = self.app.openings.ahead, self.app.screen
+        paints = screen._dirty_widgets or screen._layout_required or screen._scroll_required or screen._repaint_required
+        return bool(ahead._keys or ahead._following or paints or any(one.is_running for one in self.app.workers))
+
     async def check_terminal(self) -> None:
         """What the terminal shows, from all that it was sent, is what the app would paint anew."""
-        for _ in range(200):
-            await self.pilot.pause(0.05)
-            if self.main is None or self.main.work.job is None:  # what is being worked on changes the screen
-                break
-        await self.pilot.pause(0.1)
+        await self.settled()
         app = self.app
         shown = [line.rstrip() for line in app.terminal.display]
         before = app.screen
         app.terminal.reset()
         app.screen.refresh()
-        await self.pilot.pause(0.1)
+        await self.settled()
         assert app.screen is before
         anew = [line.rstrip() for line in app.terminal.display]
         different = [f"{one!r}\n{other!r}" for one, other in zip(shown, anew, strict=True) if one != other]

@@ -4,10 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ESCAPE = "\x1b"
 ALTERNATE_SCREEN_OFF, CURSOR_ON, MOUSE_OFF = b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l"
+
+
+def lines(file: Path) -> int:
+    return len(file.read_text().splitlines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -28,13 +34,23 @@ def test_nothing_is_sent_at_rest(open_terminal) -> None:
     assert app.read(5) == b""
 
 
-def test_quitting_doesnt_wait_for_a_task_that_never_ends(open_terminal, tmp_path) -> None:
-    (tmp_path / "task.py").write_text("import time\ndef evaluate(model):\n    while True:\n        time.sleep(1)\n")
+def test_quitting_waits_for_no_task_that_never_ends(open_terminal, tmp_path) -> None:
+    program = (
+        "import time\ndef evaluate(model):\n    print(flush=True, file=open('begun', 'a'))\n    time.sleep(10 ** 6)\n"
+    )
+    (tmp_path / "task.py").write_text(program)
     app = open_terminal("nin", "--task", "task.py")
-    app.wait_for("evaluating")
+    for number in range(1, 11):
+        app.wait_for(lambda _, number=number: (tmp_path / "begun").is_file() and lines(tmp_path / "begun") >= number)
+        app.press(ESCAPE)
+        app.wait_for(lambda text: "esc stops it" not in text)
+        if number < 10:
+            app.press("e")
     app.press("q")
     assert app.wait_for_end() == 0
     assert ALTERNATE_SCREEN_OFF in app.bytes
+    assert CURSOR_ON in app.bytes
+    assert b"Traceback" not in app.bytes
 
 
 def test_without_a_terminal_it_says_so() -> None:

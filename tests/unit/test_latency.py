@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from tui_prune.measuring.cost import CostModel, SizedCall
 from tui_prune.measuring.latency import LatencyModel
 from tui_prune.measuring.multiple import Sweep, best_multiple
 from tui_prune.measuring.stopwatch import Stopwatch
+from tui_prune.measuring.whole import WholeNetwork
 from tui_prune.session import Session
 
 
@@ -80,10 +82,11 @@ def whole(graph: tui_prune.channels.graph.Graph) -> np.ndarray:
 
 
 @pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SizedCall], float]], Device]:
-    """Make sessions run on a device of this rule, where a whole network takes what its calls do."""
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Device]:
+    """Make sessions run on a device of this rule, where a whole network takes what its calls do, and some seconds more
+    that no cut changes; each pass takes a share of `noise` longer."""
 
-    def pretend(rule: Callable[[SizedCall], float]) -> Device:
+    def pretend(rule: Callable[[SizedCall], float], more: float = 0.0, noise: Sequence[float] = (0.0,)) -> Device:
         device = Device(rule)
 
         def passes(models: Sequence[nn.Module], inputs: Any, kwargs: Any = None, progress: Any = None) -> Any:
@@ -91,7 +94,9 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SizedCall]
             for model in models:
                 graph = tui_prune.trace(model, inputs, probing=False)
                 costs, calls = CostModel(graph), range(len(graph.record.costs))
-                found.append(Measured(sum(rule(costs.sized_call(n, whole(graph))) for n in calls), 1))
+                seconds = more + sum(rule(costs.sized_call(n, whole(graph))) for n in calls)
+                late = [seconds * (1 + share) for share in (noise if len(found) else noise[::-1])]
+                found.append(Measured(median(late), 1, tuple(late)))
             return tuple(found)
 
         monkeypatch.setattr(plans, "Stopwatch", lambda model: device)
@@ -133,7 +138,7 @@ def test_prediction_follows_the_work_on_a_device_that_does(model: nn.Module, sha
 def test_what_isn_t_measured_goes_with_the_memory() -> None:
     graph = tui_prune.trace(chain(16, 16), torch.randn(IMAGES))
     calls = 1e-9 * tui_prune.plan(graph).before.macs
-    latency = LatencyModel(graph, Device(by_work), whole=3 * calls)
+    latency = LatencyModel(graph, Device(by_work), whole=WholeNetwork(3 * calls))
     latency.measure()
     assert latency.seconds(whole(graph)) == pytest.approx(3 * calls)
     half = tui_prune.plan(graph, ratio=0.5)
@@ -144,7 +149,7 @@ def test_a_call_that_can_t_be_run_alone_is_left_to_the_rest() -> None:
     graph = tui_prune.trace(chain(16, 16), torch.randn(IMAGES))
     device = Device(by_work)
     device.seconds = lambda calls: [None] * len(calls)
-    latency = LatencyModel(graph, device, whole=1.0)
+    latency = LatencyModel(graph, device, whole=WholeNetwork(1.0))
     latency.measure()
     latency.find_multiple()
     assert latency.seconds(whole(graph)) == pytest.approx(1.0)
@@ -211,6 +216,56 @@ def test_a_target_of_latency_lands_on_the_device_s_steps(pretended: Any, scope: 
     assert target["after"] <= target["limit"]
     wider = tui_prune.plan(result.plan.graph, ratio=max(result.plan.ratio - 0.1, 0.0), align=8, scope=scope)
     assert wider.after.macs > result.plan.after.macs
+
+
+SMALL = chain(64, 96, 48)
+CALLS = 1e-9 * tui_prune.plan(tui_prune.trace(SMALL, torch.randn(1, 3, 8, 8))).before.macs
+"""Seconds that the calls of `SMALL` take on a device that goes by work."""
+
+
+@pytest.mark.parametrize("more", [0.3, 1.0])
+@pytest.mark.parametrize("target", [0.6, 0.75])
+def test_what_a_cut_doesn_t_change_is_found_by_measuring_one(pretended: Any, more: float, target: float) -> None:
+    pretended(by_work, more=more * CALLS)
+    latency = tui_prune.prune(SMALL, torch.randn(1, 3, 8, 8), target_latency=target, align=2).report["latency"]
+    assert 0.95 * target < latency["after"] / latency["before"] <= 1.01 * target
+    assert latency["predicted"] == pytest.approx(latency["after"], rel=0.02)
+
+
+def test_noise_corrects_nothing(pretended: Any) -> None:
+    pretended(by_work)
+    quiet = tui_prune.prune(SMALL, torch.randn(1, 3, 8, 8), target_latency=0.6, align=2)
+    noise = np.random.default_rng(0).gamma(0.5, 1.0, 15)
+    noise[7] = 0.0
+    pretended(by_work, noise=noise.tolist())
+    noisy = tui_prune.prune(SMALL, torch.randn(1, 3, 8, 8), target_latency=0.6, align=2)
+    assert np.array_equal(noisy.plan.keep, quiet.plan.keep)
+    latency = noisy.report["latency"]
+    least, most = latency["between"]
+    assert least < latency["predicted"] < most
+    assert least <= latency["after"] <= most
+
+
+def test_nobody_sees_a_plan_that_is_still_corrected(pretended: Any) -> None:
+    pretended(by_work, more=CALLS)
+    session = Session.open(model=SMALL, input_spec="1,3,8,8")
+    recipe = Recipe(target_latency=0.7)
+    assert session.waits_for(recipe) == "layers have to be measured on this device"
+    stages = []
+    session.prepare(recipe, lambda stage, done: stages.append(stage))
+    assert "measure a cut" in stages
+    seen = session.apply(recipe)
+    session.cut()
+    assert session.plan is seen
+    assert session.apply(Recipe(target_latency=0.8)).after.macs > seen.after.macs
+    assert session.undo() is seen
+
+
+def test_a_latency_that_no_cut_reaches_says_what_isn_t_in_layers(pretended: Any) -> None:
+    pretended(by_work, more=4 * CALLS)
+    left = r"can't be reached: .* [78]\d.* of the latency are left. [78]\d % go to other operators and to starting them"
+    with pytest.raises(UsageError, match=left):
+        tui_prune.prune(SMALL, torch.randn(1, 3, 8, 8), target_latency=0.6)
 
 
 def test_an_alignment_that_was_asked_for_is_kept(pretended: Any) -> None:

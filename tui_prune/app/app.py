@@ -12,10 +12,9 @@ from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.worker import get_current_worker
 
 from tui_prune.app import keymap, theme
-from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, carry_out
+from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, in_a_thread
 from tui_prune.app.keymap import key_name
 from tui_prune.app.openings import Openings, OpenSession
 from tui_prune.app.screens.opening import OpeningScreen
@@ -76,10 +75,10 @@ class PruneApp(App[None]):
 
     # Opening
 
-    @work(thread=True, exclusive=True, group="opening", exit_on_error=False, description=UNSAID)
-    def run_opening(self, job: Job) -> None:
+    @work(exclusive=True, group="opening", exit_on_error=False, description=UNSAID)
+    async def run_opening(self, job: Job) -> None:
         """Open something in a thread."""
-        carry_out(job, get_current_worker(), self.post_message)
+        await in_a_thread(job, self.post_message)
 
     def stop_opening(self) -> None:
         """Let what is being opened be."""

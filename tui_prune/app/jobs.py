@@ -1,8 +1,11 @@
 """Long work off the event loop: how it reports, how it is stopped, and what becomes of a failure."""
 
+import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,10 +85,33 @@ class Progress:
 class RunsJobs:
     """To be put before a screen: does its jobs in a thread, one at a time."""
 
-    @work(thread=True, exclusive=True, group="job", exit_on_error=False, description=UNSAID)
-    def run_job(self, job: Job) -> None:
+    @work(exclusive=True, group="job", exit_on_error=False, description=UNSAID)
+    async def run_job(self, job: Job) -> None:
         """Do a job; `JobProgressed` and `JobEnded` tell of it."""
-        carry_out(job, get_current_worker(), self.post_message)  # type: ignore[attr-defined]
+        await in_a_thread(job, self.post_message)  # type: ignore[attr-defined]
+
+
+class JobThread(threading.Thread):
+    """Does one job. Those of the event loop's own pool would be used up by code of the user's that never ends."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(target=work, daemon=True)
+
+
+async def in_a_thread(job: Job, post: Callable[[Message], Any]) -> None:
+    """Carry a job out in a thread of its own. Cancelled, this waits no longer, even where the job can't be stopped."""
+    worker, loop = get_current_worker(), asyncio.get_running_loop()
+    over = asyncio.Event()
+
+    def work() -> None:
+        try:
+            carry_out(job, worker, post)
+        finally:
+            with suppress(RuntimeError):  # the app has left, and its loop is closed
+                loop.call_soon_threadsafe(over.set)
+
+    JobThread(work).start()
+    await over.wait()
 
 
 def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> None:

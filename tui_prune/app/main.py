@@ -78,9 +78,11 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
 
 def _leave(code: int) -> None:
     """Don't keep the user waiting for a thread that can't be stopped, such as an evaluation of their own."""
+    from tui_prune.app.jobs import JobThread
+
     deadline = time.monotonic() + PATIENCE
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        if isinstance(thread, JobThread) or not (thread.daemon or thread is threading.current_thread()):
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 sys.stdout.flush()

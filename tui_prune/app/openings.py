@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events
 
-from tui_prune.app import opening_hints
+from tui_prune.app import garbage, opening_hints
 from tui_prune.app.bindings import MAIN
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
 from tui_prune.app.screens.opening import OpeningScreen
@@ -209,6 +209,7 @@ class Openings:
         with app.batch_update():  # or the start screen would be seen to go and come again
             while len(app.screen_stack) > 1:
                 await app.pop_screen()
+            garbage.set_apart(session)
             await app.push_screen(MainScreen(session, app.keeper.changed))
             if place is not None:
                 await self._ask(place, closes_to="to the digits network")

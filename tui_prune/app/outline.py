@@ -4,6 +4,7 @@ blocks under a row that stands for all of them."""
 import glob
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from tui_prune.app.repeats import Block, globs, runs, span
@@ -43,6 +44,11 @@ class Node:
     def parts(self) -> tuple["Node", ...]:
         """The modules that it is made of: itself, or the repeated blocks."""
         return self.children if self.repeated else (self,)
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """Their names in the model."""
+        return tuple(part.path for part in self.parts)
 
     @property
     def patterns(self) -> tuple[str, ...]:

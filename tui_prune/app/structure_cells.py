@@ -1,14 +1,13 @@
 """What the Structure tab says of each layer and module: before and after the cut, or by two plans beside each other."""
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from tui_prune.app.cells import Cell, Line, left, right, shortened
 from tui_prune.app.columns import Column, Part, compose
+from tui_prune.app.module_sums import NONE, Sums, module_sums
 from tui_prune.app.tree_cells import before_count, many_blocks, width_cells
 from tui_prune.comparing.two_plans import PRESENT, Beside, differing, signed
 from tui_prune.planning.plan import Pair
@@ -25,32 +24,11 @@ BY = 5
 """Columns of a difference of channels: "−1408", "+13k"."""
 LONGEST_NAME = 12
 """Columns of a plan's name over its widths."""
-NONE = Pair(0, 0)
 
 Choices = tuple[tuple[frozenset[str], int], ...]
 """Which columns are left out and how far the others stand apart, from the widest to the narrowest."""
 Measured = Callable[["Plan"], tuple[str, ...]]
 """What was measured of a plan's network, in words."""
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What all layers in a module come to."""
-
-    channels: Pair = NONE
-    """Outputs of the layers that put out channels of their own."""
-    params: Pair = NONE
-    macs: Pair = NONE
-    bytes: Pair = NONE
-
-    def plus(self, other: "Sums") -> "Sums":
-        """Both together."""
-        return Sums(
-            _added(self.channels, other.channels),
-            _added(self.params, other.params),
-            _added(self.macs, other.macs),
-            _added(self.bytes, other.bytes),
-        )
 
 
 class StructureCells:
@@ -77,11 +55,6 @@ class StructureCells:
         self.plan = plan
         self.layers = {layer.name: layer for layer in plan.layers}
         self.digits = max((len(str(layer.before)) for layer in plan.layers), default=1)
-        self._sums: dict[str, Sums] = {}
-        for layer in plan.layers:
-            of = self._of(layer)
-            for path in modules_around(layer.name):
-                self._sums[path] = self._sums.get(path, Sums()).plus(of)
 
     def _of(self, layer: "LayerPlan") -> Sums:
         """The figures of one layer."""
@@ -95,10 +68,11 @@ class StructureCells:
     def sums(self, node: "Node") -> Sums:
         """What a layer, or the layers in a module or in repeated blocks, come to."""
         layer = self.layer(node)
-        if layer is not None:
-            return self._of(layer)
-        sums = [self._sums.get(part.path, Sums()) for part in node.parts]
-        return sums[0] if len(sums) == 1 else functools.reduce(Sums.plus, sums)
+        return self._of(layer) if layer is not None else self._of_modules(node.paths)
+
+    def _of_modules(self, paths: tuple[str, ...]) -> Sums:
+        """The figures of all layers in some modules."""
+        return module_sums(self.plan).of(paths)
 
     # Columns
 
@@ -206,6 +180,10 @@ class TwoPlansCells(StructureCells):
             Pair(other.bytes.after, layer.bytes.after),
         )
 
+    def _of_modules(self, paths: tuple[str, ...]) -> Sums:
+        both = zip(module_sums(self.beside.plan).of(paths), module_sums(self.plan).of(paths), strict=True)
+        return Sums(*(Pair(other.after, present.after) for other, present in both))
+
     def differs(self, node: "Node") -> bool:
         return any(part.path in self._differ for part in node.parts)
 
@@ -270,10 +248,6 @@ def modules_around(name: str) -> list[str]:
 
 def _thousands(number: float) -> str:
     return f"{number / 1000:.{1 if number < 9950 else 0}f}k"
-
-
-def _added(one: Pair, other: Pair) -> Pair:
-    return Pair(one.before + other.before, one.after + other.after)
 
 
 def _cut(channels: Pair, without: str, columns: int) -> list[Cell]:

@@ -1,9 +1,9 @@
 """What the rows of the tree say of a plan: sums of modules, ties, blocks, settings of a row's own."""
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from tui_prune.app.module_sums import Sums, module_sums
 from tui_prune.choosing.changes import own_alignment
 from tui_prune.planning.plan import Pair
 
@@ -11,13 +11,6 @@ if TYPE_CHECKING:
     from tui_prune.app.outline import Node
     from tui_prune.channels.graph import Graph, Group
     from tui_prune.planning.plan import LayerPlan, Plan
-
-
-class Sums(NamedTuple):
-    """What a module's layers come to."""
-
-    params: Pair
-    macs: Pair
 
 
 class TreeFacts:
@@ -30,7 +23,6 @@ class TreeFacts:
         self.lost = lost
         self.layers: dict[str, LayerPlan] = {layer.name: layer for layer in plan.layers}
         self._alignments: dict[str, int | None] = {}
-        self._sums: dict[str, Sums] = {}
 
     def layer(self, node: "Node") -> "LayerPlan | None":
         """The plan of a layer; None for a module."""
@@ -44,26 +36,8 @@ class TreeFacts:
         """What all layers in a module come to; of the network with what no layer accounts for."""
         if not node.path:
             before, after = self.plan.before, self.plan.after
-            return Sums(Pair(before.params, after.params), Pair(before.macs, after.macs))
-        if node.path not in self._sums:
-            found = [self._totals[part.path] for part in node.parts if part.path in self._totals]
-            before, after, macs_before, macs_after = map(sum, zip(*found, strict=True)) if found else (0, 0, 0, 0)
-            self._sums[node.path] = Sums(Pair(before, after), Pair(macs_before, macs_after))
-        return self._sums[node.path]
-
-    @cached_property
-    def _totals(self) -> dict[str, list[int]]:
-        """By module: parameters before and after, MACs before and after."""
-        found: dict[str, list[int]] = {}
-        for layer in self.plan.layers:
-            values = (*layer.params, *layer.macs)
-            path = layer.name
-            while path:
-                total = found.setdefault(path, [0, 0, 0, 0])
-                for place, value in enumerate(values):
-                    total[place] += value
-                path = path.rpartition(".")[0]
-        return found
+            return Sums(params=Pair(before.params, after.params), macs=Pair(before.macs, after.macs))
+        return module_sums(self.plan).of(node.paths)
 
     def alignment(self, name: str) -> int | None:
         """The alignment of a layer's own."""

@@ -84,5 +84,7 @@ class TypedAhead:
             quiet = 0 if self._busy() else quiet + 1
 
     def _busy(self) -> bool:
+        if not self._app.screen_stack:  # the app is being left
+            return False
         pumps = [self._app, *self._app.screen.walk_children(with_self=True)]
         return any(pump.message_queue_size for pump in pumps)

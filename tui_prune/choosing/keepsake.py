@@ -11,6 +11,7 @@ from tui_prune.choosing.steps import Steps, read_recipes
 from tui_prune.errors import UsageError
 from tui_prune.evaluating.plans import Plans
 from tui_prune.planning.recipe import Recipe
+from tui_prune.progress import Progress, silent
 
 VERSION = 1
 
@@ -36,7 +37,7 @@ class Keepsake(Steps, SideBySide):
             "figures": self._figures_to_keep(),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], progress: Progress = silent) -> None:
         """Take up the steps and plans of another session's `state`. What was measured is taken up where weights, task
         and device are the same.
 
@@ -55,6 +56,7 @@ class Keepsake(Steps, SideBySide):
         for recipe in (*history, *(plan.recipe for plan in shelf.plans)):
             self._plans.check(self._graph_for(recipe.grouped), recipe)
         plan = self._make_plan(history[place])
+        progress("plan", 1.0)  # whoever has stopped this keeps the choices that are there
         self._history, self._place, self._plan = history, place, plan
         self._shelf, self._figures = shelf, figures
         uncut = [one.uncut_latency for one in figures.values() if one.uncut_latency is not None]

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tui_prune.channels.graph import Graph, Group
+from tui_prune.cutting.carry_out import Misfit, cut
+from tui_prune.errors import UsageError
 from tui_prune.evaluating.calibration import checked_calibration, gather
 from tui_prune.evaluating.task import Task
 from tui_prune.measuring.bench import measure
 from tui_prune.measuring.latency import LatencyModel
 from tui_prune.measuring.stopwatch import Stopwatch
+from tui_prune.measuring.whole import WholeNetwork, share_of
 from tui_prune.planning.criteria import CRITERIA, Gathered, Needs, combination, combine_parts, score_parts
 from tui_prune.planning.criteria.scoring import Known
 from tui_prune.planning.plan import Plan
@@ -19,6 +22,9 @@ from tui_prune.progress import Progress, silent
 
 REMEMBERED = 32
 """So many plans with targets are remembered, since each is found by trying a dozen others."""
+
+CORRECTIONS = 3
+"""So many times a prediction is corrected by the cut network that it has led to."""
 
 Arguments = tuple[Sequence[Any], Mapping[str, Any]]
 
@@ -37,7 +43,7 @@ class Plans:
         self._gathered: dict[Needs, Gathered] = {}
         self._latencies: dict[Graph, LatencyModel] = {}
         self._stopwatch: Stopwatch | None = None
-        self._whole: float | None = None
+        self._whole: WholeNetwork | None = None
         self._found: dict[tuple[Graph, str], Plan] = {}
 
     def use(self, task: Task | None) -> None:
@@ -78,7 +84,9 @@ class Plans:
             return "the task's calibration data has to be run"
         latency = self._latencies.get(graph)
         predicting = recipe.target_latency is not None
-        if recipe.needs_latency and (latency is None or not latency.ready_for(predicting, recipe.finds_multiple)):
+        ready = latency is not None and latency.ready_for(predicting, recipe.finds_multiple)
+        unchecked = predicting and self._arguments is not None and not (self._whole and self._whole.checked)
+        if recipe.needs_latency and (not ready or unchecked):
             return "layers have to be measured on this device"
         return ""
 
@@ -128,7 +136,8 @@ class Plans:
             self._stopwatch = Stopwatch(graph.model)
         predicting = recipe.target_latency is not None
         if predicting and self._whole is None and self._arguments is not None:
-            self._whole = measure([graph.model], *self._arguments, progress)[0].latency
+            # As with single calls: what else the machine does can only add to it.
+            self._whole = WholeNetwork(min(measure([graph.model], *self._arguments, progress)[0].passes))
         model = self._latencies.get(graph)
         if model is None or (predicting and not model.ready_for(True, False)):
             model = self._latencies[graph] = LatencyModel(graph, self._stopwatch, self._whole)
@@ -136,4 +145,29 @@ class Plans:
             model.measure(progress)
         if recipe.finds_multiple:
             model.find_multiple(progress)
+        if predicting and self._whole is not None and not self._whole.checked:
+            self._check(graph, recipe, model, progress)
         return model
+
+    def _check(self, graph: Graph, recipe: Recipe, latency: LatencyModel, progress: Progress) -> None:
+        """Cut the network as far as the recipe asks, measure what that really takes, and correct the prediction by it.
+
+        Nobody has seen that plan yet, so none changes under anybody's eyes.
+        """
+        planner, scores = self._planner(graph), self.scores(graph, recipe, progress)
+        for _ in range(CORRECTIONS):
+            progress("measure a cut", 0.0)
+            try:
+                plan = planner.plan(recipe, scores, latency)
+            except UsageError:  # out of reach, as it seems
+                plan = None
+            if plan is None or not plan.cuts:  # whoever asks for another share then shall know what a cut takes
+                plan = planner.plan(recipe.changed(ratio=0.5), scores, latency)
+            try:
+                made = cut(graph.model, *self._arguments, plan)
+            except Misfit:
+                break
+            before, after = measure([graph.model, made.module], *self._arguments, progress)
+            if latency.learn(plan.keep, share_of(before.passes, after.passes)):
+                break
+        self._whole.checked = True

@@ -38,6 +38,8 @@ class Measured:
     """Seconds: the median of several passes, once the device is warm."""
     memory: int
     """Bytes of the weights and of all that is alive beside them when most is."""
+    passes: tuple[float, ...]
+    """Seconds of each pass, in turn with those of what it was measured beside."""
 
 
 def measure(
@@ -66,7 +68,7 @@ def measure(
                 if done >= WARM_UP:
                     found.append(seconds)
     progress("measure latency", 1.0)
-    return tuple(Measured(median(found), size) for found, size in zip(passes, memory, strict=True))
+    return tuple(Measured(median(found), size, tuple(found)) for found, size in zip(passes, memory, strict=True))
 
 
 def benchmark(

@@ -139,6 +139,8 @@ class _Extents:
         self._wide: list[tuple[int, np.ndarray, bool]] = []
         """Number, channels, and whether a row's or else a column's kept positions are counted."""
         self._joined: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.known: dict[bytes, int] = {}
+        """What formulas give, by the kind of the call and its sizes."""
 
     def number(self, extent: Extent) -> int:
         if extent.slots is None:
@@ -199,8 +201,13 @@ class _Extents:
         return found
 
 
+REMEMBERED = 20_000
+"""So many results of formulas are remembered."""
+
+
 class _Formula:
-    """The flop counter's formula of one call, on sizes after a cut; remembers the last sizes."""
+    """The flop counter's formula of one call, on sizes after a cut. Calls that differ in their layers alone, as those
+    of repeated blocks do, are worked out once."""
 
     def __init__(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: tuple[Extent, ...], extents: _Extents
@@ -213,16 +220,19 @@ class _Formula:
         self._numbers = np.array(
             [extents.number(e) for value in (*args, *kwargs.values(), out) if _is_shape(value) for e in value], np.int64
         )
-        self._last: tuple[bytes, int] = (b"", 0)
-
+        plain = [len(value) if _is_shape(value) else repr(value) for value in (*args, *kwargs.values(), out)]
+        self._kind = f"{func} {plain} {[*kwargs]} ".encode()
         self._func = func
 
     def macs(self, sizes: np.ndarray) -> int:
-        key = sizes[self._numbers].tobytes()
-        if key != self._last[0]:
+        known, key = self._extents.known, self._kind + sizes[self._numbers].tobytes()
+        macs = known.get(key)
+        if macs is None:
+            if len(known) >= REMEMBERED:
+                known.clear()
             args, kwargs, out = self._shapes(sizes)
-            self._last = key, self._formula(*args, **kwargs, out_shape=out) // 2
-        return self._last[1]
+            macs = known[key] = self._formula(*args, **kwargs, out_shape=out) // 2
+        return macs
 
     def sized(self, sizes: np.ndarray, layer: str) -> SizedCall:
         args, kwargs, out = self._shapes(sizes)

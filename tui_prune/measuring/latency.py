@@ -3,7 +3,7 @@
 Each call that takes multiply-accumulates is measured by itself as it is, with its outputs cut to some shares, and with
 its inputs cut. Between those it is interpolated, and for both together the two shares of the time are multiplied. What
 the whole network takes beyond its calls (norms, additions, activation functions) is taken to go with the bytes that
-pass through memory.
+pass through memory, until a cut network that was measured shows what really becomes of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +19,7 @@ from tui_prune.channels.record import CostedCall, Extent
 from tui_prune.measuring.cost import CostModel, SizedCall, Work
 from tui_prune.measuring.multiple import Sweep, best_multiple
 from tui_prune.measuring.stopwatch import Stopwatch
+from tui_prune.measuring.whole import Share, WholeNetwork
 from tui_prune.progress import Progress, silent
 
 SHARES = (0.03, 0.125, 0.25, 0.5, 0.75)
@@ -62,8 +63,8 @@ class _Timed:
 class LatencyModel:
     """What a graph's network takes on the device that it is on. Measuring runs single calls, never the model."""
 
-    def __init__(self, graph: Graph, stopwatch: Stopwatch | None = None, whole: float | None = None) -> None:
-        """`whole`: what the network as it is takes, in seconds; None: its calls are taken for all."""
+    def __init__(self, graph: Graph, stopwatch: Stopwatch | None = None, whole: WholeNetwork | None = None) -> None:
+        """`whole`: what is known of the network as a whole; None: its calls are taken for all."""
         self._graph = graph
         self._costs = CostModel(graph)
         self._watch = Stopwatch(graph.model) if stopwatch is None else stopwatch
@@ -88,8 +89,15 @@ class LatencyModel:
     def seconds(self, keep: np.ndarray) -> float:
         """What the network takes when these channels (bool, one per channel of the graph) are kept. Needs
         `measure`."""
-        work = self._costs.work(keep)
-        return sum(self._predicted(work)) + self._rest * work.traffic / (self._uncut.traffic or 1.0)
+        known = self._by_calls(keep)
+        if self._whole is None:
+            return known
+        return self._whole.share(known / self._all_calls) * self._all_calls
+
+    def learn(self, keep: np.ndarray, measured: Share) -> bool:
+        """Correct predictions by what a network with these channels was measured to take of the uncut one's time; gives
+        whether that had been predicted."""
+        return self._whole is None or self._whole.learn(self._by_calls(keep) / self._all_calls, measured)
 
     def by_layer(self, keep: np.ndarray) -> Mapping[str, float]:
         """The same for each layer that has calls."""
@@ -97,6 +105,15 @@ class LatencyModel:
         for call, seconds in zip(self._calls or (), self._predicted(self._costs.work(keep)), strict=True):
             found[call.layer] = found.get(call.layer, 0.0) + seconds
         return found
+
+    def _by_calls(self, keep: np.ndarray) -> float:
+        """What the network takes as far as its calls tell."""
+        work = self._costs.work(keep)
+        return sum(self._predicted(work)) + self._rest * work.traffic / (self._uncut.traffic or 1.0)
+
+    @cached_property
+    def _all_calls(self) -> float:
+        return self._by_calls(self._all) or 1.0
 
     def _predicted(self, work: Work) -> list[float]:
         if self._calls is None:
@@ -111,7 +128,8 @@ class LatencyModel:
     @cached_property
     def _rest(self) -> float:
         """What the whole network takes beyond its calls."""
-        return max((self._whole or 0.0) - sum(self._predicted(self._uncut)), 0.0)
+        latency = 0.0 if self._whole is None else self._whole.latency
+        return max(latency - sum(self._predicted(self._uncut)), 0.0)
 
     # Measuring.
 

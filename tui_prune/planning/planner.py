@@ -25,6 +25,8 @@ class Planner:
         self.graph = graph
         self._costs = CostModel(graph)
         self._before, self._layers_before = self._costs.measure(np.ones(graph.classes.channels, bool))
+        self._outputs = _Counts([layer.outputs for layer in graph.layers])
+        self._inputs = _Counts([layer.inputs for layer in graph.layers])
 
     def plan(self, recipe: Recipe, scores: Scores, latency: LatencyModel | None = None) -> Plan:
         """The plan of a recipe, with the scores of its criterion (`criteria.score_groups`); with what layers take on
@@ -71,6 +73,7 @@ class Planner:
         choices, keep, unreached = draft.choices, kept.mask, dict.fromkeys(self.graph.unreached, UNREACHED)
         after, layers_after = self._costs.measure(keep)
         before = self._layers_before
+        widths = zip(self.graph.layers, self._outputs.of(keep), self._inputs.of(keep), strict=True)
         layers = tuple(
             LayerPlan(
                 name=layer.name,
@@ -78,18 +81,18 @@ class Planner:
                 group=layer.group,
                 producer=layer.producer,
                 before=layer.width,
-                after=int(keep[layer.outputs].sum()) if len(layer.outputs) else layer.width,
+                after=outputs if len(layer.outputs) else layer.width,
                 in_before=layer.in_width,
-                in_after=int(keep[layer.inputs].sum()) if len(layer.inputs) else layer.in_width,
+                in_after=inputs if len(layer.inputs) else layer.in_width,
                 params=Pair(before.params.get(layer.name, 0), layers_after.params.get(layer.name, 0)),
                 macs=Pair(before.macs.get(layer.name, 0), layers_after.macs.get(layer.name, 0)),
                 bytes=Pair(before.bytes.get(layer.name, 0), layers_after.bytes.get(layer.name, 0)),
-                ratio=kept.ratios[layer.group] if layer.group is not None else 0.0,
+                ratio=kept.decisions[layer.group].ratio if layer.group is not None else 0.0,
                 own_ratio=layer.group is not None and choices[layer.group].own_ratio is not None,
                 locked=choices[layer.group].locked if layer.group is not None else unreached.get(layer.name),
                 note=self._note(layer, draft, kept),
             )
-            for layer in self.graph.layers
+            for layer, outputs, inputs in widths
         )
         named = {group.name for group in self.graph.groups}
         notes = tuple(f"{layer.name} {layer.note}" for layer in layers if "can't" in layer.note and layer.name in named)
@@ -129,6 +132,18 @@ class Planner:
         for key in (*recipe.layers, *recipe.layer_align, *recipe.lock, *recipe.unlock):
             if not any(matches(key, name) for name in names):
                 raise unknown_layer(key, names)
+
+
+class _Counts:
+    """Counts in each of many sets of channels how many are kept: all sets at once, since there may be thousands."""
+
+    def __init__(self, sets: Sequence[np.ndarray]) -> None:
+        self._channels = np.concatenate([np.zeros(0, np.int64), *sets])
+        self._bounds = np.cumsum([0, *map(len, sets)])
+
+    def of(self, keep: np.ndarray) -> list[int]:
+        kept = np.concatenate([[0], np.cumsum(keep[self._channels])])
+        return np.diff(kept[self._bounds]).tolist()
 
 
 def uncosted_plan(graph: Graph, recipe: Recipe, scores: Scores) -> Plan:

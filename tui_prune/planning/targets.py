@@ -129,9 +129,14 @@ def unreachable(last: Plan, goals: Sequence[Goal], spent: Spent, seconds: Mappin
         for layer in largest
         if after[layer.name] > 0
     ]
+    left = spent[goal.target]
+    beside = left - sum(after.values()) if goal.target == "target_latency" else 0.0
+    most = "Most of it is in"
+    if beside > left / 2:
+        most = f"{share(beside, goal.before)} go to other operators and to starting them; of the rest most is in"
     return UsageError(
         f"The target of {_amount(goal, goal.limit)} can't be reached: with all cut that may be, "
-        f"{_amount(goal, spent[goal.target])} are left. Most of it is in {', '.join(named)}."
+        f"{_amount(goal, left)} are left. {most} {', '.join(named)}."
     )
 
 

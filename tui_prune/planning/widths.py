@@ -46,10 +46,6 @@ class Kept:
     """Why the group is as wide as it is, where that needs saying; `UNALIGNED` alone: no multiple fits."""
     decisions: tuple[Decision, ...]
 
-    @property
-    def ratios(self) -> tuple[float, ...]:
-        return tuple(decision.ratio for decision in self.decisions)
-
     def with_groups(self, other: "Kept", groups: Sequence[Group]) -> "Kept":
         """The same, but some groups as they are in another."""
         mask, unaligned, notes, decisions = (

@@ -39,6 +39,7 @@ class GoingOn(RunsJobs, Dialog[bool]):
     def __init__(self, session: "Session", work: SavedWork) -> None:
         super().__init__()
         self._session, self._work = session, work
+        self._anew = session.recipe
         self._job: Job | None = None
         self._refused = False
 
@@ -64,15 +65,16 @@ class GoingOn(RunsJobs, Dialog[bool]):
         if self._refused:
             self.dismiss(False)
         elif self._job is None:
-            recipe = self._session.recipe
-            self._start("starting anew", lambda progress: start_above(self._session, self._work, recipe, progress))
+            self._start("starting anew", lambda progress: start_above(self._session, self._work, self._anew, progress))
         elif self._job.words == "going on":
             self.workers.cancel_group(self, "job")
+            self._job = None  # nothing is waited for: a task's own code may never end
+            self._ask()
 
     def _restore(self, progress: "Progress") -> bool:
         """In a thread: a plan may want data or the latency of this device first."""
         self._session.prepare(kept_recipe(self._work), progress)
-        self._session.restore(self._work.state.get("session", {}))
+        self._session.restore(self._work.state.get("session", {}), progress)
         return True
 
     def _start(self, words: str, work: Any) -> None:

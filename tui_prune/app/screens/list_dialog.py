@@ -129,6 +129,8 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
 
     def preview(self, recipe: "Recipe | None") -> "Plan | None":
         """Show the plan of a recipe on the main screen; None, and the session's, where it can't be shown at once."""
+        if self not in self.app.screen_stack:  # what was still to be looked at when it was left
+            return None
         try:
             plan = None if recipe is None else self.session.preview(recipe)
         except UsageError:
