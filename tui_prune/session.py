@@ -80,7 +80,7 @@ class Session(Keepsake, Looker):
         self._graphs[first.grouped] = graph
         self._begin(first)
         self._saved = Recipe()
-        self._saved_recovery: Result | None = None
+        self._recovery_files = {}
         self.saved_to: Path | None = None
         self._plan = self._plans.make(graph, first, progress)
         progress("trace", 1.0)
@@ -116,7 +116,7 @@ class Session(Keepsake, Looker):
         there is nothing to save, whatever was saved before."""
         if self.recipe == Recipe() and self.recovered is None:
             return False
-        return self.recipe != self._saved or self.recovered is not self._saved_recovery
+        return self.recipe != self._saved or self.unsaved_recovery is not None
 
     def waits_for(self, recipe: Recipe) -> str:
         """In words, the long work that `prepare` has to do before this recipe can be planned; empty: none.
@@ -258,9 +258,11 @@ class Session(Keepsake, Looker):
         `force`."""
         from tui_prune.saving.checkpoint import save
 
-        recipe, recovered = self.recipe, self.recovered
-        written = save(path, self.result(progress), force=force, progress=progress)
-        self._saved, self._saved_recovery, self.saved_to = recipe, recovered, Path(written)
+        recipe, result = self.recipe, self.result(progress)
+        written = save(path, result, force=force, progress=progress)
+        self._saved, self.saved_to = recipe, Path(written)
+        if result.report.recovered:
+            self._recovery_files[result.model] = Path(written)
         return written
 
 

@@ -62,7 +62,7 @@ def settings_lines(found: Mapping[str, Any]) -> list[str]:
     rows = [("config", config["path"], said)]
     for name, words in (
         ("recipes", "recipes of your own, by name"),
-        ("state", "sessions to go on with, scans"),
+        ("state", "sessions to go on with, recovered weights, scans"),
         ("cache", "what was measured on this device; may be deleted"),
         ("log", "reports of crashes"),
     ):

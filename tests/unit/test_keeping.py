@@ -7,18 +7,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tui_prune.app.main import _finish_writing
 from tui_prune.errors import TuiPruneError
 from tui_prune.keeping import log_file, saved_work, state_folder
 from tui_prune.keeping.log import start_log
 from tui_prune.keeping.saved_work import SavedWork, forget, kept_work, recent, set_aside, write
 from tui_prune.keeping.words import ago
-from tui_prune.keeping.writer import Writer
+from tui_prune.keeping.writer import Turns, Writer, is_writing
 from tui_prune.request import OpenRequest
 
 NOW = 1_700_000_000.0
@@ -239,6 +241,30 @@ def test_the_writer_says_when_it_fails(tmp_path: Path):
     writer.wait(10)
     assert len(said) == 2
     assert "can't be made" in said[1]
+
+
+def test_leaving_waits_for_what_is_being_written():
+    def slowly() -> None:
+        time.sleep(0.7)
+        done.append(True)
+
+    done: list[bool] = []
+    Turns(lambda sentence: None).do("weights", slowly)
+    assert is_writing()
+    _finish_writing()
+    assert done
+    assert not is_writing()
+
+
+def test_a_fault_in_one_turn_doesnt_stop_the_next():
+    done: list[bool] = []
+    turns = Turns(lambda sentence: None)
+    turns.do("one", lambda: [][0])
+    turns.do("other", lambda: done.append(True))
+    turns.wait(10)
+    assert done
+    assert "IndexError" in turns.failure("one")
+    assert not turns.failure("other")
 
 
 @pytest.fixture

@@ -119,14 +119,13 @@ class PruneApp(App[None]):
     # Leaving
 
     async def action_quit(self) -> None:
-        from tui_prune.app.recovered import not_saved
         from tui_prune.app.screens.dialog import QuitDialog
 
         if isinstance(self.screen, QuitDialog):
             return
         if self.session is not None and self.session.dirty:
-            kept = self.keeper is not None and self.keeper.close()
-            self.push_screen(QuitDialog(kept=kept, lost=not_saved(self.session)), self._quit_answered)
+            leaves = {} if self.keeper is None else self.keeper.leaves()
+            self.push_screen(QuitDialog(**leaves), self._quit_answered)
             return
         self.exit(return_code=self.openings.exit_status)
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from tui_prune.app import headlines
 from tui_prune.app.cells import text_of
 from tui_prune.app.position import go_to, position
-from tui_prune.app.recovered import to_keep
+from tui_prune.app.recovered import are_back, not_saved, to_keep
+from tui_prune.app.weights_keeper import WeightsKeeper, take_up
 from tui_prune.choosing.words import what_changed
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.keeping.saved_work import SavedWork, kept_work, set_aside
 from tui_prune.keeping.words import ago
 from tui_prune.keeping.writer import Writer
-from tui_prune.progress import silent
+from tui_prune.progress import part, silent
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -50,6 +51,9 @@ class Keeper:
         """What there is to say of the last recovery, and of which recipe it was."""
         self._logged = session.recipe
         self._said = False
+        self._again = ""
+        """What there is to be said once more."""
+        self.weights = WeightsKeeper(session, request, self._say)
         _log.info("opened %s (%s)", session.opened.title, session.opened.weights or "random weights")
 
     @property
@@ -86,6 +90,12 @@ class Keeper:
         self._writer.wait(PATIENCE)
         return self.kept
 
+    def leaves(self) -> dict[str, Any]:
+        """Keep what isn't kept yet; what the dialogs say of what would be left: choices, and recovered weights."""
+        kept, found = self.close(), self._session.unsaved_recovery
+        kept_weights = found is not None and self.weights.has(found)
+        return {"kept": kept, "weights": not_saved(self._session), "kept_weights": kept_weights}
+
     # Keeping
 
     def _moved(self) -> None:
@@ -98,6 +108,8 @@ class Keeper:
             self._timer = None
         if self._screen is None or self._asking:
             return
+        self.weights.settle()
+        self._say_again(self._screen)
         state, place = self._session.state(), position(self._screen)
         recipe = self._session.recipe
         reached = to_keep(self._session)
@@ -125,9 +137,20 @@ class Keeper:
 
     def _failed(self, sentence: str) -> None:
         """In the writer's thread."""
-        if not self._said and self._screen is not None:
+        if not self._said:
             self._said = True
-            self._screen.call_later(self._screen.remark, f"! not kept for another time: {sentence}", "error")
+            self._say(f"! not kept for another time: {sentence}")
+
+    def _say(self, words: str) -> None:
+        """From any thread, say what can't be kept; and once more when there is no work that has its own to say."""
+        if self._screen is not None:
+            self._again = words
+            self._screen.call_later(self._screen.remark, words, "error")
+
+    def _say_again(self, screen: "MainScreen") -> None:
+        if self._again and screen.work.job is None and not self._session.recovering:
+            screen.remark(self._again, "error")
+            self._again = ""
 
     # Going on
 
@@ -143,12 +166,16 @@ class Keeper:
                 _log.info("went on with what was kept: %s", work.summary)
                 screen.show_plan(self._session.plan)
                 go_to(screen, work.state.get("position", {}))
+                screen.remark(are_back(self._session), "strong")
             else:
                 self._untouched = self._session.state()
                 _log.info("started anew")
+            if dialog.said:
+                screen.remark(f"! {' '.join(dialog.said)}", "error")
 
         self._asking = True
-        screen.app.push_screen(GoingOn(self._session, work), answered)
+        dialog = GoingOn(self._session, work)
+        screen.app.push_screen(dialog, answered)
 
 
 def summary(plan: "Plan") -> str:
@@ -159,21 +186,27 @@ def summary(plan: "Plan") -> str:
     return f"{words} · MACs {headlines.share(plan.after.macs, plan.before.macs)}"
 
 
-def start_above(session: "Session", work: SavedWork, recipe: "Recipe", progress: "Progress" = silent) -> None:
-    """Choose a recipe as a step after the kept ones, so that undo brings them back. Where they don't fit any more, or
-    planning them takes long, they are set aside.
+def start_above(session: "Session", work: SavedWork, recipe: "Recipe", progress: "Progress" = silent) -> list[str]:
+    """Choose a recipe as a step after the kept ones, so that undo brings them back, with their recovered weights; gives
+    sentences on those that can't be taken up. Where the kept steps don't fit any more, or planning them takes long,
+    they are set aside.
 
     Raises `UsageError` when the recipe itself can't be planned.
     """
+    said: list[str] = []
     try:
         waits_for = session.waits_for(kept_recipe(work))
         if waits_for:
             raise UsageError(f"Before it can be gone on with {waits_for}.")
         session.restore(work.state.get("session", {}))
+        said = take_up(session, work, part(progress, 0.0, 0.8))
+    except Cancelled:
+        raise
     except TuiPruneError as error:
         _log.warning("%s What was kept is now in %s", error, set_aside(work))
-    session.prepare(recipe, progress)
+    session.prepare(recipe, part(progress, 0.8, 1.0))
     session.apply(recipe)
+    return said
 
 
 def kept_recipe(work: SavedWork) -> "Recipe":

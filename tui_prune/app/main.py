@@ -1,10 +1,13 @@
 """What the command `tui-prune` runs when it opens the app."""
 
 import asyncio
+import dataclasses
 import os
+import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tui_prune.request import OpenRequest
@@ -19,6 +22,9 @@ SWITCH = 5e-4
 
 PATIENCE = 0.5
 """Seconds that leaving waits for work that has been asked to stop."""
+
+LONGEST_WRITE = 120.0
+"""Seconds that leaving waits for the disk."""
 
 
 def run(request: OpenRequest, recipe: "Recipe | None") -> int:
@@ -55,7 +61,8 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
         if bundled is not None:
             session.set_task(load_task(bundled))
         if above:
-            start_above(session, work, given, progress)
+            said = start_above(session, work, given, progress)
+            session.opened = dataclasses.replace(session.opened, notes=(*said, *session.opened.notes))
         return session
 
     from tui_prune import config
@@ -77,14 +84,33 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
 
 
 def _leave(code: int) -> None:
-    """Don't keep the user waiting for a thread that can't be stopped, such as an evaluation of their own."""
+    """Don't keep the user waiting for a thread that can't be stopped, such as an evaluation of their own; but wait for
+    what is being written."""
     from tui_prune.app.jobs import JobThread
 
     deadline = time.monotonic() + PATIENCE
-    for thread in threading.enumerate():
-        if isinstance(thread, JobThread) or not (thread.daemon or thread is threading.current_thread()):
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    waited_for = [thread for thread in others if isinstance(thread, JobThread) or not thread.daemon]
+    for thread in waited_for:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    _finish_writing()
+    if any(thread.is_alive() for thread in waited_for):
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _finish_writing() -> None:
+    """Recovered weights may be large, and the line may be gone already."""
+    from tui_prune.keeping.writer import finish, is_writing
+
+    if not is_writing():
+        return
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if not finish(PATIENCE):
+        with suppress(OSError):
+            print("writing what is kept for another time (ctrl-c doesn't wait for it)…", file=sys.stderr, flush=True)
+        with suppress(KeyboardInterrupt):
+            finish(LONGEST_WRITE)

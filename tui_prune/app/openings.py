@@ -99,14 +99,11 @@ class Openings:
             if self._job is not None:
                 self.ahead.wait()  # for the main screen that is on its way
         elif self._app.session is not None and self._app.session.dirty:
-            from tui_prune.app.recovered import not_saved
             from tui_prune.app.screens.dialog import OpenDialog
 
             self.show_main()
-            keeper = self._app.keeper
-            kept = keeper is not None and keeper.close()
-            dialog = OpenDialog(kept=kept, lost=not_saved(self._app.session))
-            self._app.push_screen(dialog, functools.partial(self._answered, request))
+            leaves = {} if self._app.keeper is None else self._app.keeper.leaves()
+            self._app.push_screen(OpenDialog(**leaves), functools.partial(self._answered, request))
         else:
             self.open(request)
 

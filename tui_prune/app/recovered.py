@@ -1,4 +1,4 @@
-"""What there is to say of a recovered network whose weights may be lost: what is kept of a session are its choices."""
+"""What there is to say of a recovered network and of where its weights are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,17 +6,39 @@ from typing import TYPE_CHECKING, Any
 from tui_prune.wording import score
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tui_prune.result import Result
     from tui_prune.session import Session
 
 
 def not_saved(session: "Session") -> str:
-    """That the present plan was recovered and no file has the weights; empty where none would be lost."""
+    """The recovered weights of the present plan that no checkpoint has, in words: "the recovered weights (97.1 %)";
+    empty where there are none."""
     found = session.unsaved_recovery
     if found is None:
         return ""
     reached = _reached(found)
-    return f"The recovered weights{f' ({reached})' if reached else ''} are in no file: s saves them."
+    return f"the recovered weights{f' ({reached})' if reached else ''}"
+
+
+def in_words(session: "Session") -> str:
+    """How the present plan was recovered: "recalibrated and fine-tuned, 97.1 %"; empty where it wasn't."""
+    found = session.recovered
+    if found is None:
+        return ""
+    steps = " and ".join(dict.fromkeys(found.report.recovered))
+    return ", ".join(filter(None, (steps, _reached(found))))
+
+
+def are_back(session: "Session") -> str:
+    """That recovered weights were taken up again; empty where there are none."""
+    if not session.recoveries:
+        return ""
+    found = session.recovered
+    reached = "" if found is None else _reached(found)
+    whose = "" if found is not None else f" of {len(session.recoveries)} other plan{'s'[: len(session.recoveries) - 1]}"
+    return f"the recovered weights{whose} are back{f': {reached}' if reached else ''}"
 
 
 def to_keep(session: "Session") -> dict[str, Any] | None:
@@ -24,20 +46,31 @@ def to_keep(session: "Session") -> dict[str, Any] | None:
     found = session.recovered
     if found is None:
         return None
-    file = session.saved_to if session.unsaved_recovery is None else None
+    file = session.recovery_file(found)
     return {"score": _reached(found), "file": None if file is None else str(file)}
 
 
-def said_of(kept: Any) -> str:
-    """What became of a recovery of the last time, from what `to_keep` gave; empty where there was none."""
-    if not isinstance(kept, dict) or not isinstance(kept.get("score"), str):
-        return ""
-    said, file = kept["score"] and f"{kept['score']} was reached by recovering; ", kept.get("file")
-    if not isinstance(file, str):
-        return f"{said or 'It was recovered; '}those weights were not saved: R recovers again."
-    if not Path(file).is_file():
-        return f"{said or 'It was recovered; '}those weights were in {Path(file).name}, which is gone."
-    return f"{said or 'It was recovered; '}those weights are in {Path(file).name}."
+def said_of(kept: Any, report: "Mapping[str, Any] | None", others: int = 0) -> str:
+    """What became of a recovery of the last time, from what `to_keep` gave, and from the report in the file of its
+    weights, if there is one; and of so many others. Empty where there was none."""
+    kept = kept if isinstance(kept, dict) and isinstance(kept.get("score"), str) else None
+    more = (
+        f"The recovered weights of {others} other plan{'s' * (others != 1)} are kept{', too' * bool(kept or report)}."
+    )
+    if kept is None and report is None:
+        return more if others else ""
+    file = None if kept is None else kept.get("file")
+    reached = kept["score"] if report is None else _reported(report)
+    said = f"{reached} was reached by recovering; " if reached else "It was recovered; "
+    if isinstance(file, str) and Path(file).is_file():
+        said += f"those weights are in {Path(file).name}{'' if report is None else ', and kept, too'}."
+    elif report is not None:
+        said += "those weights are kept, too."
+    elif isinstance(file, str):
+        said += f"those weights were in {Path(file).name}, which is gone."
+    else:
+        said += "those weights aren't there any more: R recovers again."
+    return f"{said} {more}" if others else said
 
 
 def replaces(path: Path, session: "Session") -> str:
@@ -47,11 +80,16 @@ def replaces(path: Path, session: "Session") -> str:
     report = report_in(path) if session.recovered is None else {}
     if not report.get("recovered"):
         return "! The file is there already. Enter replaces it."
+    reached = _reported(report)
+    return f"! The file there was recovered{f' ({reached})' if reached else ''}; this one isn't. Enter replaces it."
+
+
+def _reported(report: "Mapping[str, Any]") -> str:
+    """The accuracy of the recovered network that a report is of, in words; empty where it doesn't say."""
     accuracy = report.get("accuracy")
     figures = [accuracy.get(name) for name in ("recovered", "before")] if isinstance(accuracy, dict) else []
     known = len(figures) == 2 and all(isinstance(figure, (int, float)) for figure in figures)
-    reached = f" ({score(*figures)})" if known else ""
-    return f"! The file there was recovered{reached}; this one isn't. Enter replaces it."
+    return score(*figures) if known else ""
 
 
 def _reached(found: "Result") -> str:

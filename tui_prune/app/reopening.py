@@ -1,8 +1,9 @@
 """The same network on another example input, with as much of what was chosen as fits it."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from tui_prune.errors import UsageError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.progress import Progress
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ def with_input(session: "Session", input_spec: str, progress: Progress) -> "Sess
     """A session on the same module, traced anew. Choices for layers that no longer fit are left out, and a note says
     so. Raises `UsageError` when the shape can't be read, `TuiPruneError` when the forward pass fails on it.
     """
-    import dataclasses
-
     from tui_prune.opening.open_model import with_input as opened_with
     from tui_prune.session import Session
 
@@ -23,11 +22,24 @@ def with_input(session: "Session", input_spec: str, progress: Progress) -> "Sess
     try:
         traced = Session(opened, task=session.task, recipe=session.recipe, progress=progress)
         traced.restore(session.state())
+        _take_over(session, traced, progress)
         return traced
     except UsageError as error:
         note = f"Choices for single layers were left out: {error}"
         opened = dataclasses.replace(opened, notes=(note, *opened.notes))
         return Session(opened, task=session.task, recipe=_for_all(session.recipe), progress=progress)
+
+
+def _take_over(session: "Session", traced: "Session", progress: Progress) -> None:
+    """The recovered networks, too, where the same channels are cut."""
+    for found in session.recoveries:
+        try:
+            traced.take_up(session.packed(found), progress)
+        except Cancelled:
+            raise
+        except TuiPruneError as error:
+            words = f"recovered weights were left: {error}"
+            traced.opened = dataclasses.replace(traced.opened, notes=(words, *traced.opened.notes))
 
 
 def _for_all(recipe: "Recipe") -> "Recipe":

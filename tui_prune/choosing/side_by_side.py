@@ -9,25 +9,20 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from tui_prune.choosing.recoveries import Recoveries
 from tui_prune.choosing.shelf import Figures, NamedPlan, Shelf, figures_to_dict
-from tui_prune.cutting.fit import Subject
-from tui_prune.errors import TuiPruneError
 from tui_prune.evaluating.task import Task
-from tui_prune.evaluating.task_work import TaskWork
 from tui_prune.measuring.bench import device_of, measure
 from tui_prune.measuring.remembered import environment
-from tui_prune.opening.checksum import checksum
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
-from tui_prune.result import Accuracy, Result
+from tui_prune.result import Accuracy
 
 
-class SideBySide(TaskWork):
+class SideBySide(Recoveries):
     """The part of a session that compares plans. What was measured is remembered by recipe."""
 
-    _subject: Subject
-    _result: tuple[Plan, Result] | None
     _shelf: Shelf = Shelf()
     _figures: dict[str, Figures]
     _uncut_latency: float | None = None
@@ -37,12 +32,8 @@ class SideBySide(TaskWork):
         """The present choice."""
         raise NotImplementedError
 
-    def _make_plan(self, recipe: Recipe) -> Plan:
-        """The plan of a recipe. Raises `UsageError`."""
-        raise NotImplementedError
-
     def set_task(self, task: Task | None) -> None:
-        """As `TaskWork.set_task`: what plans scored by another task is forgotten, too."""
+        """As `Recoveries.set_task`: what plans scored by another task is forgotten, too."""
         super().set_task(task)
         self._figures = {key: replace(one, accuracy=None, recovered=None) for key, one in self._figures.items()}
         vars(self).pop("_measured_by", None)
@@ -73,7 +64,7 @@ class SideBySide(TaskWork):
     def figures(self, recipe: Recipe) -> Figures:
         """What is known of the network that a recipe gives."""
         found = self._figures.get(recipe_key(recipe), Figures())
-        if self._recovered is None or self._recovered.plan.recipe != recipe:  # only one recovered network is held
+        if all(one.plan.recipe != recipe for one in self.recoveries):  # it is no longer held
             found = replace(found, recovered=None)
         if recipe == Recipe():  # nothing is cut
             return replace(found, accuracy=self._baseline_score, latency=self._uncut_latency)
@@ -118,38 +109,20 @@ class SideBySide(TaskWork):
             self._uncut_latency = both[0].latency
             self._learn(recipe, latency=both[-1].latency, uncut_latency=both[0].latency, cost=plan.after)
 
-    def _plan_of(self, recipe: Recipe) -> Plan:
-        plan = self._plan
-        return plan if plan.recipe == recipe else self._make_plan(recipe)
-
-    def _cut_aside(self, plan: Plan, progress: Progress) -> Result:
-        """The verified cut of a plan, without letting go of that of the present one."""
-        present = self._result
-        try:
-            return self._cut(plan, progress)
-        finally:
-            if plan is not self._plan and present is not None:
-                self._result = present
-
     def _learn(self, recipe: Recipe, **found: Any) -> None:
         key, _ = recipe_key(recipe), self._measured_by  # read now, off the event loop, since it may take a while
         self._figures[key] = replace(self._figures.get(key, Figures()), **found)
 
     def _note(self, plan: Plan, accuracy: Accuracy) -> None:
         super()._note(plan, accuracy)
-        if accuracy.after is not None:
-            self._learn(plan.recipe, accuracy=accuracy.after, recovered=accuracy.recovered, cost=plan.after)
+        known = {} if accuracy.after is None else {"accuracy": accuracy.after}
+        self._learn(plan.recipe, **known, recovered=accuracy.recovered, cost=plan.after)
 
     # What is kept between sessions
 
-    @cached_property
-    def _weights_digest(self) -> str:
-        """What tells the opened weights from others; empty where they can't be read byte by byte."""
-        module = self.opened.module
-        try:
-            return checksum({**dict(module.named_parameters()), **dict(module.named_buffers())})
-        except (TuiPruneError, TypeError, RuntimeError):
-            return ""
+    @property
+    def _made_from(self) -> dict[str, str]:
+        return self._measured_by
 
     @cached_property
     def _measured_by(self) -> dict[str, str]:

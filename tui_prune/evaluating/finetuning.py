@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,12 @@ EVALUATIONS = 8
 SNAPSHOTS = 16
 """So many states of a loop that nothing judges are kept, each in place of the one before."""
 
+REST, SHARE = 30.0, 0.05
+"""Seconds between two states that are handed over on the way, at the least, and the most of the time that may take."""
+
 Shown = Callable[[TuningPoint], object]
+SoFar = Callable[[Mapping[str, Tensor], "float | None"], object]
+"""Takes all parameters and buffers by all their names, and what `evaluate` says of them where that is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,7 @@ def finetune(
     accuracy: float | None = None,
     progress: Progress = silent,
     shown: Shown | None = None,
+    so_far: SoFar | None = None,
 ) -> Tuned:
     """Run the task's `finetune(model, progress)` on a model that it may change, and give back the best state it had.
 
@@ -56,14 +63,15 @@ def finetune(
     whose `accuracy` it said before. Where nothing judges, the last state is the best.
 
     When the loop is cancelled (`progress` raises), fails, or its loss is no longer a number, the best state so far is
-    given back with a note. `shown` sees each point of the curve as it is reported.
+    given back with a note. `shown` sees each point of the curve as it is reported; `so_far`, now and then, the state
+    that would be given back if it ended there.
 
     Raises `UsageError` without such a function; `Cancelled` or `TuiPruneError` where there is nothing better to give
     back than the first state.
     """
     if task.finetune is None:
         raise UsageError(f"{task.name} has no function finetune(model, progress).")
-    loop = _Loop(model, task, accuracy, progress, shown)
+    loop = _Loop(model, task, accuracy, progress, shown, so_far)
     for module in model.modules():
         module.training = True
     try:
@@ -96,9 +104,17 @@ class _Loop:
     """One run of the user's loop: what it reports, and the best state."""
 
     def __init__(
-        self, model: nn.Module, task: Task, accuracy: float | None, progress: Progress, shown: Shown | None
+        self,
+        model: nn.Module,
+        task: Task,
+        accuracy: float | None,
+        progress: Progress,
+        shown: Shown | None,
+        so_far: SoFar | None,
     ) -> None:
         self.breaker = Breaker()
+        self._so_far, self._next = so_far, time.monotonic()
+        self._handed_over: _State | None = None
         self._model, self._task, self._progress, self._shown = model, task, progress, shown
         self._first_score = accuracy
         self._shapes = {name: tensor.shape for name, tensor in named_tensors(model)}
@@ -124,6 +140,7 @@ class _Loop:
         """Before each forward pass: whether to go on."""
         if not self._evaluating:
             self._progress("fine-tune", self._done)
+            self._hand_over()
 
     def _take(self, done: Any, loss: Any, accuracy: Any) -> None:
         try:
@@ -177,6 +194,23 @@ class _Loop:
         if accuracy is not None and (self._best is None or accuracy >= self._best.score):
             self._best = self._state(accuracy) or self._best
         return accuracy
+
+    def _hand_over(self) -> None:
+        """Let somebody have the state that would be kept if it ended now, unless they had one a moment ago."""
+        state = self._best or (self._latest if self._task.evaluate is None else None)
+        started = time.monotonic()
+        if self._so_far is None or state is None or state is self._handed_over or started < self._next:
+            return
+        if state.done == state.reports == 0 or self._worse(state):
+            return
+        self._handed_over = state
+        self._evaluating = True
+        try:
+            self._so_far(state.values, state.score if self._comparable and self._task.evaluate is not None else None)
+        finally:
+            self._evaluating = False
+        took = time.monotonic() - started
+        self._next = started + took + max(REST, took / SHARE)
 
     def _state(self, score: float | None = None) -> _State | None:
         """The present state; None where it is none to go back to."""

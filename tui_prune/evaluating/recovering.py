@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import torch
@@ -17,11 +18,12 @@ from tui_prune.evaluating.finetuning import Shown, finetune
 from tui_prune.evaluating.recalibration import has_statistics, recalibrate
 from tui_prune.evaluating.task import Task, user_traceback
 from tui_prune.progress import Progress, part, silent
-from tui_prune.result import Accuracy, Result, Stage, TuningPoint
+from tui_prune.result import Accuracy, Report, Result, Stage, TuningPoint
 
 RECALIBRATED, FINE_TUNED = "recalibrated", "fine-tuned"
 
 Reached = Callable[[Stage], object]
+SoFar = Callable[[Result], object]
 
 
 def recover(
@@ -34,13 +36,15 @@ def recover(
     progress: Progress = silent,
     shown: Shown | None = None,
     reached: Reached | None = None,
+    so_far: SoFar | None = None,
 ) -> Result:
     """The result with a network whose batch norm is recalibrated, or that is fine-tuned, or both in this order.
 
     Its structure stays the one that was proved: only the values of parameters and buffers are taken over. Where the
     task has `evaluate`, what makes the network worse isn't kept. `accuracy` is what is known of the original and the
     cut network; without it only the cut network's is asked for. `reached` sees each stage with its score, `shown` each
-    point that the loop reports.
+    point that the loop reports. `so_far` sees, now and then, the best that there is already; it comes from within the
+    user's own loop.
 
     A fine-tuning that `progress` cancels gives its best state, if it has any, else what was recalibrated before it;
     everything else then raises `Cancelled`. Raises `UsageError` where the task lacks the function that is needed,
@@ -54,9 +58,8 @@ def recover(
         score = task.score(result.model, part(progress, 0.0, 0.1)) if now is None else now
         if known is not None and not result.report.recovered:
             known = replace(known, after=score)
-    record = result.plan.graph.record
-    recovery = _Recovery(result.model, record, task, score, reached or (lambda stage: None))
-    recovery.start(known, result.report.recovered)
+    recovery = _Recovery(result, task, score, known, reached or (lambda stage: None), so_far)
+    recovery.start()
     if recalibrating:
         recovery.recalibrate(part(progress, 0.1, 0.3))
     if tuning:
@@ -66,47 +69,67 @@ def recover(
             if not recovery.steps:
                 raise
             recovery.keep_recalibrated(error)
-    if not recovery.steps:
-        report = replace(result.report, accuracy=known)
-        return replace(result, report=report, notes=(*result.notes, *recovery.notes))
-    report = replace(
-        result.report,
-        recovered=(*result.report.recovered, *recovery.steps),
-        accuracy=None if known is None else replace(known, recovered=recovery.score),
-    )
-    return replace(
-        result,
-        model=recovery.model,
-        report=report,
-        reference_outputs=_outputs(recovery.model, result),
-        curve=(*result.curve, *recovery.curve),
-        traceback=recovery.traceback,
-        notes=(*result.notes, *recovery.notes),
-    )
+    return recovery.result()
+
+
+def with_weights(result: Result, values: Mapping[str, Tensor], report: Report) -> Result:
+    """The result with other weights, by all their names, and what is to be reported of them.
+
+    Raises `TuiPruneError` where the network doesn't put out numbers of the right shape with them.
+    """
+    model = _copy(result.model, result.plan.graph.record, values)
+    return replace(result, model=model, report=report, reference_outputs=_outputs(model, result))
 
 
 class _Recovery:
     """A network on its way: each step works on a copy, which is taken over if it is no worse."""
 
     def __init__(
-        self, model: nn.Module, record: TraceRecord, task: Task, score: float | None, reached: Reached
+        self,
+        base: Result,
+        task: Task,
+        score: float | None,
+        known: Accuracy | None,
+        reached: Reached,
+        so_far: SoFar | None,
     ) -> None:
-        self.model, self.score = model, score
+        self.model, self.score = base.model, score
         self.steps: list[str] = []
         self.notes: list[str] = []
         self.curve: tuple[TuningPoint, ...] = ()
         self.traceback: str | None = None
-        self._record, self._task, self._reached = record, task, reached
+        self._base, self._record, self._task = base, base.plan.graph.record, task
+        self._known, self._reached, self._so_far = known, reached, so_far
 
-    def start(self, known: Accuracy | None, recovered: tuple[str, ...]) -> None:
+    def start(self) -> None:
         """Tell of the stages that there are already."""
-        if known is not None:
-            self._reached(Stage("before", known.before))
-            self._reached(Stage("after", known.after))
+        recovered = self._base.report.recovered
+        if self._known is not None:
+            self._reached(Stage("before", self._known.before))
+            self._reached(Stage("after", self._known.after))
         elif not recovered:
             self._reached(Stage("after", self.score))
         if recovered:
             self._reached(Stage(recovered[-1], self.score))
+
+    def result(self) -> Result:
+        """What has come of it."""
+        base, notes = self._base, (*self._base.notes, *self.notes)
+        if not self.steps:
+            return replace(base, report=replace(base.report, accuracy=self._known), notes=notes)
+        return replace(
+            base,
+            model=self.model,
+            report=self._report(self.steps, self.score),
+            reference_outputs=_outputs(self.model, base),
+            curve=(*base.curve, *self.curve),
+            traceback=self.traceback,
+            notes=notes,
+        )
+
+    def _report(self, steps: Sequence[str], score: float | None) -> Report:
+        known = None if self._known is None else replace(self._known, recovered=score)
+        return replace(self._base.report, recovered=(*self._base.report.recovered, *steps), accuracy=known)
 
     def recalibrate(self, progress: Progress) -> None:
         if not has_statistics(self.model):
@@ -128,8 +151,22 @@ class _Recovery:
         self._reached(Stage(RECALIBRATED, self.score))
 
     def finetune(self, progress: Progress, shown: Shown | None) -> None:
+        if self._so_far is not None and self.steps:
+            with suppress(Exception):  # as in `_tell`
+                self._so_far(self.result())
         trained = _copy(self.model, self._record)
-        tuned = finetune(trained, self._task, accuracy=self.score, progress=progress, shown=shown)
+
+        def so_far(values: Mapping[str, Tensor], score: float | None) -> None:
+            self._tell(values, score, progress)
+
+        tuned = finetune(
+            trained,
+            self._task,
+            accuracy=self.score,
+            progress=progress,
+            shown=shown,
+            so_far=None if self._so_far is None else so_far,
+        )
         self.curve, self.traceback = tuned.curve, tuned.traceback
         self.notes += [tuned.note] if tuned.note else []
         if tuned.values is not None:
@@ -137,6 +174,31 @@ class _Recovery:
             self.score = tuned.accuracy
             self.steps.append(FINE_TUNED)
         self._reached(Stage(FINE_TUNED, None if tuned.values is None else self.score, kept=tuned.values is not None))
+
+    def _tell(self, values: Mapping[str, Tensor], score: float | None, progress: Progress) -> None:
+        """Let somebody have a state of the fine-tuning, if it is no worse than what it started from."""
+        assert self._so_far is not None
+        devices = {tensor.device.type for tensor in values.values()}
+        try:
+            with ExitStack() as plainly:
+                for device in devices:
+                    plainly.enter_context(torch.autocast(device, enabled=False))
+                found = with_weights(self._base, values, self._report([*self.steps, FINE_TUNED], score))
+                if score is None and self._task.evaluate is not None:
+                    score = self._scored(found.model, progress)
+                    if self.score is not None and score < self.score:
+                        return
+                    found = replace(found, report=self._report([*self.steps, FINE_TUNED], score))
+                self._so_far(found)
+        except Cancelled:
+            raise
+        except Exception:  # such as no memory for another copy: nothing of this may end the training
+            return
+
+    def _scored(self, model: nn.Module, progress: Progress) -> float:
+        devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
+        with torch.random.fork_rng(devices):
+            return self._task.score(model, lambda stage, _: progress(stage, 0.0))
 
     def keep_recalibrated(self, error: TuiPruneError) -> None:
         """Say why fine-tuning has brought nothing, though there is something to keep."""

@@ -1,4 +1,4 @@
-"""What a session does by its task: evaluating, scanning, suggesting a recipe, recovering what a cut has cost."""
+"""What a session does by its task: evaluating, scanning, suggesting a recipe."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tui_prune.channels.graph import Graph
 from tui_prune.cutting.fit import Subject
 from tui_prune.errors import TuiPruneError
-from tui_prune.evaluating.finetuning import Shown
 from tui_prune.evaluating.goal import Goal
 from tui_prune.evaluating.plans import Plans
-from tui_prune.evaluating.recovering import Reached, recover
 from tui_prune.evaluating.scan_cache import ScanCache, cache_file
 from tui_prune.evaluating.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
 from tui_prune.evaluating.suggest import criteria_to_try, suggest
@@ -36,8 +32,6 @@ class TaskWork:
     _plan: Plan
     _baseline_score: float | None = None
     _measured: tuple[Plan, Accuracy] | None = None
-    _recovered: Result | None = None
-    _saved_recovery: Result | None
     _plans: Plans
     _activations: Mapping[str, Any] | None
     _caches: dict[tuple[Graph, Path | None], ScanCache]
@@ -55,11 +49,6 @@ class TaskWork:
 
         Where the recipe's criterion needs calibration data, `prepare` runs that of the new task.
         """
-        kept = self._recovered
-        if kept is not None and kept.report.accuracy is not None:
-            self._recovered = replace(kept, report=replace(kept.report, accuracy=None))
-            if self._saved_recovery is kept:
-                self._saved_recovery = self._recovered
         self._baseline_score = self._measured = self._activations = None
         self._caches = {}
         self.task = task
@@ -67,19 +56,8 @@ class TaskWork:
 
     @property
     def recovered(self) -> Result | None:
-        """The recovered network of the present plan; None where it wasn't recovered, or the plan keeps other channels
-        now. It comes back when the choices do.
-        """
-        found, plan = self._recovered, self._plan
-        if found is None or found.plan.graph is not plan.graph:
-            return None
-        return found if np.array_equal(found.plan.keep, plan.keep) else None
-
-    @property
-    def unsaved_recovery(self) -> Result | None:
-        """The recovered network of the present plan where no saved checkpoint holds it."""
-        found = self.recovered
-        return None if found is self._saved_recovery else found
+        """The recovered network of the present plan."""
+        raise NotImplementedError
 
     def result(self, progress: Progress = silent) -> Result:
         """What `save` writes: the recovered network if there is one, else the cut one; with the accuracy if known."""
@@ -168,47 +146,6 @@ class TaskWork:
         if scanner.recalibrating:
             return Accuracy(self._baseline_score, None, score)
         return Accuracy(self._baseline_score, score)
-
-    def recover(
-        self,
-        progress: Progress = silent,
-        *,
-        recalibrate: bool = True,
-        finetune: bool = False,
-        shown: Shown | None = None,
-        reached: Reached | None = None,
-    ) -> Result:
-        """Recalibrate batch norm, or fine-tune by the task's own loop, or both, after the cut was verified; `result`
-        and `save` take the recovered network from then on. What was recovered before is where it starts from.
-
-        `reached` sees each stage with its score, `shown` each point that the loop reports. A fine-tuning that
-        `progress` cancels gives the best state that it had, if any (`Result.notes` says so); elsewhere `Cancelled`
-        passes through and nothing has changed.
-
-        Raises `TuiPruneError` without a task, or when it fails; `UsageError` when it lacks what is needed.
-        """
-        task = self._needed_task()
-        base = self.recovered or self._cut(self._plan, part(progress, 0.0, 0.1))
-        known = base.report.accuracy
-        if known is None and self._measured is not None and self._measured[0] is base.plan:
-            known = self._measured[1]
-        if known is None and task.evaluate is not None:
-            known = Accuracy(self._baseline(part(progress, 0.1, 0.2)), None)
-        result = recover(
-            base,
-            task,
-            recalibrating=recalibrate,
-            tuning=finetune,
-            accuracy=known,
-            progress=part(progress, 0.2, 1.0),
-            shown=shown,
-            reached=reached,
-        )
-        if result.report.accuracy is not None:
-            self._note(result.plan, result.report.accuracy)
-        if result.model is not base.model:
-            self._recovered = result
-        return result
 
     def _note(self, plan: Plan, accuracy: Accuracy) -> None:
         """Remember what was measured of a plan."""

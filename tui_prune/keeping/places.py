@@ -17,6 +17,11 @@ def sessions_folder() -> Path:
     return state_folder() / "sessions"
 
 
+def recovered_folder() -> Path:
+    """The folder of recovered weights that no checkpoint of the user's may hold yet."""
+    return state_folder() / "recovered"
+
+
 def log_folder() -> Path:
     """The folder of the log and of crash reports."""
     return platformdirs.user_log_path(_NAME, appauthor=False)

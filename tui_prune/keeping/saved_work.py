@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_prune.errors import TuiPruneError
+from tui_prune.keeping import recovered_files
 from tui_prune.keeping.networks import Stamps, absolute, key, stamps
 from tui_prune.keeping.places import sessions_folder
 from tui_prune.request import OpenRequest
@@ -101,14 +102,17 @@ def recent(limit: int = 20) -> list[SavedWork]:
 
 
 def forget(work: SavedWork) -> None:
-    """Drop what was kept of a network."""
+    """Drop what was kept of a network, recovered weights among it."""
     with suppress(OSError):
         _file(work.request).unlink()
+    recovered_files.forget(key(work.request))
 
 
 def set_aside(work: SavedWork) -> Path | None:
     """Keep what can't be gone on with out of the way of new work; where it is now, None where there is no moving it."""
     path = _file(work.request)
+    for weights in recovered_files.files_of(key(work.request)):
+        recovered_files.set_aside(weights)
     try:
         return path.rename(path.with_suffix(".old"))
     except OSError:
@@ -167,3 +171,5 @@ def _tidy(folder: Path) -> None:
     for path in stale:
         with suppress(OSError):
             path.unlink()
+        if path.suffix == ".json":
+            recovered_files.forget(path.stem)

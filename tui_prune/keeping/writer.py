@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextvars import copy_context
 
@@ -10,29 +11,36 @@ from tui_prune.keeping.saved_work import SavedWork, write
 
 _log = logging.getLogger(__name__)
 
+_threads: set[threading.Thread] = set()
+"""Of all that are writing right now."""
 
-class Writer:
-    """Keeps the work that it is given. What comes while it is writing replaces what waits."""
+
+class Turns:
+    """Does what it is given, one after the other. What comes for a slot replaces what waits there."""
 
     def __init__(self, failed: Callable[[str], None]) -> None:
-        """`failed` is called in the thread, with a sentence, when work can't be kept."""
+        """`failed` is called in the thread, with a sentence, when something can't be kept."""
         self._failed = failed
-        self.failing = False
-        """Whether the last write has failed."""
         self._lock = threading.Lock()
-        self._next: SavedWork | None = None
+        self._waiting: dict[str, Callable[[], object]] = {}
+        self._failing: dict[str, str] = {}
         self._thread: threading.Thread | None = None
 
-    def put(self, work: SavedWork) -> None:
-        """Write this soon."""
+    def do(self, slot: str, work: Callable[[], object]) -> None:
+        """Do this soon."""
         with self._lock:
-            self._next = work
+            self._waiting[slot] = work
             if self._thread is None:
                 self._thread = threading.Thread(target=copy_context().run, args=(self._run,), daemon=True)
+                _threads.add(self._thread)
                 self._thread.start()
 
+    def failure(self, slot: str) -> str:
+        """Why the last work for a slot has failed, in a sentence; empty where it hasn't."""
+        return self._failing.get(slot, "")
+
     def wait(self, seconds: float) -> None:
-        """Wait until all is written, but not for a disk that doesn't answer."""
+        """Wait until all is done, but not for a disk that doesn't answer."""
         with self._lock:
             thread = self._thread
         if thread is not None:
@@ -41,14 +49,51 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._lock:
-                work, self._next = self._next, None
-                if work is None:
+                slot = next(iter(self._waiting), None)
+                if slot is None:
+                    _threads.discard(threading.current_thread())
                     self._thread = None
                     return
+                work = self._waiting.pop(slot)
             try:
-                write(work)
-                self.failing = False
-            except (TuiPruneError, TypeError, ValueError) as error:
-                self.failing = True
-                _log.warning("can't be kept: %s", error)
-                self._failed(str(error))
+                work()
+                self._failing.pop(slot, None)
+            except Exception as error:  # whatever has failed, what comes after it is to be kept all the same
+                said = str(error) if isinstance(error, TuiPruneError) else f"{type(error).__name__}: {error}."
+                self._failing[slot] = said
+                _log.warning("can't be kept: %s", said)
+                self._failed(said)
+
+
+class Writer:
+    """Keeps the work that it is given. What comes while it is writing replaces what waits."""
+
+    def __init__(self, failed: Callable[[str], None]) -> None:
+        """`failed` is called in the thread, with a sentence, when work can't be kept."""
+        self._turns = Turns(failed)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last write has failed."""
+        return bool(self._turns.failure(""))
+
+    def put(self, work: SavedWork) -> None:
+        """Write this soon."""
+        self._turns.do("", lambda: write(work))
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all is written, but not for a disk that doesn't answer."""
+        self._turns.wait(seconds)
+
+
+def is_writing() -> bool:
+    """Whether anything is still being written, or waits for its turn."""
+    return bool(_threads)
+
+
+def finish(seconds: float) -> bool:
+    """Wait until everything is written, at most so long; whether it is."""
+    until = time.monotonic() + seconds
+    for thread in tuple(_threads):
+        thread.join(max(0.0, until - time.monotonic()))
+    return not _threads

@@ -1,7 +1,7 @@
 """The file format of a pruned checkpoint, and reading it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class Checkpoint:
     versions: Mapping[str, str]
     input_spec: str
     probe: Probe | None
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    """What tells the uncut weights, and the task, from others; only in files that wait to be gone on with."""
 
     def to_content(self) -> dict[str, Any]:
         """What is written: plain values and tensors, and the checksum over all of them."""
@@ -74,6 +76,7 @@ class Checkpoint:
             "probe": None if self.probe is None else _probe_content(self.probe),
             "tensors": dict(self.tensors),
             "kept": dict(self.kept),
+            **({"made_from": dict(self.made_from)} if self.made_from else {}),
         }
         return {**content, "checksum": checksum(content)}
 
@@ -127,6 +130,7 @@ def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:
             versions=dict(content["versions"]),
             input_spec=str(content["input_spec"]),
             probe=None if content["probe"] is None else _probe(content["probe"]),
+            made_from={str(name): str(value) for name, value in content.get("made_from", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TuiPruneError(f"{path} isn't built like a pruned checkpoint ({error!r}). Save it again.") from error

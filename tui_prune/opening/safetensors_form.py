@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,38 @@ def to_safetensors(content: Mapping[str, Any]) -> bytes:
     The tensors of the network keep their names; one under several names is written once. Raises `TuiPruneError` for a
     kind of numbers that the format doesn't know.
     """
+    with _explained():
+        return safetensors.torch.save(*_parts(content))
+
+
+def write_safetensors(content: Mapping[str, Any], path: Path) -> None:
+    """Write what `to_safetensors` gives, piece by piece: other threads go on meanwhile. Raises `TuiPruneError`, also
+    where the disk is full."""
+    with _explained():
+        tensors, metadata = _parts(content)
+        safetensors.torch.save_file(tensors, path, metadata)
+
+
+def _parts(content: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of the file."""
     first: dict[int, str] = {}
     aliases = {name: first.setdefault(id(tensor), name) for name, tensor in content[_TENSORS].items()}
     extra: dict[int, Tensor] = {}
     rest = _to_plain({key: value for key, value in content.items() if key != _TENSORS}, extra)
+    packed = safetensors.torch.save({str(n): tensor.clone() for n, tensor in enumerate(extra.values())})
+    said = {
+        "content": rest,
+        "aliases": {name: other for name, other in aliases.items() if name != other},
+        "packed": base64.b64encode(packed).decode(),
+    }
+    tensors = {name: content[_TENSORS][name].contiguous() for name in first.values()}
+    return tensors, {"format": "pt", _KEY: json.dumps(said)}
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
     try:
-        packed = safetensors.torch.save({str(n): tensor.clone() for n, tensor in enumerate(extra.values())})
-        said = {
-            "content": rest,
-            "aliases": {name: other for name, other in aliases.items() if name != other},
-            "packed": base64.b64encode(packed).decode(),
-        }
-        tensors = {name: content[_TENSORS][name].contiguous() for name in first.values()}
-        return safetensors.torch.save(tensors, {"format": "pt", _KEY: json.dumps(said)})
+        yield
     except (KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise TuiPruneError(f"This network can't be written as safetensors ({error}); save it as .pt.") from error
 

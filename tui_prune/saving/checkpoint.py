@@ -68,7 +68,7 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
     target = Path(path)
     progress("save", 0.0)
     check_target(target, force=force)
-    content = _checkpoint(target, result).to_content()
+    content = compose(target, result).to_content()
     size = _octets(content["tensors"].values()) or 1
     check_space(target, size)
     done = 0
@@ -102,15 +102,19 @@ def _octets(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in tensors}.values())
 
 
-def _checkpoint(path: Path, result: "Result") -> Checkpoint:
+def compose(path: Path, result: "Result", made_from: Mapping[str, str] | None = None) -> Checkpoint:
+    """What `save` writes of a result. Tensors on the CPU are shared with its network.
+
+    Raises `TuiPruneError` where there is something that a checkpoint can't hold.
+    """
     check_edits(result.model, result.edits)
-    kept = _by_all_names(result.model, result.kept)
+    tensors, kept = tensors_and_positions(result)
     return Checkpoint(
         path=path,
         origin=result.origin,
-        tensors=_tensors_to_save(result.model, kept),
+        tensors=tensors,
         edits=tuple(result.edits),
-        kept=_small_positions(kept),
+        kept=kept,
         recipe=_plain(result.plan.recipe.to_dict()),
         report=_plain(result.report.to_dict()),
         versions={
@@ -129,7 +133,14 @@ def _checkpoint(path: Path, result: "Result") -> Checkpoint:
             list(result.reference_outputs or ()),
             exact=result.report.equivalence.kind == "exact" and not result.report.recovered,
         ),
+        made_from=made_from or {},
     )
+
+
+def tensors_and_positions(result: "Result") -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors that a checkpoint of a result holds, and the positions that they were kept of, by all their names."""
+    kept = _by_all_names(result.model, result.kept)
+    return _tensors_to_save(result.model, kept), _small_positions(kept)
 
 
 def _by_all_names(model: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from tui_prune.app.widgets.line_pane import LinePane
 T = TypeVar("T")
 
 KEPT = "It is kept: open the network again to go on with it."
+KEPT_WITH = "All of it is kept: open the network again to go on with it."
 KEPT_ALONE = "Your choices are kept, but not these weights."
 
 MARKS = (
@@ -81,13 +82,14 @@ class QuitDialog(Dialog[str]):
         Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
     ]
 
-    def __init__(self, *, kept: bool = False, lost: str = "") -> None:
-        """`kept`: what was chosen is offered when the network is opened again; `lost`: what isn't, in a sentence."""
+    def __init__(self, *, kept: bool = False, weights: str = "", kept_weights: bool = False) -> None:
+        """`kept`: what was chosen is offered when the network is opened again; `weights`: recovered ones that no
+        checkpoint has, in words, and whether they are kept with it."""
         super().__init__()
-        self._kept, self._lost = kept, lost
+        self._said = kept, weights, kept_weights
 
     def on_mount(self) -> None:
-        self.say("The plan isn't saved", unsaved(self._kept, self._lost))
+        self.say("The plan isn't saved", unsaved(*self._said))
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)
@@ -102,22 +104,28 @@ class OpenDialog(Dialog[str]):
         Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
     ]
 
-    def __init__(self, *, kept: bool = False, lost: str = "") -> None:
+    def __init__(self, *, kept: bool = False, weights: str = "", kept_weights: bool = False) -> None:
         """As of `QuitDialog`."""
         super().__init__()
-        self._kept, self._lost = kept, lost
+        self._said = kept, weights, kept_weights
 
     def on_mount(self) -> None:
-        self.say("The plan isn't saved", unsaved(self._kept, self._lost, " for this network"))
+        self.say("The plan isn't saved", unsaved(*self._said, " for this network"))
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)
 
 
-def unsaved(kept: bool, lost: str, where: str = "") -> list[Line]:
-    """What is in no file: recovered weights above all, else the choices; and whether these are kept."""
-    said = Cell(f"! {lost}", "error") if lost else Cell(f"What you have chosen{where} is in no checkpoint yet.")
-    return [(said,), *([(Cell(KEPT_ALONE if lost else KEPT, "dim"),)] if kept else [])]
+def unsaved(kept: bool, weights: str, kept_weights: bool, where: str = "") -> list[Line]:
+    """What is in no checkpoint: choices, and recovered weights; and whether it is kept."""
+    if weights and not kept_weights:
+        said = Cell(f"! {weights[:1].upper()}{weights[1:]} are in no file: s saves them.", "error")
+        return [(said,), *([(Cell(KEPT_ALONE, "dim"),)] if kept else [])]
+    what = f"What you have chosen{where}"
+    if weights:
+        said = Cell(f"{what} and {weights} are in no checkpoint yet.")
+        return [(said,), *([(Cell(KEPT_WITH, "dim"),)] if kept else [])]
+    return [(Cell(f"{what} is in no checkpoint yet."),), *([(Cell(KEPT, "dim"),)] if kept else [])]
 
 
 class HelpDialog(Dialog[None]):

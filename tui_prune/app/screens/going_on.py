@@ -1,5 +1,6 @@
 """Asks whether to go on with what was chosen for this network another time."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -12,10 +13,14 @@ from tui_prune.app.jobs import Job, JobEnded, JobProgressed, RunsJobs
 from tui_prune.app.keeper import kept_recipe, start_above
 from tui_prune.app.recovered import said_of
 from tui_prune.app.screens.dialog import Dialog
+from tui_prune.app.weights_keeper import kept_reports, report_of, take_up
+from tui_prune.errors import Cancelled, UsageError
 from tui_prune.keeping.saved_work import SavedWork, set_aside
 from tui_prune.keeping.words import ago
+from tui_prune.progress import part
 
 if TYPE_CHECKING:
+    from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
     from tui_prune.session import Session
 
@@ -41,7 +46,11 @@ class GoingOn(RunsJobs, Dialog[bool]):
         self._session, self._work = session, work
         self._anew = session.recipe
         self._job: Job | None = None
+        self._changes_nothing = True
+        """Whether going on has come no further than to what it needs, which may be the user's own code."""
         self._refused = False
+        self.said: list[str] = []
+        """On recovered weights that can't be taken up."""
 
     def on_mount(self) -> None:
         self._ask()
@@ -50,32 +59,60 @@ class GoingOn(RunsJobs, Dialog[bool]):
         words: list[Line] = [(Cell(self._work.summary, "strong"),)]
         if changed := self._work.changed_files:
             words += self._wrapped(f"{changed[0]} has changed since.")
-        if reached := said_of(self._work.state.get("recovered")):
+        if reached := self._recovered():
             words += self._wrapped(reached)
         words += [(), (Cell("If you start anew, u brings it back.", "dim"),)]
         self.say(f"You were here {ago(self._work.changed)}", words)
+
+    def _recovered(self) -> str:
+        """What there is to say of recovered weights."""
+        reports = kept_reports(self._work.request)
+        with suppress(UsageError):
+            report = report_of(kept_recipe(self._work), reports)
+            others = len(reports) - (report is not None)
+            return said_of(self._work.state.get("recovered"), report, others)
+        return ""
 
     def action_go_on(self) -> None:
         if self._refused:
             self.dismiss(False)
         elif self._job is None:
+            self._changes_nothing = True
             self._start("going on", self._restore)
 
     def action_start_anew(self) -> None:
         if self._refused:
             self.dismiss(False)
         elif self._job is None:
-            self._start("starting anew", lambda progress: start_above(self._session, self._work, self._anew, progress))
+            self._start("starting anew", lambda progress: self._start_above(self._anew, progress))
         elif self._job.words == "going on":
             self.workers.cancel_group(self, "job")
-            self._job = None  # nothing is waited for: a task's own code may never end
-            self._ask()
+            if self._changes_nothing:  # then it isn't waited for: a task's own code may never end
+                self._job = None
+                self._ask()
 
     def _restore(self, progress: "Progress") -> bool:
-        """In a thread: a plan may want data or the latency of this device first."""
-        self._session.prepare(kept_recipe(self._work), progress)
-        self._session.restore(self._work.state.get("session", {}), progress)
+        """In a thread: a plan may want data or the latency of this device first, and recovered weights a cut."""
+        session, before = self._session, self._session.state()
+        session.prepare(kept_recipe(self._work), part(progress, 0.0, 0.3))
+        self._changes_nothing = False
+        progress("plan", 0.3)
+        session.restore(self._work.state.get("session", {}))
+        try:
+            self.said = take_up(session, self._work, part(progress, 0.3, 1.0))
+        except Cancelled:
+            session.restore(before)
+            raise
         return True
+
+    def _start_above(self, recipe: "Recipe", progress: "Progress") -> bool:
+        before = self._session.state()
+        try:
+            self.said = start_above(self._session, self._work, recipe, progress)
+        except Cancelled:
+            self._session.restore(before)
+            raise
+        return False
 
     def _start(self, words: str, work: Any) -> None:
         self._job = Job(words, work)

@@ -145,6 +145,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     def _alone_again(self) -> None:
         if hasattr(self, "prompt"):
             self.settle_unless_looking()
+            self._changed()
 
     def remark(self, words: str, style: str = "plain", traceback: str | None = None) -> None:
         """Say something in the status line, until the plan changes; of an error, maybe with where it was."""
@@ -373,3 +374,4 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     def _job_ended(self, event: JobEnded) -> None:
         self.work.ended(event)
         self.settle_unless_looking()
+        self._changed()

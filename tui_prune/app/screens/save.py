@@ -19,7 +19,7 @@ from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
 from tui_prune.app.headlines import Doing
 from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, RunsJobs
-from tui_prune.app.recovered import replaces
+from tui_prune.app.recovered import in_words, replaces
 from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import Completion, complete
 from tui_prune.app.widgets.choice_line import ChoiceLine
@@ -142,6 +142,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         lines: list[Line] = [
             _line("", Cell(FORMS[form], "dim")),
             _line("parameters", Cell(change(count(plan.before.params), count(plan.after.params)), "changed")),
+            *([_line("weights", Cell(weights, "changed"))] if (weights := in_words(self.session)) else []),
             _line("file", Cell(f"about {size(octets) if octets is not None else '…'}")),
             _line(
                 "folder", Cell(tail(shown, min(cell_len(shown), max(8, self._width - COLUMN - len(room))))), Cell(room)

@@ -1,0 +1,112 @@
+"""Recovered weights that wait beside the kept work: a pruned checkpoint, and laying one into the same cut made anew."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tui_prune.channels.nested import map_tensors
+from tui_prune.errors import TuiPruneError
+from tui_prune.evaluating.recovering import FINE_TUNED, RECALIBRATED, with_weights
+from tui_prune.opening.input_spec import make_example_inputs
+from tui_prune.opening.pruned_file import Checkpoint, Probe
+from tui_prune.opening.replacing import named_tensors
+from tui_prune.opening.safetensors_form import write_safetensors
+from tui_prune.result import Accuracy, Result
+from tui_prune.saving.checkpoint import tensors_and_positions
+from tui_prune.saving.probe import relative_error, run_probe, tolerance
+
+
+def octets(checkpoint: Checkpoint) -> int:
+    """Bytes that a file of it has, or a few less."""
+    return sum(tensor.nbytes for tensor in {id(one): one for one in checkpoint.tensors.values()}.values())
+
+
+def fill(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a .safetensors file, which `load` reads like any other pruned checkpoint. Raises `TuiPruneError`."""
+    write_safetensors(checkpoint.to_content(), path)
+
+
+def lay_in(result: Result, checkpoint: Checkpoint) -> Result:
+    """The result of a cut that was made anew, with the recovered weights of a checkpoint of the same cut.
+
+    Raises `TuiPruneError` where it isn't the same cut, or the weights aren't what they were: then nothing of the
+    checkpoint is taken.
+    """
+    tensors, kept = tensors_and_positions(result)
+    other = next(_differences(tensors, checkpoint.tensors), None) or next(_other_positions(kept, checkpoint.kept), None)
+    if other is None and set(result.edits) != set(checkpoint.edits):
+        other = "its modules have other sizes"
+    if other is not None:
+        raise TuiPruneError(f"they are of another cut: {other}.")
+    for name, tensor in checkpoint.tensors.items():
+        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all()):
+            raise TuiPruneError(f"{name} isn't finite.")
+    steps, accuracy = _steps(checkpoint.report), _accuracy(checkpoint.report)
+    report = replace(result.report, recovered=steps, accuracy=accuracy)
+    laid = with_weights(result, checkpoint.tensors, report)
+    _check_laid(laid, checkpoint)
+    return laid
+
+
+def _differences(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Iterable[str]:
+    """In words, where names, shapes or kinds of numbers aren't the same."""
+    for name in {**tensors, **others}:
+        mine, other = tensors.get(name), others.get(name)
+        if mine is None or other is None:
+            yield f"{name} is only in one of them"
+        elif (mine.shape, mine.dtype) != (other.shape, other.dtype):
+            yield f"{name} has the shape {tuple(other.shape)} there and {tuple(mine.shape)} here"
+
+
+def _other_positions(kept: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Iterable[str]:
+    for axis in {**kept, **others}:
+        if axis not in kept or axis not in others or not torch.equal(kept[axis], others[axis]):
+            yield f"other channels of {axis.rpartition('/')[0]} stay now"
+
+
+def _steps(report: Mapping[str, Any]) -> tuple[str, ...]:
+    steps = report.get("recovered")
+    if not isinstance(steps, (list, tuple)) or not steps or not set(steps) <= {RECALIBRATED, FINE_TUNED}:
+        raise TuiPruneError("they don't say how they were recovered.")
+    return tuple(steps)
+
+
+def _accuracy(report: Mapping[str, Any]) -> Accuracy | None:
+    """What was measured; None where nothing was, or nothing that can be read."""
+    said = report.get("accuracy")
+    if not isinstance(said, Mapping):
+        return None
+    figures = [said.get(name) for name in ("before", "after", "recovered")]
+    numbers = all(figure is None or (isinstance(figure, (int, float)) and isfinite(figure)) for figure in figures)
+    return Accuracy(*figures) if numbers and figures[0] is not None else None
+
+
+def _check_laid(laid: Result, checkpoint: Checkpoint) -> None:
+    """Raises `TuiPruneError` where the network doesn't hold the weights, or puts out other numbers than with them."""
+    stored = laid.model.state_dict().keys()
+    for name, tensor in named_tensors(laid.model):
+        if name in stored and not torch.equal(tensor.detach().cpu(), checkpoint.tensors[name]):
+            raise TuiPruneError(f"{name} can't be laid into this network.")
+    if checkpoint.probe is None:
+        return
+    device = next((tensor.device for _, tensor in named_tensors(laid.model)), torch.device("cpu"))
+    probe = _on(device, checkpoint.probe, checkpoint.input_spec)
+    limit = max(tolerance(checkpoint.probe), tolerance(probe))
+    try:
+        error = relative_error(probe.outputs, run_probe(laid.model, checkpoint, probe))
+    except Exception as failure:  # a forward pass may raise anything
+        raise TuiPruneError(f"the network doesn't run with them: {type(failure).__name__}: {failure}.") from failure
+    if not error <= limit:
+        raise TuiPruneError(f"the network puts out other numbers with them than it did, by {error:.1e} of the largest.")
+
+
+def _on(device: torch.device, probe: Probe, input_spec: str) -> Probe:
+    """The probe with its inputs on a device."""
+    inputs = make_example_inputs(input_spec)[0] if probe.inputs is None else probe.inputs
+    moved = map_tensors((inputs, dict(probe.keywords)), lambda tensor: tensor.to(device))
+    return replace(probe, inputs=moved[0], keywords=moved[1], device=device.type)
