@@ -170,6 +170,7 @@ def suggest(
     target_macs: float | None = None,
     target_params: float | None = None,
     criteria: Sequence[str] | None = None,
+    finalists: int = 1,
     example_kwargs: Mapping[str, Any] | None = None,
     recipe: Recipe | None = None,
     progress: Progress = silent,
@@ -177,12 +178,15 @@ def suggest(
 ) -> Recipe:
     """A recipe for `prune` that leaves at most these shares of the MACs or parameters, each layer cut by what it can
     bear; the recipe's locks and alignment stay. `criteria` are those to choose from; None: the recipe's own where it
-    isn't the default, and else all that can be had.
+    isn't the default, and else all that can be had. More than one of `finalists` are fine-tuned by the task's loop, and
+    the one that is best then is taken: for a network that will be trained again.
 
     Raises `UsageError` for a wrong choice or a target that can't be met, `TuiPruneError` when the task fails.
     """
     session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
-    return session.suggest(progress, target_macs=target_macs, target_params=target_params, criteria=criteria)
+    return session.suggest(
+        progress, target_macs=target_macs, target_params=target_params, criteria=criteria, finalists=finalists
+    )
 
 
 def _with_task(

@@ -111,6 +111,12 @@ Recalibrate = Annotated[
 Finetune = Annotated[
     bool, typer.Option("--finetune", help="Fine-tune by the task's own loop; its best state is saved.")
 ]
+Finalists = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=1, help="With --suggest and --finetune: so many suggestions are fine-tuned, the best is saved."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the criterion random.")]
 
 

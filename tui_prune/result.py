@@ -74,7 +74,7 @@ class Stage:
     score: float | None
     """None where nobody has asked."""
     kept: bool = True
-    """Whether it is no worse than the stage before; what is worse is undone."""
+    """Whether it, or what the next stage makes of it, is no worse than the stage before; what is worse is undone."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class Report(Mapping[str, Any]):
     accuracy: Accuracy | None = None
     """Where there is a task that was asked."""
     recovered: tuple[str, ...] = ()
-    """What was done to the weights after the cut was verified: "recalibrated", "fine-tuned", in this order."""
+    """What was done to the weights after the cut was verified, in this order: "recalibrated", "fine-tuned", and
+    "recalibrated" once more where that was better."""
 
     def __repr__(self) -> str:
         """One line; `to_dict` gives all of it."""

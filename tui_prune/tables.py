@@ -188,7 +188,7 @@ def _found_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def _accuracy_lines(report: Mapping[str, Any]) -> list[str]:
-    accuracy, steps = report.get("accuracy"), " and ".join(report.get("recovered", ()))
+    accuracy, steps = report.get("accuracy"), wording.in_turn(report.get("recovered", ()))
     lines = [f"After the cut was verified, its weights were {steps}."] if steps else []
     if accuracy:
         before, after, recovered = (wording.score(value, accuracy["before"]) for value in accuracy.values())

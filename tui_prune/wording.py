@@ -1,5 +1,7 @@
 """Numbers as people read them: three digits and a unit, the same in the app and on the command line."""
 
+from collections.abc import Sequence
+
 _THOUSANDS = ("", "k", "M", "G", "T")
 _FRACTIONS = ("µs", "ms", "s")
 _SIZES = ("B", "kB", "MB", "GB", "TB")
@@ -46,6 +48,12 @@ def seconds(number: float) -> str:
 def latency(number: float) -> str:
     """Seconds of one forward pass: 812 µs, 14.6 ms, 1.20 s."""
     return _scaled(1e6 * number, _FRACTIONS, " ")
+
+
+def in_turn(steps: Sequence[str]) -> str:
+    """Steps one after the other: "recalibrated, fine-tuned and recalibrated"."""
+    *before, last = steps or ("",)
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def file_name(title: str) -> str:

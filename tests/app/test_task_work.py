@@ -139,6 +139,24 @@ async def test_a_suggestion_becomes_the_recipe(start, task):
         assert not desk.session.recipe.layers
 
 
+async def test_of_finalists_that_are_fine_tuned_the_best_is_chosen(start, task):
+    def finetune(model, progress):
+        with torch.no_grad():
+            model.get_parameter("tnn_bin.0.weight").mul_(0.5)
+        progress(1.0)
+
+    task = dataclasses.replace(task, finetune=finetune)
+    async with start((120, 36), opened=open_model("nin"), task=task) as desk:
+        await desk.press("S")
+        await desk.type("50 % macs, 2 finalists")
+        assert "fine-tunes the 2 best" in desk.effect
+        await desk.press("enter")
+        await desk.until(lambda: "suggested: " in desk.status, "the recipe", SCANNING)
+        assert "fine-tuned" in desk.status
+        assert desk.session.recovered.report.recovered[-1] == "fine-tuned"
+        assert desk.session.dirty
+
+
 async def test_recovering_says_what_it_has_brought(start, task):
     async with start(opened=open_model("nin"), task=task) as desk:
         await desk.press("R")

@@ -4,7 +4,7 @@ What is chosen (a recipe, a scope, the peer's best settings) is chosen by images
 data; the test images are only reported on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -18,9 +18,13 @@ HELD_OUT = 300
 """Training images to choose by."""
 BATCH = digits.BATCH
 CALIBRATION_BATCHES = 8
-TUNING_STEPS = 16
-"""One pass over the images to fit."""
+TUNING_STEPS = 48
+"""Three passes over the images to fit, as the bundled task makes. After a single one, at the same learning rate, even
+`nin` as it comes has a higher loss on held-out images than before."""
+REPORTS = 2
+"""So often a fine-tuning says how far it is, and can be evaluated."""
 LEARNING_RATE = 1e-3
+"""Of the bundled task, too."""
 
 
 class Images(NamedTuple):
@@ -35,6 +39,11 @@ class Score(NamedTuple):
 
     accuracy: float
     loss: float
+
+    @property
+    def worth(self) -> float:
+        """The accuracy and, where that is the same, the lower loss, as one number: an image outweighs any loss."""
+        return self.accuracy - 1e-4 * min(self.loss, 10.0)
 
 
 class Digits:
@@ -58,11 +67,22 @@ class Digits:
 
     def task(self) -> Task:
         """What tui-prune is given: it is asked about the images that were held out."""
-        return Task(evaluate=lambda model: score(model, self.held_out).accuracy, calibration=self.calibration)
+        return Task(
+            evaluate=lambda model: score(model, self.held_out).worth,
+            calibration=self.calibration,
+            finetune=self.tune,
+        )
 
-    def fit(self, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int, most: float, seed: int) -> None:
+    def fit(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        steps: int,
+        most: float,
+        progress: Callable[..., None] | None = None,
+    ) -> None:
         """Train in place: one cycle of the learning rate up to `most`, images distorted and ordered by the seed."""
-        generator = _generator(seed)
+        generator = _generator(self.seed)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=most, total_steps=steps)
         model.train()
         done = 0
@@ -77,13 +97,15 @@ class Digits:
                 optimizer.step()
                 schedule.step()
                 done += 1
+                if progress is not None and done % max(1, steps // REPORTS) == 0:
+                    progress(done / steps, loss=loss.item())
         optimizer.zero_grad()
         model.eval()
 
-    def tune(self, model: nn.Module) -> None:
+    def tune(self, model: nn.Module, progress: Callable[..., None]) -> None:
         """The short fine-tuning that every cut network gets, in place."""
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-        self.fit(model, optimizer, TUNING_STEPS, LEARNING_RATE, self.seed)
+        self.fit(model, optimizer, TUNING_STEPS, LEARNING_RATE, progress)
 
 
 @torch.no_grad()

@@ -1,25 +1,34 @@
 """What accuracy a cut keeps, beside Torch-Pruning at its best: the README's table, and all of it as JSON.
 
-    python -m tests.benchmarks.quality [--each] [--seeds N] [--networks NAME ...] [--budgets R ...] [--json FILE]
+    python -m tests.benchmarks.quality [--each] [--seeds N] [--networks NAME ...] [--budgets R ...] [--jobs N]
+                                       [--json FILE]
 
-Needs the extra `bench`; takes about half an hour on one core. The bundled digits network (`nin`), and a narrow
-ResNet-18 that is trained here on the same data, are cut to a share of their MACs, which one counter counts for both
-sides. Each cut network is tested as it is, after its batch norm is recalibrated, and after a short fine-tuning that
-starts there: the same batches, steps and learning rate for all. The seed says which training images are held out and
-which calibrate, in which order the others come, what the criterion `random` makes up, and how the ResNet is trained.
+Needs the extra `bench`; takes some 40 minutes of processor time, shared among `--jobs` processes. The bundled digits
+network (`nin`), and a narrow ResNet-18 that is trained here on the same data, are cut to a share of their MACs, which
+torch counts for both sides. Each cut network is tested as it is, after its batch norm is recalibrated, and after a
+recovery, that is recalibrated and shortly fine-tuned. Both sides are recovered by the session, which keeps the best
+state by the held-out images: the same batches, steps, learning rate and evaluations. The seed says which training
+images are held out and which calibrate, in which order the others come, what the criterion `random` makes up, and how
+the ResNet is trained.
 
-Whatever is chosen is chosen on the held-out images: the scope of each criterion of ours, the recipe that is suggested,
-and the best of the peer's settings, anew for each column; of these the `TUNED` best are fine-tuned.
+Whatever is chosen is chosen on the held-out images, by accuracy and, where that is the same, by loss: the scope of each
+criterion of ours, the recipe that is suggested, the state of a network that is kept, and the best of the peer's
+settings, anew for each column. On both sides the `TUNED` best after recalibration are fine-tuned.
 """
 
 import argparse
 import copy
 import dataclasses
+import itertools
 import json
+import multiprocessing
+import os
+import queue
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -29,14 +38,14 @@ import numpy as np
 import platformdirs
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks.digits_task import Digits, Score, score
 from tests.benchmarks.small_resnet import trained
-from tui_prune.api import trace
 from tui_prune.channels.graph import Graph
 from tui_prune.evaluating.recalibration import recalibrate
-from tui_prune.measuring.cost import CostModel
 from tui_prune.opening.open_model import open_model
+from tui_prune.opening.opened import OpenedModel
 from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.recipe import Recipe
 from tui_prune.session import Session
@@ -45,7 +54,7 @@ NETWORKS = ("nin", "small_resnet")
 BUDGETS = (0.5, 0.3, 0.2)
 STAGES = ("cut", "recalibrated", "tuned")
 TUNED = 3
-"""So many of the peer's settings are fine-tuned, those that are best after recalibration."""
+"""So many suggestions, and so many of the peer's settings, are fine-tuned: those that are best after recalibration."""
 SUGGESTED, PEER = "suggested recipe", "Torch-Pruning, best setting"
 
 
@@ -80,20 +89,20 @@ class Stages:
     def of(cls, name: str, network: nn.Module, data: Digits) -> "Stages":
         """The first two stages; the network itself isn't changed."""
         stages = cls(name, macs(network, data), {}, {})
-        stages._reached("cut", copy.deepcopy(network).eval(), data)
+        stages.reached("cut", copy.deepcopy(network).eval(), data)
         recalibrated = copy.deepcopy(network).eval()
         recalibrate(recalibrated, data.task())
-        stages._reached("recalibrated", recalibrated, data)
+        stages.reached("recalibrated", recalibrated, data)
         return stages
 
     def tune(self, data: Digits) -> "Stages":
-        """The last stage, which starts at the one before."""
-        tuned = copy.deepcopy(self.networks["recalibrated"])
-        data.tune(tuned)
-        self._reached("tuned", tuned, data)
+        """The last stage: the network as it was cut, whoever has cut it, as a session recovers it."""
+        session = Session(opened(self.networks["cut"]), task=data.task())
+        self.reached("tuned", session.recover(finetune=True).model, data)
         return self
 
-    def _reached(self, stage: str, network: nn.Module, data: Digits) -> None:
+    def reached(self, stage: str, network: nn.Module, data: Digits) -> None:
+        """Note the network of a stage."""
         self.networks[stage] = network
         self.held_out[stage] = score(network, data.held_out)
 
@@ -103,6 +112,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, metavar="NAME")
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, metavar="R", help="shares of the MACs")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="networks and seeds at a time")
     parser.add_argument("--each", action="store_true", help="each criterion by itself, too; takes twice as long")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument(
@@ -111,18 +121,40 @@ def main() -> None:
     asked = parser.parse_args()
     if find_spec("torch_pruning") is None:
         parser.error("torch-pruning isn't installed; install it with: pip install -e '.[bench]'")
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
     started = time.monotonic()
     found: list[Figures] = []
-    for name in asked.networks:
-        for seed in range(asked.seeds):
-            for figures in measured(name, seed, asked.budgets, asked.cache, CRITERIA if asked.each else ()):
-                found.append(figures)
-                print(f"{_summary(figures)}  {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-                if asked.json:
-                    asked.json.write_text(json.dumps(as_json(found), indent=1) + "\n")
+    for figures in all_measured(asked):
+        found.append(figures)
+        print(f"{_summary(figures)}  {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        found.sort(key=lambda figures: (asked.networks.index(figures.network), -figures.budget))
+        if asked.json:
+            asked.json.write_text(json.dumps(as_json(found), indent=1) + "\n")
     print("\n".join(markdown(found)))
+
+
+def all_measured(asked: argparse.Namespace) -> Iterator[Figures]:
+    """What is asked for on the command line, each as it is there; each network with each seed in a process."""
+    units = list(itertools.product(asked.networks, range(asked.seeds)))
+    with (
+        multiprocessing.Manager() as manager,
+        ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as pool,
+    ):
+        ready: queue.Queue[Figures] = manager.Queue()
+        running = [pool.submit(_measure, name, seed, asked, ready) for name, seed in units]
+        while not all(future.done() for future in running) or not ready.empty():
+            try:
+                yield ready.get(timeout=1)
+            except queue.Empty:
+                continue
+        for future in running:
+            future.result()
+
+
+def _measure(name: str, seed: int, asked: argparse.Namespace, ready: "queue.Queue[Figures]") -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    for figures in measured(name, seed, asked.budgets, asked.cache, CRITERIA if asked.each else ()):
+        ready.put(figures)
 
 
 def measured(name: str, seed: int, budgets: Sequence[float], cache: Path, criteria: Iterable[str]) -> Iterator[Figures]:
@@ -132,29 +164,39 @@ def measured(name: str, seed: int, budgets: Sequence[float], cache: Path, criter
     model.to(memory_format=torch.channels_last)
     held, now = score(model, data.held_out), score(model, data.test).accuracy
     yield Figures(name, seed, 1.0, "uncut", 1.0, now, now, now, f"held out {held.accuracy:.3f}")
-    opened = open_model(model=model, input_spec="1,3,32,32")
-    session = Session(opened, task=data.task())
+    session = Session(opened(model), task=data.task())
     whole = macs(model, data)
     outputs = _output_layers(session.graph)
 
-    def figures(method: str, budget: float, at: dict[str, Stages], chosen: str) -> Figures:
+    def figures(method: str, budget: float, at: dict[str, Stages]) -> Figures:
         shares = [score(at[stage].networks[stage], data.test).accuracy for stage in STAGES]
+        chosen = "; ".join(dict.fromkeys(at[stage].name for stage in STAGES))
         return Figures(name, seed, budget, method, at["recalibrated"].macs / whole, *shares, chosen)
 
     for budget in budgets:
-        session.apply(Recipe())
-        recipe = session.apply(session.suggest(target_macs=budget)).recipe
-        best = Stages.of(recipe.criterion, session.cut().model, data).tune(data)
-        yield figures(SUGGESTED, budget, dict.fromkeys(STAGES, best), best.name)
+        yield figures(SUGGESTED, budget, _suggested(session, data, budget))
         best_at = _peer(model, data, outputs, budget)
-        yield figures(PEER, budget, best_at, "; ".join(best_at[stage].name for stage in STAGES))
+        yield figures(PEER, budget, best_at)
         for criterion in criteria:
             tried = []
             for scope in ("local", "global"):
                 session.apply(Recipe(criterion=criterion, scope=scope, target_macs=budget, seed=seed))
                 tried.append(Stages.of(scope, session.cut().model, data))
             best = max(tried, key=_by("recalibrated")).tune(data)
-            yield figures(criterion, budget, dict.fromkeys(STAGES, best), best.name)
+            yield figures(criterion, budget, dict.fromkeys(STAGES, best))
+
+
+def _suggested(session: Session, data: Digits, budget: float) -> dict[str, Stages]:
+    """The recipe that is suggested for recalibration, and for fine-tuning the one of so many finalists."""
+    session.apply(Recipe())
+    plan = session.apply(session.suggest(target_macs=budget))
+    recalibrated = Stages.of(plan.recipe.criterion, session.cut().model, data)
+    session.apply(Recipe())
+    plan = session.apply(session.suggest(target_macs=budget, finalists=TUNED))
+    tuned = Stages.of(plan.recipe.criterion, session.cut().model, data)
+    recovered = session.recovered
+    tuned.reached("tuned", tuned.networks["cut"] if recovered is None else recovered.model, data)
+    return {**dict.fromkeys(STAGES[:2], recalibrated), "tuned": tuned}
 
 
 def _peer(model: nn.Module, data: Digits, outputs: Sequence[str], budget: float) -> dict[str, Stages]:
@@ -174,15 +216,22 @@ def _peer(model: nn.Module, data: Digits, outputs: Sequence[str], budget: float)
     return {**best, "tuned": max(tuned, key=_by("tuned"))}
 
 
+def opened(model: nn.Module) -> OpenedModel:
+    """For a session; the network itself isn't changed by it."""
+    return open_model(model=model, input_spec="1,3,32,32")
+
+
+@torch.no_grad()
 def macs(model: nn.Module, data: Digits) -> float:
-    """Of one image; the same counter for both sides."""
-    graph = trace(model, data.test.inputs[:1], probing=False)
-    return CostModel(graph).measure(np.ones(graph.classes.channels, bool))[0].macs
+    """Of one image, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        model(data.test.inputs[:1])
+    return counter.get_total_flops() / 2
 
 
-def _by(stage: str) -> Callable[[Stages], tuple[float, float]]:
-    """The accuracy on the held-out images and, where that is the same, the lower loss."""
-    return lambda stages: (stages.held_out[stage].accuracy, -stages.held_out[stage].loss)
+def _by(stage: str) -> Callable[[Stages], float]:
+    """By what the held-out images say of a stage."""
+    return lambda stages: stages.held_out[stage].worth
 
 
 def _output_layers(graph: Graph) -> list[str]:

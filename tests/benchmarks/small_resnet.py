@@ -44,7 +44,7 @@ def trained(data: Digits, cache: Path) -> nn.Module:
         model.load_state_dict(load_file(file))
         return model.eval()
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    data.fit(model.to(memory_format=torch.channels_last), optimizer, STEPS, LEARNING_RATE, data.seed)
+    data.fit(model.to(memory_format=torch.channels_last), optimizer, STEPS, LEARNING_RATE)
     cache.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, file)
     return model

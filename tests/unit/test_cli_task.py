@@ -64,6 +64,20 @@ def test_the_whole_job_on_the_command_line(files: Path) -> None:
     assert call("verify", files / "out.pt", "--model", network[0]).exit_code == 0
 
 
+def test_of_several_finalists_the_best_is_saved_as_it_was_trained(files: Path) -> None:
+    (files / "task.py").write_text(
+        TASK.replace("import torch\n", "import torch\nTRAINED = []\n", 1).replace(
+            "fill_(4)", "fill_(4)\n        TRAINED.append(1)\n        print(len(TRAINED), file=open(LOG, 'w'))"
+        ).replace("import torch\n", f"import torch\nLOG = {str(files / 'log')!r}\n", 1)
+    )  # fmt: skip
+    network = (f"{files}/net.py:Net", "--input", "1,3,8,8", "--task", files / "task.py")
+    done = call("prune", *network, "--suggest", "--target-macs", 0.6, "--finetune", "--finalists", 2, "--json",
+                "-o", files / "out.pt")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "fine-tuned" in json.loads(done.stdout)["recovered"]
+    assert (files / "log").read_text() == "2\n"  # each finalist once, and the best of them not again
+
+
 def test_accuracy_in_words_and_without_a_recovery(files: Path) -> None:
     network = (f"{files}/net.py:Net", "--input", "1,3,8,8", "--task", files / "task.py")
     done = call("prune", *network, "--ratio", 0.5, "-o", files / "out.pt")
@@ -96,6 +110,7 @@ def test_sensitivity_on_the_command_line(files: Path) -> None:
         (["--suggest"], "give --target-macs R or --target-params R"),
         (["--suggest", "--target-macs", "0.5", "--ratio", "0.5"], "leave --ratio, --layer and --threshold out"),
         (["--recalibrate"], "There is no task"),
+        (["--finalists", "3", "--finetune"], "give --suggest and --finetune, too"),
     ],
 )
 def test_wrong_options(files: Path, options: list[str], sentence: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import tui_prune
+from tui_prune import tables
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating.task import Task
 from tui_prune.opening.open_model import open_model
@@ -381,6 +382,71 @@ def test_what_the_loop_leaves_on_the_network_is_gone(result: Result) -> None:
     assert bias(recovered) == 3
     assert outputs(recovered.model).dtype == torch.float32
     assert recovered.model.head.weight.requires_grad
+
+
+# Batch norm after fine-tuning: its statistics lag behind what the loop has learned
+
+
+def shifted_and_settled(model: nn.Module) -> float:
+    """The higher the larger the biases, and the nearer the running mean is to that of the images."""
+    with torch.no_grad():
+        arriving = model.second(torch.relu(model.first(IMAGES)) * model.scale)
+        return float(model.second.bias.sum() - 10 * (model.norm.running_mean - arriving.mean((0, 2, 3))).abs().sum())
+
+
+def shift(model: nn.Module, progress: Callable[..., None]) -> None:
+    with torch.no_grad():
+        model.second.bias += 3
+
+
+BOTH_AND_AGAIN = ("recalibrated", "fine-tuned", "recalibrated")
+
+
+def test_batch_norm_is_recalibrated_once_more_after_fine_tuning(result: Result) -> None:
+    task = Task(calibration=lambda: BATCHES, finetune=shift, evaluate=shifted_and_settled)
+    recovered = tui_prune.recover(result, task, recalibrate=True, finetune=True)
+    assert recovered.report.recovered == BOTH_AND_AGAIN
+    assert torch.equal(recovered.model.second.bias, result.model.second.bias + 3)
+    assert recovered.report.accuracy.recovered == shifted_and_settled(recovered.model)
+    assert recovered.report.accuracy.recovered == pytest.approx(recovered.model.second.bias.sum().item(), abs=1e-2)
+    lines = "\n".join(tables.report_lines(recovered.report.to_dict(), {}))
+    assert "its weights were recalibrated, fine-tuned and recalibrated." in lines
+    unjudged = tui_prune.recover(result, Task(calibration=lambda: BATCHES, finetune=shift), finetune=True)
+    assert unjudged.report.recovered == ("recalibrated", "fine-tuned")
+
+
+def test_what_was_recalibrated_before_is_so_after_fine_tuning_too(net: Net) -> None:
+    task = Task(calibration=lambda: BATCHES, finetune=shift, evaluate=shifted_and_settled)
+    session = Session(open_model(model=net, input_spec="1,3,8,8"), recipe=Recipe(ratio=0.5), task=task)
+    session.recover()
+    reached: list[Stage] = []
+    result = session.recover(recalibrate=False, finetune=True, reached=reached.append)
+    assert result.report.recovered == BOTH_AND_AGAIN
+    assert [(stage.name, stage.kept) for stage in reached[-2:]] == [("fine-tuned", True), ("recalibrated", True)]
+    assert reached[-2].score < reached[-1].score == result.report.accuracy.recovered
+
+
+def test_fine_tuning_alone_leaves_the_statistics_to_the_loop(result: Result) -> None:
+    with_more = {"calibration": lambda: BATCHES, "evaluate": lambda model: float(model.second.bias.detach().sum())}
+    assert tuned(result, finetune=shift, **with_more).report.recovered == ("fine-tuned",)
+
+
+@pytest.mark.parametrize("error", [Cancelled, ValueError])
+def test_a_recalibration_in_the_end_that_fails_loses_nothing(result: Result, error: type[Exception]) -> None:
+    asked = 0
+
+    def calibration() -> Iterator[Tensor]:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise error("no more data")
+        yield from BATCHES
+
+    task = Task(calibration=calibration, finetune=step_by_step(3), evaluate=near_five)
+    recovered = tui_prune.recover(result, task, recalibrate=True, finetune=True)
+    assert recovered.report.recovered == ("recalibrated", "fine-tuned")
+    assert bias(recovered) == 3
+    assert "Batch norm wasn't recalibrated after the fine-tuning." in recovered.notes[-1]
 
 
 # The session and the checkpoint

@@ -403,6 +403,63 @@ def test_of_all_criteria_the_one_that_suits_is_found_without_a_scan(task: Task) 
     assert session(net, Task(task.file, evaluate=judge)).suggest(target_macs=0.51, criteria=["l2"]).criterion == "l2"
 
 
+def trained_at(criterion: str, tuned: list[str]) -> Callable[..., None]:
+    """A loop after which the network is right where channels went by this criterion, and is useless otherwise; notes
+    by which they went."""
+
+    def finetune(model: nn.Module, progress: Callable[..., None]) -> None:
+        kept = model.wide.weight.detach().abs().mean((1, 2, 3)) > 0.5
+        tuned.append("l1" if kept.all() else "bn_scale")
+        with torch.no_grad():
+            model.last.bias.fill_(1.0 if tuned[-1] == criterion else -1.0)
+        progress(1.0)
+
+    return finetune
+
+
+def test_finalists_are_compared_once_they_are_fine_tuned(task: Task) -> None:
+    net = Scaled().eval()
+    tuned: list[str] = []
+
+    def evaluate(model: nn.Module) -> float:
+        """Before the training `bn_scale` is ahead, after it `l1`."""
+        bias, narrow = float(model.last.bias.detach()[0]), model.wide.out_channels < 16
+        kept = bool((model.wide.weight.detach().abs().mean((1, 2, 3)) > 0.5).all())
+        return 2.0 if bias == 1 else 1.0 if not narrow else 0.0 if kept else 0.5
+
+    loop = trained_at("l1", tuned)
+    work = session(net, Task(task.file, evaluate=evaluate, finetune=loop))
+    alone = work.suggest(target_macs=0.51, criteria=["bn_scale", "l1"])
+    assert (alone.criterion, tuned) == ("bn_scale", [])
+    recipe = work.suggest(target_macs=0.51, criteria=["bn_scale", "l1"], finalists=2)
+    assert recipe.criterion == "l1"
+    assert sorted(tuned) == ["bn_scale", "l1"]
+    work.apply(recipe)
+    assert work.recovered.report.recovered == ("fine-tuned",)
+    assert evaluate(work.recovered.model) == work.recovered.report.accuracy.recovered == 2.0
+
+
+def test_finalists_need_a_loop(net: Net, task: Task) -> None:
+    with pytest.raises(UsageError, match=r"no function finetune\(model, progress\) for the finalists"):
+        session(net, task).suggest(target_macs=0.5, finalists=2)
+    with pytest.raises(UsageError, match="one finalist at least; 0 are asked for"):
+        session(net, task).suggest(target_macs=0.5, finalists=0)
+
+
+def test_comparing_finalists_can_be_stopped(task: Task) -> None:
+    net = Scaled().eval()
+    tuned: list[str] = []
+
+    def stop(stage: str, done: float) -> None:
+        if tuned:
+            raise Cancelled
+
+    chosen = Task(task.file, lambda model: float(model.last.bias.detach()[0]), finetune=trained_at("l1", tuned))
+    with pytest.raises(Cancelled):
+        session(net, chosen).suggest(stop, target_macs=0.51, criteria=["bn_scale", "l1"], finalists=2)
+    assert len(tuned) == 1
+
+
 def test_a_criterion_that_cannot_be_had_is_no_candidate(task: Task) -> None:
     """One output is no score of classes, and there is no loss: nothing for taylor."""
     net = nn.Sequential(nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, 1)).eval()

@@ -1,6 +1,7 @@
 """What people type, read as they mean it."""
 
 import re
+from typing import Any
 
 from tui_prune.app.typed_paths import is_file
 from tui_prune.errors import UsageError
@@ -54,6 +55,7 @@ def alignment(text: str) -> int | str:
 
 TARGETS = "50 %, 40 % params, 2 MB, 60 % latency"
 """What one can type as a target."""
+_FINALISTS = re.compile(r"[,;]?\s*\b([1-9]\d*) finalists?\b", re.IGNORECASE)
 _TARGETS = {"macs": "target_macs", "params": "target_params", "latency": "target_latency"}
 
 
@@ -74,6 +76,19 @@ def targets(text: str) -> dict[str, float | int | None]:
     if not any(found.values()):
         raise UsageError(f"Type what may be left: {TARGETS}.")
     return found
+
+
+def suggestion(text: str) -> dict[str, Any]:
+    """What a session's `suggest` is to be asked for by "50 % macs, 3 finalists"; one finalist unless it says so.
+
+    Raises `UsageError`.
+    """
+    finalists = _FINALISTS.search(text)
+    found = targets(_FINALISTS.sub("", text))
+    if found["target_bytes"] is not None or found["target_latency"] is not None:
+        raise UsageError("A suggestion knows shares of MACs and of parameters.")
+    shares = {name: found[name] for name in ("target_macs", "target_params")}
+    return {**shares, "finalists": int(finalists[1]) if finalists else 1}
 
 
 def _left(text: str) -> float:

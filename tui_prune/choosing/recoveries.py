@@ -197,6 +197,11 @@ class Recoveries(TaskWork):
         self._recovery_files = {model: file for model, file in self._recovery_files.items() if model in models}
         return result
 
+    def _take_recovered(self, result: Result) -> None:
+        held = self._hold(result)
+        if self.keep_recovered is not None:
+            self.keep_recovered(held)
+
     @property
     def _made_from(self) -> dict[str, str]:
         """What tells the weights and the task of this session from others."""

@@ -51,6 +51,7 @@ def prune(
     suggest: options.Suggest = False,
     recalibrate: options.Recalibrate = False,
     finetune: options.Finetune = False,
+    finalists: options.Finalists = 1,
     export_to: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +73,8 @@ def prune(
         raise UsageError("--suggest needs to know what may be left: give --target-macs R or --target-params R.")
     if suggest and (target_bytes is not None or target_latency is not None):
         raise UsageError("--suggest knows shares of MACs and parameters: leave other targets out.")
+    if finalists > 1 and not (suggest and finetune):
+        raise UsageError("--finalists compares suggestions after fine-tuning: give --suggest and --finetune, too.")
     recipe = options.recipe_from(
         recipe_file,
         ratio=ratio,
@@ -108,9 +111,17 @@ def prune(
     with console.progress_line() as progress:
         if suggest:
             criteria = None if criterion is None else (criterion,)
-            found = session.suggest(progress, target_macs=target_macs, target_params=target_params, criteria=criteria)
+            found = session.suggest(
+                progress,
+                target_macs=target_macs,
+                target_params=target_params,
+                criteria=criteria,
+                finalists=finalists,
+            )
             session.apply(found)
-        if recalibrate or finetune:
+        if session.recovered is not None:
+            remarks = session.recovered.notes
+        elif recalibrate or finetune:
             remarks = session.recover(progress, recalibrate=recalibrate, finetune=finetune).notes
         elif session.task is not None and session.task.evaluate is not None:
             session.evaluate(progress)

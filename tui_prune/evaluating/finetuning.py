@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ REST, SHARE = 30.0, 0.05
 Shown = Callable[[TuningPoint], object]
 SoFar = Callable[[Mapping[str, Tensor], "float | None"], object]
 """Takes all parameters and buffers by all their names, and what `evaluate` says of them where that is known."""
+Settling = Callable[[nn.Module, Progress], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,8 @@ class Tuned:
     """Why it ended early, or which state is the best if not the last; empty where there is nothing to say."""
     traceback: str | None = None
     """Of the user's own exception, where the loop has failed."""
+    unsettled: float | None = None
+    """The accuracy before these values were settled; None: they are the loop's own."""
 
 
 def finetune(
@@ -51,6 +54,7 @@ def finetune(
     task: Task,
     *,
     accuracy: float | None = None,
+    settling: Settling | None = None,
     progress: Progress = silent,
     shown: Shown | None = None,
     so_far: SoFar | None = None,
@@ -62,6 +66,10 @@ def finetune(
     the same. In the end `evaluate` also compares with the last state and with the first,
     whose `accuracy` it said before. Where nothing judges, the last state is the best.
 
+    `settling` changes a trained network in place, such as by estimating its batch-norm statistics anew. Where the loop
+    comes to its end and there is `evaluate`, it is tried on the last state and on the best, and counts where it makes
+    for a better one.
+
     When the loop is cancelled (`progress` raises), fails, or its loss is no longer a number, the best state so far is
     given back with a note. `shown` sees each point of the curve as it is reported; `so_far`, now and then, the state
     that would be given back if it ended there.
@@ -71,7 +79,7 @@ def finetune(
     """
     if task.finetune is None:
         raise UsageError(f"{task.name} has no function finetune(model, progress).")
-    loop = _Loop(model, task, accuracy, progress, shown, so_far)
+    loop = _Loop(model, task, accuracy, settling, progress, shown, so_far)
     for module in model.modules():
         module.training = True
     try:
@@ -98,6 +106,8 @@ class _State:
     reports: int
     """How often the loop had reported before."""
     score: float | None = None
+    unsettled: float | None = None
+    """Its score before it was settled."""
 
 
 class _Loop:
@@ -108,11 +118,13 @@ class _Loop:
         model: nn.Module,
         task: Task,
         accuracy: float | None,
+        settling: Settling | None,
         progress: Progress,
         shown: Shown | None,
         so_far: SoFar | None,
     ) -> None:
         self.breaker = Breaker()
+        self._settling = settling
         self._so_far, self._next = so_far, time.monotonic()
         self._handed_over: _State | None = None
         self._model, self._task, self._progress, self._shown = model, task, progress, shown
@@ -264,25 +276,46 @@ class _Loop:
         if self._task.evaluate is None:
             return self._tuned(best or last, evaluated=False)
         try:
-            best = self._compared(last, best)
+            states = self._compared(last, best)
         except TuiPruneError as error:
             why = "it was stopped." if isinstance(error, Cancelled) else str(error)
             note = f"The last evaluation of the fine-tuned network didn't come to an end: {why}"
             return self._tuned(best or last, note, evaluated=self._comparable)
+        best, note = self._settled(states)
         if self._first_score is not None and best.score < self._first_score:
             note = f"Fine-tuning made it worse ({best.score:.4g}, {self._first_score:.4g} before), so it was undone."
             return Tuned(None, self._first_score, tuple(self._curve), note)
-        return self._tuned(best)
+        return self._tuned(best, note)
 
-    def _compared(self, last: _State, best: _State | None) -> _State:
-        """The better of two by `evaluate`, with its score."""
+    def _compared(self, last: _State, best: _State | None) -> list[_State]:
+        """The last state and, where it is another, the best on the way, with what `evaluate` says of them; the better
+        one first."""
         scored = replace(last, score=self._evaluate())
         if best is None or _same(last, best):
-            return scored
+            return [scored]
         if self._reporting:
             _restore(self._model, best)
             best = replace(best, score=self._evaluate())
-        return best if best.score > scored.score else scored
+        return [best, scored] if best.score > scored.score else [scored, best]
+
+    def _settled(self, states: Sequence[_State]) -> tuple[_State, str]:
+        """The best of some states and of what settling makes of them, the first of them being the better one; and why
+        it couldn't be tried, if so."""
+        best = states[0]
+        if self._settling is None:
+            return best, ""
+        try:
+            for state in states:
+                _restore(self._model, state)
+                self._settling(self._model, lambda stage, _: self._progress(stage, self._done))
+                score = self._evaluate()
+                if score > best.score:
+                    values = {name: tensor.detach().clone() for name, tensor in named_tensors(self._model)}
+                    best = replace(state, values=values, score=score, unsettled=state.score)
+        except TuiPruneError as error:
+            why = "That was stopped." if isinstance(error, Cancelled) else str(error)
+            return best, f"Batch norm wasn't recalibrated after the fine-tuning. {why}"
+        return best, ""
 
     def cut_short(self, error: TuiPruneError) -> Tuned:
         """The loop has ended early: the best state so far. Raises the error where there is none."""
@@ -299,7 +332,8 @@ class _Loop:
     def _tuned(self, best: _State, note: str = "", *, evaluated: bool = True) -> Tuned:
         if not note and best.done < 1:
             note = f"The best network was that of {100 * best.done:.0f} % of the fine-tuning; it is kept."
-        return Tuned(best.values, best.score if evaluated else None, tuple(self._curve), note)
+        score = best.score if evaluated else None
+        return Tuned(best.values, score, tuple(self._curve), note, unsettled=best.unsettled)
 
 
 def _number(value: Any) -> float | None:

@@ -40,6 +40,10 @@ def recover(
 ) -> Result:
     """The result with a network whose batch norm is recalibrated, or that is fine-tuned, or both in this order.
 
+    What was recalibrated is recalibrated once more after its fine-tuning, where `evaluate` says that this is better:
+    statistics that a training gathers on its way lag behind its weights (Wu and Johnson 2021, "Rethinking 'Batch' in
+    BatchNorm", sec. 3).
+
     Its structure stays the one that was proved: only the values of parameters and buffers are taken over. Where the
     task has `evaluate`, what makes the network worse isn't kept. `accuracy` is what is known of the original and the
     cut network; without it only the cut network's is asked for. `reached` sees each stage with its score, `shown` each
@@ -60,11 +64,12 @@ def recover(
             known = replace(known, after=score)
     recovery = _Recovery(result, task, score, known, reached or (lambda stage: None), so_far)
     recovery.start()
+    settling = recalibrating or RECALIBRATED in result.report.recovered
     if recalibrating:
         recovery.recalibrate(part(progress, 0.1, 0.3))
     if tuning:
         try:
-            recovery.finetune(part(progress, 0.3, 1.0), shown)
+            recovery.finetune(part(progress, 0.3, 1.0), shown, settling=settling)
         except TuiPruneError as error:
             if not recovery.steps:
                 raise
@@ -150,7 +155,7 @@ class _Recovery:
         self.steps.append(RECALIBRATED)
         self._reached(Stage(RECALIBRATED, self.score))
 
-    def finetune(self, progress: Progress, shown: Shown | None) -> None:
+    def finetune(self, progress: Progress, shown: Shown | None, *, settling: bool) -> None:
         if self._so_far is not None and self.steps:
             with suppress(Exception):  # as in `_tell`
                 self._so_far(self.result())
@@ -163,6 +168,9 @@ class _Recovery:
             trained,
             self._task,
             accuracy=self.score,
+            settling=self._settle
+            if settling and self._task.calibration is not None and has_statistics(trained)
+            else None,
             progress=progress,
             shown=shown,
             so_far=None if self._so_far is None else so_far,
@@ -173,7 +181,15 @@ class _Recovery:
             self.model = _copy(self.model, self._record, tuned.values)
             self.score = tuned.accuracy
             self.steps.append(FINE_TUNED)
-        self._reached(Stage(FINE_TUNED, None if tuned.values is None else self.score, kept=tuned.values is not None))
+        score = tuned.accuracy if tuned.unsettled is None else tuned.unsettled
+        kept = tuned.values is not None
+        self._reached(Stage(FINE_TUNED, score if kept else None, kept=kept))
+        if tuned.unsettled is not None:
+            self.steps.append(RECALIBRATED)
+            self._reached(Stage(RECALIBRATED, self.score))
+
+    def _settle(self, model: nn.Module, progress: Progress) -> None:
+        recalibrate(model, self._task, progress)
 
     def _tell(self, values: Mapping[str, Tensor], score: float | None, progress: Progress) -> None:
         """Let somebody have a state of the fine-tuning, if it is no worse than what it started from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tui_prune.channels.graph import Graph
 from tui_prune.errors import Cancelled, TuiPruneError
@@ -18,7 +19,9 @@ from tui_prune.progress import Progress, part, silent
 CHANCE = "random"
 """The criterion that is no candidate unless it is asked for."""
 SCANNING, COMPARING, SHIFTING = 0.2, 0.7, 0.75
-"""Shares of the work that are done when the scan begins, when it ends, and when the best is being shifted."""
+"""Shares of the search that are done when the scan begins, when it ends, and when the best is being shifted."""
+SEARCHING = 0.4
+"""Share of the work that is the search, where finalists are fine-tuned after it."""
 SHIFTS = (1.25, 0.8)
 """How many times as many channels of one layer are tried in the end."""
 SHIFTED = 24
@@ -30,6 +33,7 @@ FIRST = ("group_l2", "bn_scale")
 
 Measure = Callable[[Plan, Progress], tuple[float, float] | None]
 Scanning = Callable[[Recipe, Progress], Sensitivity]
+Tuning = Callable[[Plan, Progress], float]
 
 _READINGS = ((1.0, 1.0), (0.0, 1.0), (1.0, 0.1))
 """How much the drop of the score and the change of the outputs count, each as a share of the largest in the scan."""
@@ -54,6 +58,8 @@ def suggest(
     baseline: float,
     scanning: Scanning,
     measure: Measure,
+    finalists: int = 1,
+    tuning: Tuning | None = None,
     progress: Progress = silent,
 ) -> Recipe:
     """The best recipe found that meets the goal, under the recipe's alignments and locks; its ratios are replaced, and
@@ -69,10 +75,37 @@ def suggest(
 
     Of several criteria those are left out that can't be had, or can't meet the goal.
 
+    What is best so needn't be the best once it is trained again. With `tuning`, which says what a network is worth
+    then, so many finalists are compared by it: the best, and the best of those that were measured first, each by
+    another criterion as long as there are any.
+
     Raises `UsageError` where the goal can't be met, `TuiPruneError` when the task fails.
     """
     recipe = recipe.changed(ratio=0.0, layers={}, scope="local")
     contest = _Contest(graph, planning, measure)
+    comparing = tuning is not None and finalists > 1
+    best = _searched(
+        contest,
+        lambda criterion: Allocation(graph, recipe.changed(criterion=criterion), planning, goal),
+        criteria,
+        baseline,
+        lambda criterion, progress: scanning(recipe.changed(criterion=criterion), progress),
+        part(progress, 0.0, SEARCHING) if comparing else progress,
+    )
+    if comparing:
+        best = contest.tuned(finalists, tuning, part(progress, SEARCHING, 1.0)) or best
+    return best
+
+
+def _searched(
+    contest: _Contest,
+    allocating: Callable[[str], Allocation],
+    criteria: Sequence[str],
+    baseline: float,
+    scanning: Callable[[str, Progress], Sensitivity],
+    progress: Progress,
+) -> Recipe:
+    """The recipe of the best score."""
     progress("suggest", 0.0)
     allocations: dict[str, Allocation] = {}
     errors: list[TuiPruneError] = []
@@ -80,7 +113,7 @@ def suggest(
         own = part(progress, SCANNING * number / len(criteria), SCANNING * (number + 1) / len(criteria))
         own("suggest", 0.0)
         try:
-            found = Allocation(graph, recipe.changed(criterion=criterion), planning, goal)
+            found = allocating(criterion)
         except Cancelled:
             raise
         except TuiPruneError as error:
@@ -94,7 +127,7 @@ def suggest(
     if not allocations:
         raise errors[0]
     criterion = next(iter(allocations)) if contest.best is None else contest.best.criterion
-    scan = scanning(recipe.changed(criterion=criterion), part(progress, SCANNING, COMPARING))
+    scan = scanning(criterion, part(progress, SCANNING, COMPARING))
     readings = [allocations[criterion].scanned(scan, *weights) for weights in _READINGS]
     contest.enter(readings, part(progress, COMPARING, SHIFTING))
     if contest.best is None:
@@ -105,7 +138,7 @@ def suggest(
         here = part(progress, SHIFTING + (1 - SHIFTING) * number / len(names), 1.0)
         for factor in SHIFTS:
             shifted = own.shifted(contest.best, name, factor)
-            if shifted is not None and contest.enter([shifted], part(here, 0.0, 0.0)):
+            if shifted is not None and contest.better(shifted, part(here, 0.0, 0.0)):
                 break
     progress("suggest", 1.0)
     return contest.best
@@ -115,28 +148,61 @@ class _Contest:
     """Recipes, of which the best is kept."""
 
     def __init__(self, graph: Graph, planning: Planning, measure: Measure) -> None:
-        self.best: Recipe | None = None
         self._graph, self._planning, self._measure = graph, planning, measure
-        self._most = (0.0, 0.0)
+        self._entered: list[_Entry] = []
         self._tried: set[bytes] = set()
+
+    @property
+    def best(self) -> Recipe | None:
+        """None: none could be measured yet."""
+        return None if self._first is None else self._first.recipe
+
+    @property
+    def _first(self) -> _Entry | None:
+        return max(self._entered, key=lambda entry: entry.rank, default=None)  # of equal ones the earlier
 
     def harmless(self, baseline: float) -> bool:
         """Whether the best loses nothing."""
-        score, minus_change = self._most
-        return self.best is not None and score >= baseline and -minus_change <= HARMLESS
+        first = self._first
+        return first is not None and first.rank[0] >= baseline and -first.rank[1] <= HARMLESS
 
-    def enter(self, recipes: Sequence[Recipe], progress: Progress) -> bool:
-        """Measure those that cut otherwise than what was measured before; whether one of them is the best now."""
-        before = self.best
+    def enter(self, recipes: Sequence[Recipe], progress: Progress) -> None:
+        """Measure those that cut otherwise than what was measured before."""
         for number, recipe in enumerate(recipes):
-            plan = self._planning(self._graph, recipe)
-            if plan.keep.tobytes() in self._tried:
-                continue
-            self._tried.add(plan.keep.tobytes())
-            measured = self._measure(plan, part(progress, number / len(recipes), (number + 1) / len(recipes)))
-            if measured is None:
-                continue
-            rank = measured[0], -measured[1]
-            if self.best is None or rank > self._most:
-                self.best, self._most = recipe, rank
-        return self.best is not before
+            found = self._measured(recipe, part(progress, number / len(recipes), (number + 1) / len(recipes)))
+            if found is not None:
+                self._entered.append(found)
+
+    def better(self, recipe: Recipe, progress: Progress) -> bool:
+        """Put a recipe in the place of the best if it is better."""
+        first, found = self._first, self._measured(recipe, progress)
+        if found is None or first is None or found.rank <= first.rank:
+            return False
+        self._entered[self._entered.index(first)] = found
+        return True
+
+    def tuned(self, count: int, tuning: Tuning, progress: Progress) -> Recipe | None:
+        """Of so many finalists the one that is worth the most once it is fine-tuned; None where none could be."""
+        ranked = sorted(self._entered, key=lambda entry: entry.rank, reverse=True)
+        firsts = {entry.recipe.criterion: entry for entry in reversed(ranked)}.values()
+        finalists = sorted(ranked, key=lambda entry: entry not in firsts)[:count]
+        scores = []
+        for number, entry in enumerate(finalists):
+            here = part(progress, number / len(finalists), (number + 1) / len(finalists))
+            scores.append(tuning(self._planning(self._graph, entry.recipe), here))
+        return finalists[scores.index(max(scores))].recipe if finalists else None
+
+    def _measured(self, recipe: Recipe, progress: Progress) -> _Entry | None:
+        plan = self._planning(self._graph, recipe)
+        if plan.keep.tobytes() in self._tried:
+            return None
+        self._tried.add(plan.keep.tobytes())
+        measured = self._measure(plan, progress)
+        return None if measured is None else _Entry(recipe, (measured[0], -measured[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    recipe: Recipe
+    rank: tuple[float, float]
+    """The score and, among equal ones, less change."""

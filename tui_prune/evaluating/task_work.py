@@ -9,9 +9,10 @@ from typing import Any
 
 from tui_prune.channels.graph import Graph
 from tui_prune.cutting.fit import Subject
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.goal import Goal
 from tui_prune.evaluating.plans import Plans
+from tui_prune.evaluating.recovering import recover
 from tui_prune.evaluating.scan_cache import ScanCache, cache_file
 from tui_prune.evaluating.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
 from tui_prune.evaluating.suggest import criteria_to_try, suggest
@@ -107,6 +108,7 @@ class TaskWork:
         target_macs: float | None = None,
         target_params: float | None = None,
         criteria: Sequence[str] | None = None,
+        finalists: int = 1,
         ratios: Sequence[float] = RATIOS,
         shown: Callable[[Sensitivity], object] | None = None,
     ) -> Recipe:
@@ -117,12 +119,21 @@ class TaskWork:
         `criteria` are those to choose from; None: the recipe's own if somebody has chosen it, that is if it isn't the
         default, and all that can be had otherwise.
 
-        Raises `UsageError` where the target can't be met, `TuiPruneError` without a task, or when the task fails.
+        More than one of `finalists` are recovered by the task's own loop, each from its cut on, and compared by what
+        they are worth then. The best one's network is `recovered` as soon as the recipe is applied.
+
+        Raises `UsageError` where the target can't be met, or the task has no loop for finalists; `TuiPruneError`
+        without a task, or when the task fails.
         """
+        if finalists < 1:
+            raise UsageError(f"Suggestions need one finalist at least; {finalists} are asked for.")
+        if finalists > 1 and self._needed_task().finetune is None:
+            raise UsageError(f"{self._needed_task().name} has no function finetune(model, progress) for the finalists.")
         shares = {"macs": target_macs, "params": target_params}
         goal = Goal({name: share for name, share in shares.items() if share is not None})
         scanner, recipe = self._scanner(), self._plan.recipe
-        return suggest(
+        tuned: list[Result] = []
+        found = suggest(
             scanner.graph,
             recipe,
             self._plan_for,
@@ -131,8 +142,33 @@ class TaskWork:
             baseline=self._baseline(part(progress, 0.0, 0.0)),
             scanning=lambda recipe, progress: self._scanned(scanner, recipe, progress, ratios, shown),
             measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            finalists=finalists,
+            tuning=lambda plan, progress: self._tuned(plan, tuned, progress),
             progress=progress,
         )
+        best = next((one for one in tuned if one.plan.recipe == found), None)
+        if best is not None and best.report.recovered:
+            self._take_recovered(best)
+        return found
+
+    def _tuned(self, plan: Plan, tuned: list[Result], progress: Progress) -> float:
+        """What a plan's network is worth once it is recovered, which is added to `tuned`."""
+        task = self._needed_task()
+        result = recover(
+            self._cut(plan, part(progress, 0.0, 0.1)),
+            task,
+            recalibrating=task.calibration is not None,
+            tuning=True,
+            accuracy=Accuracy(self._baseline(silent), None),
+            progress=part(progress, 0.1, 1.0),
+        )
+        progress("suggest", 1.0)  # a fine-tuning that is stopped raises nothing, the suggestion is to stop then, too
+        tuned.append(result)
+        return result.report.accuracy.recovered if result.report.recovered else result.report.accuracy.after
+
+    def _take_recovered(self, result: Result) -> None:
+        """Hold a recovered network, and have it kept."""
+        raise NotImplementedError
 
     def expected(self, recipe: Recipe) -> Accuracy | None:
         """What scanning and suggesting have measured of a recipe: `recovered` where they recalibrated the cut network

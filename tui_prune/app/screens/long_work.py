@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tui_prune.app import headlines
 from tui_prune.app.cells import Line
@@ -11,7 +11,7 @@ from tui_prune.app.heat_table import points_there
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
 from tui_prune.app.screens.recovery_report import RecoveryReport
 from tui_prune.app.widgets.details_pane import PicturesPane
-from tui_prune.wording import score
+from tui_prune.wording import in_turn, score
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
@@ -123,13 +123,12 @@ class LongWork:
 
         self._start(SCANNING, do)
 
-    def suggest(self, target_macs: float | None, target_params: float | None) -> None:
-        """Find the recipe that leaves so much and costs the least by the scan, and choose it."""
+    def suggest(self, **wanted: Any) -> None:
+        """Find the recipe that leaves so much and costs the least, and choose it. `wanted` goes to the session's
+        `suggest`."""
 
         def do(progress: "Progress") -> Outcome:
-            found = self._screen.session.suggest(
-                progress, target_macs=target_macs, target_params=target_params, shown=self._scanned
-            )
+            found = self._screen.session.suggest(progress, shown=self._scanned, **wanted)
             words = headlines.suggested(
                 found, self._screen.session.preview(found), self._screen.session.expected(found)
             )
@@ -139,7 +138,11 @@ class LongWork:
 
     def _choose(self, recipe: "Recipe", words: str) -> None:
         """Choose what was found, and say what it is."""
-        if self._screen.change(lambda: self._screen.session.apply(recipe)):
+        session = self._screen.session
+        if self._screen.change(lambda: session.apply(recipe)):
+            if session.recovered is not None:
+                self.take(session.plan, session.recovered.report.accuracy, session.recovered)
+                words = f"{words}, {in_turn(session.recovered.report.recovered)}"
             self._screen.remark(words, "strong")
 
     def recover(self, *, recalibrate: bool, finetune: bool) -> None:
@@ -357,7 +360,7 @@ class LongWork:
         steps, accuracy = result.report.recovered, result.report.accuracy
         if not steps and not result.notes:
             return
-        words = " and ".join(steps)
+        words = in_turn(steps)
         if accuracy is not None and accuracy.after is not None and accuracy.recovered is not None:
             words += f": {score(accuracy.after, accuracy.before)} → {score(accuracy.recovered, accuracy.before)}"
         words = "; ".join(filter(None, (words, *result.notes)))

@@ -120,18 +120,13 @@ class Questions:
     def suggestion(self) -> None:
         """Ask how large the network may be, and let a scan of its layers say how much each of them loses."""
 
-        def shares(text: str) -> dict[str, float | None]:
-            found = answers.targets(text)
-            if found["target_bytes"] is not None or found["target_latency"] is not None:
-                raise UsageError("A suggestion knows shares of MACs and of parameters.")
-            return {name: found[name] for name in ("target_macs", "target_params")}
-
         def preview(text: str) -> list[Part]:
-            shares(text)
-            return [Part(0, ((Cell("enter tries cuts by your task, which takes a while; esc stops it"),),))]
+            tried = answers.suggestion(text)["finalists"]
+            after = f", fine-tunes the {tried} best" if tried > 1 else ""
+            return [Part(0, ((Cell(f"enter tries cuts by your task{after}, which takes a while; esc stops it"),),))]
 
         def accept(text: str) -> None:
-            self._screen.work.suggest(**shares(text))
+            self._screen.work.suggest(**answers.suggestion(text))
 
         label = "suggest a recipe that leaves at most:"
         self.ask(Question(label, "50 % macs, 30 % params", "50 % macs", preview, accept))
