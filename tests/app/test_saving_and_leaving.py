@@ -1,11 +1,13 @@
 """Saving, and leaving without having saved."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.app.walker import key_event
 from tui_prune.app.screens.dialog import QuitDialog
 from tui_prune.app.screens.save import SaveScreen, loading_lines
 from tui_prune.errors import TuiPruneError
@@ -120,3 +122,14 @@ def test_the_lines_that_load_a_network_of_somebodys_own():
     of_file = loading_lines(Origin("file", "/home/ada/net.py:make"), path)
     assert of_file[1:] == ["from net import make", 'model = tui_prune.load("/runs/out.pt", model=make())']
     assert "model=Net()" in loading_lines(Origin("module", "nets.Net"), path)[-1]
+
+
+async def test_keys_typed_ahead_of_the_end_are_dropped_without_a_word(start):
+    async with start() as desk:
+        for _ in range(50):
+            desk.app.post_message(key_event("j"))
+        await asyncio.sleep(0.01)
+        at_the_end = asyncio.all_tasks()
+    await asyncio.sleep(0.1)
+    failed = [task.exception() for task in at_the_end if task.done() and not task.cancelled()]
+    assert failed and set(failed) == {None}

@@ -8,6 +8,7 @@ import re
 import string
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,6 @@ from tui_prune.wording import count
 
 PATIENCE = 60.0
 """Seconds that what a key has started may take on a busy machine."""
-PALETTE = 0.6
-"""Seconds after which Textual's palette says that nothing was found, at the latest."""
 LEFT_OUT = {"ctrl+z", "ctrl+c"}
 """They speak to the shell."""
 SPECIAL = (
@@ -89,15 +88,46 @@ class Walker:
                 self.app.post_message(key_event(key))
                 await asyncio.sleep(0.03 if self.chance.random() < 0.1 else 0.001)
 
+    async def keys_through(self) -> None:
+        """Wait until all that was pressed has had its effect; on a busy machine Textual's own pause ends before."""
+        await self._until(lambda: not self._keys_wait())
+
+    async def all_through(self) -> None:
+        """Wait until no thread is at work any more, either, and all is painted."""
+        quiet = 0
+
+        def through() -> bool:
+            nonlocal quiet
+            quiet = 0 if self._keys_wait() or self._works_or_paints() else quiet + 1
+            return quiet == 5
+
+        await self._until(through, 0.02)
+
+    async def _until(self, condition: Callable[[], bool], between: float | None = None) -> None:
+        until = time.monotonic() + PATIENCE
+        await self.pilot.pause(between)
+        while not condition():
+            assert time.monotonic() < until, f"still at work after {' '.join(self.pressed[-60:])}"
+            await self.pilot.pause(between)
+
+    def _keys_wait(self) -> bool:
+        nodes = (node for screen in self.app.screen_stack for node in screen.walk_children(with_self=True))
+        return not self.app.openings.ahead.through or any(node.message_queue_size for node in (self.app, *nodes))
+
+    def _works_or_paints(self) -> bool:
+        screen = self.app.screen
+        paints = screen._dirty_widgets or screen._layout_required or screen._scroll_required or screen._repaint_required
+        return bool(paints) or any(one.is_running for one in self.app.workers)
+
     async def press_all(self) -> None:
         """Every key that does something here, each once and followed by escape."""
         for one in keymap.active(self.app.screen):
             for key in one.keys:
                 await self.press(key)
-                await self.pilot.pause()
+                await self.keys_through()
                 self.check()
                 await self.press("escape")
-                await self.pilot.pause()
+                await self.keys_through()
                 self.check()
             self.used.add(one.binding.id or "")
 
@@ -106,7 +136,7 @@ class Walker:
         for _ in range(0, keys, batch):
             for _ in range(batch):
                 await self.press(self.next_key())
-            await self.pilot.pause()
+            await self.keys_through()
             self.check()
             if self.chance.random() < 0.2:
                 await self.check_undo()
@@ -185,35 +215,23 @@ class Walker:
         await main.run_action("undo")
         assert session.can_redo
         await main.run_action("redo")
-        await self.pilot.pause()
+        await self.keys_through()
         assert session.recipe == before
         assert main.plan.after == seen
         self.check()
 
-    async def settled(self) -> None:
-        """Wait until every key has had its effect, no thread is at work, and all is painted."""
-        quiet, until = 0, time.monotonic() + PATIENCE
-        while quiet < 5:
-            await self.pilot.pause(0.02)
-            quiet = 0 if self._busy() else quiet + 1
-            assert time.monotonic() < until, f"still at work after {' '.join(self.pressed[-60:])}"
-        if isinstance(self.app.screen, CommandPalette):
-            await self.pilot.pause(PALETTE)
-
-    def _busy(self) -> bool:
-        ahead, screen = self.app.openings.ahead, self.app.screen
-        paints = screen._dirty_widgets or screen._layout_required or screen._scroll_required or screen._repaint_required
-        return bool(ahead._keys or ahead._following or paints or any(one.is_running for one in self.app.workers))
-
     async def check_terminal(self) -> None:
         """What the terminal shows, from all that it was sent, is what the app would paint anew."""
-        await self.settled()
+        while isinstance(self.app.screen, CommandPalette):  # it goes on searching for as long as it is there
+            await self.press("escape")
+            await self.keys_through()
+        await self.all_through()
         app = self.app
         shown = [line.rstrip() for line in app.terminal.display]
         before = app.screen
         app.terminal.reset()
         app.screen.refresh()
-        await self.settled()
+        await self.all_through()
         assert app.screen is before
         anew = [line.rstrip() for line in app.terminal.display]
         different = [f"{one!r}\n{other!r}" for one, other in zip(shown, anew, strict=True) if one != other]

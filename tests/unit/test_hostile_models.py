@@ -290,10 +290,14 @@ def test_inputs_that_the_forward_pass_writes_over_are_as_before() -> None:
     assert result.report.equivalence.max_error < 1e-6
 
 
-def test_a_dictionary_of_a_class_of_its_own_goes_in_as_it_is() -> None:
+@pytest.mark.parametrize("copied", [True, False], ids=["copied", "refuses to be copied"])
+def test_a_dictionary_of_a_class_of_its_own_goes_in_as_it_is(copied: bool) -> None:
     class Batch(dict):
         def __getattr__(self, name: str) -> Any:
             return self[name]
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            return super().__reduce_ex__(protocol) if copied else self.no_such_item
 
     class Reads(hostile_nets.TwoInputs):
         def forward(self, batch: Batch) -> Tensor:

@@ -83,7 +83,7 @@ def test_an_installed_package_has_the_recipes(tmp_path: Path) -> None:
     arguments = ["-q", "egg_info", "--egg-base", tmp_path, "build", "--build-base", tmp_path, "--build-lib", tmp_path]
     subprocess.run([sys.executable, "-c", build, *map(str, arguments)], cwd=ROOT, check=True, timeout=300)
     program = (
-        "import sys; sys.path.insert(0, '.')\n"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "import tui_prune\n"
         "from tui_prune.planning.recipe_files import recipe_names\n"
         "print(tui_prune.__file__, *recipe_names(), tui_prune.Recipe.from_toml('nin-half').ratio)"

@@ -35,6 +35,11 @@ class TypedAhead:
         self.waits = False
         """Whether all keys are kept."""
 
+    @property
+    def through(self) -> bool:
+        """Whether every key that has come has had its effect."""
+        return self._following is None and not self._keys
+
     def wait(self, *keys: events.Key) -> None:
         """Keep keys from now on, these first."""
         self.waits = True
@@ -84,7 +89,6 @@ class TypedAhead:
             quiet = 0 if self._busy() else quiet + 1
 
     def _busy(self) -> bool:
-        if not self._app.screen_stack:  # the app is being left
-            return False
-        pumps = [self._app, *self._app.screen.walk_children(with_self=True)]
+        on_top = self._app.screen_stack[-1:]  # none once the app is closing
+        pumps = [self._app, *(pump for screen in on_top for pump in screen.walk_children(with_self=True))]
         return any(pump.message_queue_size for pump in pumps)

@@ -39,10 +39,23 @@ def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(map_tensors(item, change) for item in value)
     if isinstance(value, dict):
-        mapped = {} if type(value) is dict else copy.copy(value)  # a class of its own may have more than its items
+        mapped = {} if type(value) is dict else _shallow_copy(value)  # a class of its own may have more than its items
         mapped.update({key: map_tensors(item, change) for key, item in value.items()})
         return mapped
     return value
+
+
+def _shallow_copy(value: dict[Any, Any]) -> dict[Any, Any]:
+    """A dictionary of the same class, with the same attributes.
+
+    Classes whose items are attributes too may raise a KeyError where Python 3.10 asks them for `__getstate__`.
+    """
+    try:
+        return copy.copy(value)
+    except Exception:  # whatever the user's own class raises
+        copied = type(value).__new__(type(value))
+        vars(copied).update(vars(value))
+        return copied
 
 
 def all_tensors_in(value: Any) -> Iterator[Tensor]:
