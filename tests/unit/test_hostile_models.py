@@ -308,6 +308,27 @@ def test_a_dictionary_of_a_class_of_its_own_goes_in_as_it_is(copied: bool) -> No
 
 
 @torch.no_grad()
+def test_objects_that_modules_keep_come_out_as_they_are() -> None:
+    class Setting:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+    class Keeps(hostile_nets.TwoInputs):
+        """As detectors keep the scales of their images, and an object that works with them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = nn.ModuleList(nn.Identity() for _ in range(300))
+            for number, module in enumerate(self.kept):
+                module.scales = [number, number]
+                module.setting = Setting(number)
+
+    inputs = torch.randn(1, 3, 8, 8), torch.randn(1, 4, 8, 8)
+    cut = tui_prune.prune(Keeps().eval(), inputs, ratio=0.5).model
+    assert [module.scales for module in cut.kept] == [[number, number] for number in range(300)]
+    assert [vars(module.setting) for module in cut.kept] == [{"number": number} for number in range(300)]
+
+
 def test_a_compiled_network_becomes_the_cut_one_in_place() -> None:
     model = torch.compile(hostile_nets.chain().eval(), backend="eager")
     image = torch.randn(IMAGES)

@@ -96,5 +96,8 @@ def _deep_copy(value: Any, memo: dict[int, Any]) -> Any:
         copied = copy.deepcopy(value, attempt)
     except Exception:  # whatever the user's own objects raise
         return None
+    # Under its own number it holds what has to stay; another object may get that number once the attempt is gone.
+    staying = attempt.pop(id(attempt), [])
     memo.update(attempt)
+    memo.setdefault(id(memo), []).extend(staying)
     return copied
