@@ -61,6 +61,8 @@ class Session(Keepsake, Looker):
             dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
         )
         self._graphs: dict[str, Graph] = {}
+        self._fitted: dict[str, Graph] = {}
+        """By recipe, with the locks that a cut has found to be needed."""
         self._caches = {}
         self._plans = Plans(task, self._subject.arguments)
         self._result: tuple[Plan, Result] | None = None
@@ -164,7 +166,7 @@ class Session(Keepsake, Looker):
     # Plans.
 
     def _make_plan(self, recipe: Recipe) -> Plan:
-        graph = self._graph_for(recipe.grouped)
+        graph = self._fitted.get(repr(recipe)) or self._graph_for(recipe.grouped)
         return self._plans.make(graph, recipe)
 
     def _graph_for(self, grouped: str) -> Graph:
@@ -188,9 +190,10 @@ class Session(Keepsake, Looker):
         """
         return self._cut(self._plan, progress)
 
-    def _cut(self, plan: Plan, progress: Progress) -> Result:
-        if self._result is not None and self._result[0] is plan:
-            return self._result[1]
+    def _cut(self, plan: Plan, progress: Progress, *, remembering: bool = True) -> Result:
+        known = self._result  # another thread may put another one there
+        if known is not None and known[0] is plan:
+            return known[1]
         seconds = {"trace": self._trace_seconds, "plan": 0.0}
 
         def planning(graph: Graph) -> Plan:
@@ -212,10 +215,13 @@ class Session(Keepsake, Looker):
             seconds["plan"] = plan.seconds
         result = self._result_of(fitted, seconds, progress)
         progress("verify", 1.0)  # whoever has stopped this keeps the plan that is there
-        if fitted.plan is not plan and self._plan is plan:
-            self._graphs[plan.recipe.grouped] = fitted.plan.graph
-            self._plan = fitted.plan
-        self._result = fitted.plan, result
+        if fitted.plan is not plan:
+            self._fitted[repr(plan.recipe)] = fitted.plan.graph
+            if self._plan is plan:
+                self._graphs[plan.recipe.grouped] = fitted.plan.graph
+                self._plan = fitted.plan
+        if remembering:
+            self._result = fitted.plan, result
         return result
 
     def _result_of(self, fitted: Fitted, seconds: Mapping[str, float], progress: Progress) -> Result:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,10 +102,10 @@ class Recoveries(TaskWork):
         Raises `TuiPruneError` without a task, or when it fails; `UsageError` when it lacks what is needed.
         """
         task = self._needed_task()
-        base = self.recovered or self._cut(self._plan, part(progress, 0.0, 0.1))
-        known = base.report.accuracy
-        if known is None and self._measured is not None and self._measured[0] is base.plan:
-            known = self._measured[1]
+        base = self._recovered_or_cut(part(progress, 0.0, 0.1))
+        known, measured = base.report.accuracy, self._measured
+        if known is None and measured is not None and measured[0] is base.plan:
+            known = measured[1]
         if known is None and task.evaluate is not None:
             known = Accuracy(self._baseline(part(progress, 0.1, 0.2)), None)
         self._running += 1
@@ -176,12 +177,7 @@ class Recoveries(TaskWork):
 
     def _cut_aside(self, plan: Plan, progress: Progress) -> Result:
         """The verified cut of a plan, without letting go of that of the present one."""
-        present = self._result
-        try:
-            return self._cut(plan, progress)
-        finally:
-            if plan is not self._plan and present is not None:
-                self._result = present
+        return self._cut(plan, progress, remembering=plan is self._plan)
 
     def _hold(self, result: Result) -> Result:
         """Hold a recovered network, with a note where another has to go for it."""
@@ -196,6 +192,14 @@ class Recoveries(TaskWork):
         models = {found.model for found in self._recoveries}
         self._recovery_files = {model: file for model, file in self._recovery_files.items() if model in models}
         return result
+
+    def suggest(self, *arguments: Any, **choices: Any) -> Recipe:
+        """As `TaskWork.suggest`."""
+        self._running += 1  # finalists are recovered
+        try:
+            return super().suggest(*arguments, **choices)
+        finally:
+            self._running -= 1
 
     def _take_recovered(self, result: Result) -> None:
         held = self._hold(result)

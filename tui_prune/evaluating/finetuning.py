@@ -130,6 +130,10 @@ class _Loop:
         self._model, self._task, self._progress, self._shown = model, task, progress, shown
         self._first_score = accuracy
         self._shapes = {name: tensor.shape for name, tensor in named_tensors(model)}
+        self._infinite = {
+            name: ~tensor.isfinite() for name, tensor in named_tensors(model) if not bool(tensor.isfinite().all())
+        }
+        """Where a network's numbers aren't finite to begin with, as in the mask of an attention."""
         self._curve: list[TuningPoint] = []
         self._done = 0.0
         self._evaluations = 0
@@ -229,7 +233,11 @@ class _Loop:
         values = {name: tensor.detach().clone() for name, tensor in named_tensors(self._model)}
         if {name: tensor.shape for name, tensor in values.items()} != self._shapes:
             return None
-        finite = all(bool(t.isfinite().all()) for t in values.values() if t.is_floating_point())
+        finite = all(
+            bool((tensor.isfinite() | self._infinite.get(name, False)).all())
+            for name, tensor in values.items()
+            if tensor.is_floating_point()
+        )
         return _State(values, self._done, len(self._curve), score) if finite else None
 
     def _worse(self, state: _State) -> bool:

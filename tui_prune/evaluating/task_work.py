@@ -9,10 +9,10 @@ from typing import Any
 
 from tui_prune.channels.graph import Graph
 from tui_prune.cutting.fit import Subject
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating.goal import Goal
 from tui_prune.evaluating.plans import Plans
-from tui_prune.evaluating.recovering import recover
+from tui_prune.evaluating.recovering import FINE_TUNED, recover
 from tui_prune.evaluating.scan_cache import ScanCache, cache_file
 from tui_prune.evaluating.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
 from tui_prune.evaluating.suggest import criteria_to_try, suggest
@@ -37,8 +37,8 @@ class TaskWork:
     _activations: Mapping[str, Any] | None
     _caches: dict[tuple[Graph, Path | None], ScanCache]
 
-    def _cut(self, plan: Plan, progress: Progress) -> Result:
-        """The verified cut of a plan."""
+    def _cut(self, plan: Plan, progress: Progress, *, remembering: bool = True) -> Result:
+        """The verified cut of a plan; with `remembering` it needn't be cut again while that is the latest."""
         raise NotImplementedError
 
     def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
@@ -62,10 +62,17 @@ class TaskWork:
 
     def result(self, progress: Progress = silent) -> Result:
         """What `save` writes: the recovered network if there is one, else the cut one; with the accuracy if known."""
-        result = self.recovered or self._cut(self._plan, progress)
-        if result.report.accuracy is None and self._measured is not None and self._measured[0] is result.plan:
-            return replace(result, report=replace(result.report, accuracy=self._measured[1]))
+        result, measured = self._recovered_or_cut(progress), self._measured
+        if result.report.accuracy is None and measured is not None and measured[0] is result.plan:
+            return replace(result, report=replace(result.report, accuracy=measured[1]))
         return result
+
+    def _recovered_or_cut(self, progress: Progress) -> Result:
+        """Where the cut finds out that a layer has to stay, the plan is another one then, which may be recovered."""
+        if self.recovered is not None:
+            return self.recovered
+        cut = self._cut(self._plan, progress)
+        return self._held(cut.plan) or cut
 
     def evaluate(self, progress: Progress = silent) -> Accuracy:
         """What the task says of the original, of the cut network, and of the recovered one if there is any.
@@ -133,6 +140,14 @@ class TaskWork:
         goal = Goal({name: share for name, share in shares.items() if share is not None})
         scanner, recipe = self._scanner(), self._plan.recipe
         tuned: list[Result] = []
+
+        def worth(plan: Plan, progress: Progress) -> float:
+            try:
+                return self._tuned(plan, tuned, progress)
+            except Cancelled:
+                self._take_best(tuned)
+                raise
+
         found = suggest(
             scanner.graph,
             recipe,
@@ -143,28 +158,52 @@ class TaskWork:
             scanning=lambda recipe, progress: self._scanned(scanner, recipe, progress, ratios, shown),
             measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
             finalists=finalists,
-            tuning=lambda plan, progress: self._tuned(plan, tuned, progress),
+            tuning=worth,
             progress=progress,
         )
-        best = next((one for one in tuned if one.plan.recipe == found), None)
-        if best is not None and best.report.recovered:
-            self._take_recovered(best)
+        self._take_best([one for one in tuned if one.plan.recipe == found])
         return found
 
     def _tuned(self, plan: Plan, tuned: list[Result], progress: Progress) -> float:
-        """What a plan's network is worth once it is recovered, which is added to `tuned`."""
+        """What a plan's network is worth once it is recovered, which is added to `tuned`; one that is held fine-tuned
+        isn't trained anew. Where the loop fails with it, it is worth what its cut is."""
         task = self._needed_task()
-        result = recover(
-            self._cut(plan, part(progress, 0.0, 0.1)),
-            task,
-            recalibrating=task.calibration is not None,
-            tuning=True,
-            accuracy=Accuracy(self._baseline(silent), None),
-            progress=part(progress, 0.1, 1.0),
-        )
+        cut = self._cut(plan, part(progress, 0.0, 0.1), remembering=False)
+        held = self._held(cut.plan)
+        if held is not None and FINE_TUNED in held.report.recovered and held.report.accuracy is not None:
+            tuned.append(held)
+            return held.report.accuracy.recovered
+        try:
+            result = recover(
+                cut,
+                task,
+                recalibrating=task.calibration is not None,
+                tuning=True,
+                accuracy=Accuracy(self._baseline(silent), None),
+                progress=part(progress, 0.1, 1.0),
+            )
+        except Cancelled:
+            raise
+        except TuiPruneError:
+            return task.score(cut.model, lambda stage, _: progress(stage, 1.0))
         progress("suggest", 1.0)  # a fine-tuning that is stopped raises nothing, the suggestion is to stop then, too
         tuned.append(result)
         return result.report.accuracy.recovered if result.report.recovered else result.report.accuracy.after
+
+    def _take_best(self, tuned: Sequence[Result]) -> None:
+        """Hold the best of some recovered networks, and have it kept, unless one as good of its plan is held."""
+        recovered = [one for one in tuned if one.report.recovered]
+        best = max(recovered, key=lambda one: one.report.accuracy.recovered, default=None)
+        if best is None:
+            return
+        held = self._held(best.plan)
+        known = None if held is None else held.report.accuracy
+        if held is None or (known is not None and known.recovered < best.report.accuracy.recovered):
+            self._take_recovered(best)
+
+    def _held(self, plan: Plan) -> Result | None:
+        """The recovered network of a plan, if there is one."""
+        raise NotImplementedError
 
     def _take_recovered(self, result: Result) -> None:
         """Hold a recovered network, and have it kept."""
