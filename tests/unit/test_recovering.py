@@ -281,6 +281,14 @@ def test_what_makes_it_worse_is_undone(result: Result) -> None:
     assert torch.equal(outputs(recovered.model), outputs(result.model))
 
 
+def test_what_is_undone_is_said_once_and_in_per_cent(result: Result) -> None:
+    was = outputs(result.model)
+    task = Task(evaluate=lambda model: 0.9978 if torch.equal(outputs(model), was) else 0.9956, finetune=step_by_step(3))
+    once = tui_prune.recover(result, task, recalibrate=False, finetune=True)
+    twice = tui_prune.recover(once, task, recalibrate=False, finetune=True)
+    assert once.notes == twice.notes == ("Fine-tuning made it worse (99.6 %, 99.8 % before), so it was undone.",)
+
+
 def stopping_at(share: float) -> Callable[[str, float], None]:
     def progress(stage: str, done: float) -> None:
         if stage == "fine-tune" and done >= share:

@@ -11,8 +11,9 @@ from tui_prune.planning.sizes import parse_size
 _NUMBER = re.compile(r"([0-9]*[.,]?[0-9]*)\s*(%?)")
 
 
-def share(text: str) -> float:
-    """A share from "50", "50 %" or "0.5": what is above 1 or has a sign is per cent. Raises `UsageError`."""
+def share(text: str, all_of_it: str = "Not all channels can go: type less than 100 %.") -> float:
+    """A share from "50", "50 %" or "0.5": what is above 1 or has a sign is per cent. Raises `UsageError`, for 100 % and
+    more with the sentence `all_of_it`."""
     match = _NUMBER.fullmatch(text.strip())
     if not match or not any(letter.isdigit() for letter in match[1]):
         raise UsageError("Type a share such as 50, 50 % or 0.5.")
@@ -21,7 +22,7 @@ def share(text: str) -> float:
     if match[1] == "1" and not match[2]:
         raise UsageError("1 could mean 1 % or all of it: type 1 % or 0.01; all channels can't go.")
     if value >= 1:
-        raise UsageError("Not all channels can go: type less than 100 %.")
+        raise UsageError(all_of_it)
     return value
 
 
@@ -94,7 +95,7 @@ def suggestion(text: str) -> dict[str, Any]:
 def _left(text: str) -> float:
     if not _NUMBER.fullmatch(text.strip()):
         raise UsageError(f"Type what may be left: {TARGETS}.")
-    return share(text)
+    return share(text, "The network has 100 %: type less, as what may be left.")
 
 
 def said_targets(recipe: Recipe) -> str:

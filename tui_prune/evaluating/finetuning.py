@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tui_prune import wording
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating.stopping import Breaker
 from tui_prune.evaluating.task import Task, user_traceback
@@ -291,7 +292,8 @@ class _Loop:
             return self._tuned(best or last, note, evaluated=self._comparable)
         best, note = self._settled(states)
         if self._first_score is not None and best.score < self._first_score:
-            note = f"Fine-tuning made it worse ({best.score:.4g}, {self._first_score:.4g} before), so it was undone."
+            worse, before = (wording.score(value, self._first_score) for value in (best.score, self._first_score))
+            note = f"Fine-tuning made it worse ({worse}, {before} before), so it was undone."
             return Tuned(None, self._first_score, tuple(self._curve), note)
         return self._tuned(best, note)
 

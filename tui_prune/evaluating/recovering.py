@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from tui_prune import wording
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import TraceRecord
 from tui_prune.channels.trace import run, untouched
@@ -119,7 +120,7 @@ class _Recovery:
 
     def result(self) -> Result:
         """What has come of it."""
-        base, notes = self._base, (*self._base.notes, *self.notes)
+        base, notes = self._base, tuple(dict.fromkeys((*self._base.notes, *self.notes)))
         if not self.steps:
             return replace(base, report=replace(base.report, accuracy=self._known), notes=notes)
         return replace(
@@ -145,8 +146,9 @@ class _Recovery:
         if self._task.evaluate is not None:
             score = self._task.score(model, part(progress, 0.5, 1.0))
             if self.score is not None and score < self.score:
+                worse, before = (wording.score(value, self.score) for value in (score, self.score))
                 self.notes.append(
-                    f"Recalibrated batch norm made it worse ({score:.4g}, {self.score:.4g} before), so it was undone."
+                    f"Recalibrated batch norm made it worse ({worse}, {before} before), so it was undone."
                 )
                 self._reached(Stage(RECALIBRATED, score, kept=False))
                 return

@@ -363,7 +363,7 @@ class LongWork:
         words = in_turn(steps)
         if accuracy is not None and accuracy.after is not None and accuracy.recovered is not None:
             words += f": {score(accuracy.after, accuracy.before)} → {score(accuracy.recovered, accuracy.before)}"
-        words = "; ".join(filter(None, (words, *result.notes)))
+        words = "; ".join(filter(None, (words, *result.notes))).replace(".;", ";")
         self._screen.remark(words, "strong", result.traceback)
         if self.recovery is not None and not self.recovering:
             self.recovery.end(words)

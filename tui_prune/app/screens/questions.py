@@ -122,8 +122,18 @@ class Questions:
 
         def preview(text: str) -> list[Part]:
             tried = answers.suggestion(text)["finalists"]
-            after = f", fine-tunes the {tried} best" if tried > 1 else ""
-            return [Part(0, ((Cell(f"enter tries cuts by your task{after}, which takes a while; esc stops it"),),))]
+            if tried > 1:
+                words = (
+                    f"it tries cuts by your task, then fine-tunes the {tried} best",
+                    f"fine-tunes the {tried} best",
+                )
+            else:
+                words = (
+                    "it tries cuts by your task, which takes a while; with , 3 finalists it fine-tunes the best",
+                    "it takes a while; , 3 finalists fine-tunes",
+                    "it takes a while",
+                )
+            return [Part(0, tuple((Cell(one),) for one in words))]
 
         def accept(text: str) -> None:
             self._screen.work.suggest(**answers.suggestion(text))

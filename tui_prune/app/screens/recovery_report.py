@@ -79,7 +79,7 @@ class RecoveryReport:
         """The recovery as far as it got."""
         points, stages = tuple(self._points), tuple(self._stages)
         tuning = self._tuning and not self._ended
-        return Recovery(stages, points, (*self._headline, *self._of_another_plan()), tuning)
+        return Recovery(stages, points, (*self._of_another_plan(), *self._headline), tuning)
 
     def go_on(self, doing: Doing) -> None:
         """Say how far it is, now or as soon as it is time; of a fine-tuning, how far that is, as its curves do."""
@@ -107,4 +107,4 @@ class RecoveryReport:
     def _of_another_plan(self) -> Line:
         if not self._ended or self._screen.session.recipe == self.plan.recipe:
             return ()
-        return (Cell("   of another plan: undo comes back to it", "dim"),)
+        return (Cell("of another plan (P, u go back to it)   ", "changed"),)
