@@ -11,7 +11,9 @@ from tui_prune.app.screens.going_on import GoingOn
 from tui_prune.app.screens.save import SaveScreen
 from tui_prune.evaluating.task import Task, load_task
 from tui_prune.keeping import recovered_files, state_folder
+from tui_prune.keeping.writer import is_writing
 from tui_prune.opening.open_model import open_model
+from tui_prune.planning.recipe import Recipe
 from tui_prune.saving.checkpoint import read_checkpoint
 
 WORKING = 60.0
@@ -211,7 +213,66 @@ async def test_weights_that_are_not_whole_are_left_aside(start, task, worked):
     assert (state_folder() / "recovered" / "aside" / file.name).is_file()
 
 
+async def test_where_memory_is_short_they_stay_for_another_time(start, task, worked, monkeypatch):
+    def fail(*of):
+        raise MemoryError
+
+    async with start(opened=open_model("nin"), task=task) as desk:
+        monkeypatch.setattr(desk.session, "take_up", fail)
+        await answer(desk, "enter")
+        assert desk.session.recipe.ratio == 0.5
+        assert desk.session.recovered is None
+        assert "Recovered weights can't be taken up now: MemoryError" in desk.status
+        await leave(desk)
+    async with start(opened=open_model("nin"), task=task) as desk:
+        await answer(desk, "enter")
+        assert same(weights(desk.session), worked)
+
+
+@pytest.mark.parametrize(
+    ("key", "place"), [("enter", "tui_prune.app.screens.going_on"), ("n", "tui_prune.app.keeper")], ids=["on", "anew"]
+)
+async def test_where_going_on_fails_it_starts_as_the_screen_says(start, task, worked, monkeypatch, key, place):
+    def fail(*of):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(f"{place}.take_up", fail)
+    async with start(opened=open_model("nin"), task=task) as desk:
+        dialog = desk.app.screen
+        await desk.press(key)
+        await desk.until(lambda: "It starts anew" in said(dialog), "the refusal", WORKING)
+        await answer(desk, "enter")
+        assert desk.session.recipe == Recipe()
+        assert not desk.session.plan.cuts
+        assert not desk.session.can_undo
+        await leave(desk)
+
+
 # What is said of them
+
+
+async def test_quitting_says_that_they_are_kept_still(start, task, worked):
+    for key in ("enter", "n"):
+        async with start(opened=open_model("nin"), task=task) as desk:
+            await answer(desk, key)
+            if key == "n":
+                await desk.press("u")
+            assert same(weights(desk.session), worked)
+            await desk.press("q")
+            assert isinstance(desk.app.screen, QuitDialog)
+            assert "All of it is kept: open the network again to go on with it." in said(desk.app.screen)
+            await leave(desk)
+
+
+async def test_quitting_says_when_they_are_not_kept_any_more(start, task):
+    async with start(opened=open_model("nin"), task=task) as desk:
+        await recover(desk)
+        await kept(desk)
+        await desk.until(lambda: not is_writing(), "the end of it")
+        files()[0].unlink()
+        await desk.press("q")
+        assert "The recovered weights (90.0 %) are in no file: s saves them." in said(desk.app.screen)
+        await leave(desk)
 
 
 async def test_quitting_says_that_they_are_kept(start, task):

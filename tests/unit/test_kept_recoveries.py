@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -22,6 +25,7 @@ from tui_prune.keeping.writer import finish
 from tui_prune.opening.checksum import checksum
 from tui_prune.opening.pruned_file import Checkpoint
 from tui_prune.request import OpenRequest
+from tui_prune.result import Result
 from tui_prune.saving import kept_weights
 from tui_prune.saving.checkpoint import read_checkpoint, verify_checkpoint
 from tui_prune.session import Session
@@ -201,6 +205,53 @@ def test_numbers_that_are_none_are_not_taken_up() -> None:
     assert "head.weight isn't finite" in refused(open_session())
 
 
+def test_what_isnt_finite_by_design_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    causal = NET.replace(
+        "        self.register_buffer(",
+        """        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+        self.register_buffer(""",
+    )
+    causal = causal.replace("return self.head(", "return self.attend(self.head(").replace("(2, 3)))", "(2, 3))))")
+    causal = causal.replace(
+        "def make",
+        """    def attend(self, scores):
+        return (scores.unsqueeze(1) + self.mask).softmax(-1).sum(1)
+
+def make""",
+    )
+    monkeypatch.setattr(sys.modules[__name__], "NET", causal)
+    write_files()
+    before, session = recovered(), open_session()
+    assert take_up(session, WORK) == []
+    assert same(values(session), values(before))
+    assert session.recovered.model.mask.isinf().sum() == 6
+    rewritten(lambda checkpoint: checkpoint.tensors["mask"][3, 0].fill_(-torch.inf))
+    assert "mask isn't finite" in refused(open_session())
+
+
+def test_sizes_that_no_module_has_are_another_cut() -> None:
+    recovered()
+    checkpoint = read_checkpoint(the_file())
+    first, *others = checkpoint.edits
+    kept_weights.fill(the_file(), replace(checkpoint, edits=(replace(first, value=[8]), *others)))
+    assert "its modules have other sizes" in refused(open_session())
+
+
+def test_an_accuracy_that_is_no_number_is_not_known() -> None:
+    before = recovered()
+    rewritten(lambda checkpoint: checkpoint.report["accuracy"].update(before=10**400))
+    session = open_session()
+    assert take_up(session, WORK) == []
+    assert same(values(session), values(before))
+    assert session.recovered.report.accuracy is None
+
+
+def test_a_way_of_recovering_that_is_no_word_is_refused() -> None:
+    recovered()
+    rewritten(lambda checkpoint: checkpoint.report.update(recovered=[["recalibrated"]]))
+    assert "they don't say how they were recovered" in refused(open_session())
+
+
 def test_other_channels_are_another_cut() -> None:
     recovered()
     rewritten(lambda checkpoint: checkpoint.kept["first.weight/0"].copy_(torch.arange(8)))
@@ -237,6 +288,28 @@ def test_one_that_cant_be_taken_up_doesnt_stop_the_others() -> None:
     session = open_session()
     assert len(take_up(session, WORK)) == 1
     assert session.recovered is not None
+
+
+def test_where_memory_is_short_the_file_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    recovered(ratio=0.25)
+    recovered()
+    session, takes_up = open_session(), Session.take_up
+
+    def fail_once(checkpoint: Checkpoint, progress: object) -> Result:
+        monkeypatch.setattr(session, "take_up", lambda *rest: takes_up(session, *rest))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    def fail(progress: object) -> Result:
+        raise MemoryError
+
+    paths = set(recovered_files.files_of(key(REQUEST)))
+    monkeypatch.setattr(session, "take_up", fail_once)
+    monkeypatch.setattr(session, "cut", fail)
+    (sentence,) = take_up(session, WORK)
+    assert "can't be taken up now: OutOfMemoryError: CUDA out of memory. They stay in" in sentence
+    assert session.recovered is not None
+    assert set(recovered_files.files_of(key(REQUEST))) == paths
+    assert take_up(open_session(), WORK) == []
 
 
 def test_stopping_it_leaves_all_files() -> None:
@@ -354,6 +427,90 @@ def test_all_together_are_no_larger_than_allowed(folder: Path, monkeypatch: pyte
     assert len(list(folder.iterdir())) == 2
     put(path, b"x" * 1000)
     assert list(folder.iterdir()) == [path]
+
+
+def test_what_was_removed_is_not_said_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = open_session(0.1)
+    keeper = kept(session)
+    found = []
+    for ratio in (0.1, 0.2):
+        session.set_ratio(ratio)
+        found.append(session.recover())
+        keeper.settle()
+        assert finish(30)
+        assert keeper.has(found[-1])
+        monkeypatch.setattr(recovered_files, "MOST_BYTES", the_file().stat().st_size + 10)
+    assert [keeper.has(one) for one in found] == [False, True]
+    the_file().unlink()
+    assert not keeper.has(found[1])
+
+
+def test_what_waits_to_be_written_is_about_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes, go_on = recovered_files.write, threading.Event()
+
+    def write_later(*of: Any) -> None:
+        assert go_on.wait(30)
+        writes(*of)
+
+    monkeypatch.setattr(recovered_files, "write", write_later)
+    session = open_session()
+    keeper = kept(session)
+    found = session.recover()
+    keeper.settle()
+    try:
+        assert not recovered_files.files_of(key(REQUEST))
+        assert keeper.has(found)
+    finally:
+        go_on.set()
+    assert finish(30)
+    assert the_file().is_file()
+    assert keeper.has(found)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["a new one", "one that was let go of before"])
+def test_what_is_recovered_while_others_are_let_go_of_stays(again: bool) -> None:
+    """As a suggestion does, which recovers in a thread and takes only the best."""
+
+    class Racing(Session):
+        arrives: Result | None = None
+
+        @property
+        def recoveries(self) -> tuple[Result, ...]:
+            held, arriving = super().recoveries, self.arrives
+            self.arrives = None
+            if arriving is not None:
+                self._take_recovered(arriving)
+            return held
+
+    session = Racing.open(REQUEST.spec, input_spec=REQUEST.input_spec, task=REQUEST.task)
+    keeper = kept(session)
+    session.set_ratio(0.5)
+    keeps = session.keep_recovered
+    session.keep_recovered = keeps if again else None
+    found = session.recover()
+    session.keep_recovered, session._recoveries = keeps, ()
+    assert finish(30)
+    session.arrives = found
+    for _ in range(2):
+        keeper.settle()
+        assert finish(30)
+        assert the_file().is_file()
+        assert keeper.has(found)
+
+
+def test_what_was_taken_up_goes_with_its_plan() -> None:
+    recovered()
+    for first in (False, True):
+        session = open_session()
+        early = kept(session) if first else None
+        assert take_up(session, WORK) == []
+        keeper = early or kept(session)
+        keeper.took_up()
+        assert keeper.has(session.recovered)
+    session._recoveries = ()
+    keeper.settle()
+    assert finish(30)
+    assert not recovered_files.files_of(key(REQUEST))
 
 
 def test_they_go_with_the_work_that_they_belong_to(folder: Path) -> None:

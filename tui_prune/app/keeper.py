@@ -160,6 +160,7 @@ class Keeper:
         def answered(going_on: bool | None) -> None:
             self._asking = False
             self._logged = self._session.recipe
+            self.weights.took_up()
             if going_on:
                 self._untouched = None
                 self._recovered = self._session.recipe, work.state.get("recovered")

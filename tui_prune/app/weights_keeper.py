@@ -3,6 +3,8 @@ up again. They are made ready by the thread that recovers, and written by anothe
 
 import json
 import logging
+import os
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,30 +36,44 @@ class WeightsKeeper:
         """`failed` is called in some thread, with a sentence, when weights can't be kept."""
         self._session, self._network, self._tell = session, key(request), failed
         self._turns = Turns(self._failed)
-        self._own: set[Path] = set()
-        """The files that this session has written or taken up."""
+        self._lock = threading.Lock()
+        self._own: dict[Path, object] = {}
+        """The files that this session has written or taken up, each with something that is another one whenever it is
+        to be written anew."""
         self._said = ""
+        self.took_up()
         session.keep_recovered = self._keep
+
+    def took_up(self) -> None:
+        """Take note that what the session holds now was kept before."""
+        held = map(self._file, self._session.recoveries)
+        with self._lock:
+            self._own = {path: object() for path in held} | self._own
 
     def has(self, found: "Result") -> bool:
         """Whether a recovered network is on the disk, or about to be."""
         path = self._file(found)
-        return path in self._own and not self._turns.failure(str(path))
+        about_to_be = self._turns.pending(str(path))  # asked for first: it may be on the disk a moment later
+        if path not in self._own or self._turns.failure(str(path)):
+            return False
+        return about_to_be or os.path.exists(path)  # what is too much for the folder goes, also by another process
 
     def settle(self) -> None:
         """Let go of the files of networks that the session no longer holds."""
+        with self._lock:
+            own = dict(self._own)  # before the look at what is held: another thread may hold and keep more after it
         if self._session.recovering:
             return
         held = {self._file(found) for found in self._session.recoveries}
-        for path in tuple(self._own):
-            if path not in held:
-                self._turns.do(str(path), lambda path=path: recovered_files.remove(path))
-        self._own = held
+        with self._lock:
+            for path in own.keys() - held:
+                if self._own.get(path) is own[path]:
+                    del self._own[path]
+                    self._turns.do(str(path), lambda path=path: recovered_files.remove(path))
 
     def _keep(self, result: "Result") -> None:
         """In the thread that recovers, from within the user's own code."""
         path = self._file(result)
-        self._own.add(path)
         try:
             checkpoint = self._session.packed(result)
         except Exception as error:  # nothing of this may end the user's training
@@ -75,7 +91,9 @@ class WeightsKeeper:
                 self._said = ""
                 _log.info("kept recovered weights: %s", path.name)
 
-        self._turns.do(str(path), write)
+        with self._lock:
+            self._own[path] = write
+            self._turns.do(str(path), write)
 
     def _file(self, result: "Result") -> Path:
         return recovered_files.file_of(self._network, result.plan.recipe.to_dict())
@@ -105,7 +123,7 @@ def _plain(recipe: "Recipe") -> Any:
 
 def take_up(session: "Session", work: "SavedWork", progress: "Progress" = silent) -> list[str]:
     """Give a session the recovered networks that were kept beside the work that it goes on with. Those that don't fit
-    it any more are moved out of the way, each with a sentence.
+    it any more are moved out of the way, each with a sentence; those that fail by something else stay, with one, too.
 
     Raises `Cancelled`; what was taken up until then stays, and so do all files.
     """
@@ -121,8 +139,8 @@ def take_up(session: "Session", work: "SavedWork", progress: "Progress" = silent
             session.cut(part(progress, 0.0, 0.3))  # it may find widths that the network's own code fixes, for all plans
     except Cancelled:
         raise
-    except TuiPruneError as error:
-        _log.warning("the present plan can't be cut: %s", error)
+    except Exception as error:  # each file says for itself what it can't be taken up for
+        _log.warning("the present plan can't be cut: %s: %s", type(error).__name__, error)
     for number, path in enumerate(paths):
         step = part(progress, 0.3 + 0.7 * number / len(paths), 0.3 + 0.7 * (number + 1) / len(paths))
         try:
@@ -134,8 +152,12 @@ def take_up(session: "Session", work: "SavedWork", progress: "Progress" = silent
             where = "" if aside is None else f" They are now in {aside}."
             said.append(f"Recovered weights can't be taken up: {error}{where}")
             _log.warning("%s", said[-1])
+        except Exception as error:  # such as no memory left: another time it may go well
+            reason = f"{type(error).__name__}: {error}".rstrip(": .")
+            said.append(f"Recovered weights can't be taken up now: {reason}. They stay in {path}.")
+            _log.exception("%s", said[-1])
     saved = (work.state.get("recovered") or {}).get("file")
     if isinstance(saved, str):
-        with suppress(TuiPruneError):
+        with suppress(Exception):  # it is only to be said where they are
             session.recognise(read_checkpoint(saved))
     return said

@@ -24,6 +24,8 @@ class Turns:
         self._lock = threading.Lock()
         self._waiting: dict[str, Callable[[], object]] = {}
         self._failing: dict[str, str] = {}
+        self._doing: str | None = None
+        """The slot of what is being done."""
         self._thread: threading.Thread | None = None
 
     def do(self, slot: str, work: Callable[[], object]) -> None:
@@ -34,6 +36,11 @@ class Turns:
                 self._thread = threading.Thread(target=copy_context().run, args=(self._run,), daemon=True)
                 _threads.add(self._thread)
                 self._thread.start()
+
+    def pending(self, slot: str) -> bool:
+        """Whether anything for a slot waits, or is being done."""
+        with self._lock:
+            return slot in self._waiting or slot == self._doing
 
     def failure(self, slot: str) -> str:
         """Why the last work for a slot has failed, in a sentence; empty where it hasn't."""
@@ -49,7 +56,7 @@ class Turns:
     def _run(self) -> None:
         while True:
             with self._lock:
-                slot = next(iter(self._waiting), None)
+                self._doing = slot = next(iter(self._waiting), None)
                 if slot is None:
                     _threads.discard(threading.current_thread())
                     self._thread = None

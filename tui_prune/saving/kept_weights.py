@@ -13,6 +13,7 @@ from tui_prune.channels.nested import map_tensors
 from tui_prune.errors import TuiPruneError
 from tui_prune.evaluating.recovering import FINE_TUNED, RECALIBRATED, with_weights
 from tui_prune.opening.input_spec import make_example_inputs
+from tui_prune.opening.opened import Edit
 from tui_prune.opening.pruned_file import Checkpoint, Probe
 from tui_prune.opening.replacing import named_tensors
 from tui_prune.opening.safetensors_form import write_safetensors
@@ -39,12 +40,13 @@ def lay_in(result: Result, checkpoint: Checkpoint) -> Result:
     """
     tensors, kept = tensors_and_positions(result)
     other = next(_differences(tensors, checkpoint.tensors), None) or next(_other_positions(kept, checkpoint.kept), None)
-    if other is None and set(result.edits) != set(checkpoint.edits):
+    if other is None and _sizes(result.edits) != _sizes(checkpoint.edits):
         other = "its modules have other sizes"
     if other is not None:
         raise TuiPruneError(f"they are of another cut: {other}.")
     for name, tensor in checkpoint.tensors.items():
-        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all()):
+        by_design = ~tensors[name].isfinite()  # such as the mask of a causal attention
+        if not bool((tensor.isfinite() | by_design).all()):
             raise TuiPruneError(f"{name} isn't finite.")
     steps, accuracy = _steps(checkpoint.report), _accuracy(checkpoint.report)
     report = replace(result.report, recovered=steps, accuracy=accuracy)
@@ -69,9 +71,15 @@ def _other_positions(kept: Mapping[str, Tensor], others: Mapping[str, Tensor]) -
             yield f"other channels of {axis.rpartition('/')[0]} stay now"
 
 
+def _sizes(edits: Iterable[Edit]) -> dict[tuple[str, str], Any]:
+    """What a file has may be something that no set takes."""
+    return {(edit.module, edit.attribute): edit.value for edit in edits}
+
+
 def _steps(report: Mapping[str, Any]) -> tuple[str, ...]:
     steps = report.get("recovered")
-    if not isinstance(steps, (list, tuple)) or not steps or not set(steps) <= {RECALIBRATED, FINE_TUNED}:
+    known = isinstance(steps, (list, tuple)) and all(step in (RECALIBRATED, FINE_TUNED) for step in steps)
+    if not known or not steps:
         raise TuiPruneError("they don't say how they were recovered.")
     return tuple(steps)
 
@@ -82,8 +90,15 @@ def _accuracy(report: Mapping[str, Any]) -> Accuracy | None:
     if not isinstance(said, Mapping):
         return None
     figures = [said.get(name) for name in ("before", "after", "recovered")]
-    numbers = all(figure is None or (isinstance(figure, (int, float)) and isfinite(figure)) for figure in figures)
+    numbers = all(figure is None or _is_finite(figure) for figure in figures)
     return Accuracy(*figures) if numbers and figures[0] is not None else None
+
+
+def _is_finite(figure: Any) -> bool:
+    try:
+        return isinstance(figure, (int, float)) and isfinite(figure)
+    except OverflowError:  # a whole number that no float is large enough for
+        return False
 
 
 def _check_laid(laid: Result, checkpoint: Checkpoint) -> None:

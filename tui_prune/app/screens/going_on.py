@@ -14,7 +14,7 @@ from tui_prune.app.keeper import kept_recipe, start_above
 from tui_prune.app.recovered import said_of
 from tui_prune.app.screens.dialog import Dialog
 from tui_prune.app.weights_keeper import kept_reports, report_of, take_up
-from tui_prune.errors import Cancelled, UsageError
+from tui_prune.errors import UsageError
 from tui_prune.keeping.saved_work import SavedWork, set_aside
 from tui_prune.keeping.words import ago
 from tui_prune.progress import part
@@ -97,10 +97,10 @@ class GoingOn(RunsJobs, Dialog[bool]):
         session.prepare(kept_recipe(self._work), part(progress, 0.0, 0.3))
         self._changes_nothing = False
         progress("plan", 0.3)
-        session.restore(self._work.state.get("session", {}))
         try:
+            session.restore(self._work.state.get("session", {}))
             self.said = take_up(session, self._work, part(progress, 0.3, 1.0))
-        except Cancelled:
+        except BaseException:
             session.restore(before)
             raise
         return True
@@ -109,7 +109,7 @@ class GoingOn(RunsJobs, Dialog[bool]):
         before = self._session.state()
         try:
             self.said = start_above(self._session, self._work, recipe, progress)
-        except Cancelled:
+        except BaseException:
             self._session.restore(before)
             raise
         return False
