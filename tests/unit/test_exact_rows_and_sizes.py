@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.exactness import Kept, Reference, prune_exactly, randomise_norms, trains, widths
+from tests.exactness import Kept, Reference, assert_exact, prune_exactly, randomise_norms, trains, widths
 from tests.small_nets import IMAGES, ROWS, Attention, Ends, FusedAttention, StandardisedConv, conv
 from tests.unit.test_exact_small_nets import count_kept, silence, together
 
@@ -121,6 +121,47 @@ def test_patches_are_put_together_again() -> None:
     check(PatchesAndBack, {"a": 8})
 
 
+class OverHeads(nn.Module):
+    """The heads lie last, and the operator works along them, at each place of theirs."""
+
+    def __init__(self, operator: Callable[[Tensor], Tensor], width: int = 16) -> None:
+        super().__init__()
+        self.a, self.b, self.operator = nn.Linear(6, 16), nn.Linear(width, 8), operator
+
+    def heads(self, x: Tensor) -> Tensor:
+        return self.a(x).view(*x.shape[:2], 4, -1).transpose(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.operator(self.heads(x)).transpose(2, -1).flatten(2))
+
+
+@pytest.mark.parametrize(
+    ("operator", "width"),
+    [
+        (lambda y: y.softmax(3), 16),
+        (lambda y: y.cumsum(3), 16),
+        (lambda y: y.logsumexp(3, keepdim=True), 4),
+        (lambda y: y.amax(3, keepdim=True), 4),
+        (lambda y: y.mean(3, keepdim=True), 4),
+    ],
+)
+def test_heads_that_lie_last_lose_the_same_places(operator: Callable[[Tensor], Tensor], width: int) -> None:
+    check(lambda: OverHeads(operator, width), {"a": 8}, ROWS)
+
+
+class OverShuffledHeads(OverHeads):
+    def heads(self, x: Tensor) -> Tensor:
+        return super().heads(x).flatten(2).view(*x.shape[:2], 2, -1).transpose(2, 3)
+
+
+def test_rows_that_cannot_be_told_from_places_stay() -> None:
+    model = nn.Sequential(OverShuffledHeads(lambda y: y.softmax(3)), nn.ReLU(), nn.Linear(8, 4))
+    result = prune_exactly(model.eval(), torch.randn(ROWS))
+    assert widths(result)["0.a"] == (16, 16)
+    assert widths(result)["0.b"] == (8, 4)
+    assert any("can't be told" in lock.reason for lock in result.plan.graph.locks if lock.layer == "0.a")
+
+
 # Weights normalised by a batch norm.
 
 
@@ -199,6 +240,30 @@ class HeadsAsWideAsTheInput(nn.Module):
 def test_the_size_of_a_head_goes_with_the_heads() -> None:
     cut = check(HeadsAsWideAsTheInput, {"a": 3, "b": 8}, ROWS, layers={"a": 0.25})
     assert cut.head_dim == 2
+
+
+class WindowOfPositions(nn.Module):
+    """One attribute is the width; the other, by chance the same number, is how many positions are looked at."""
+
+    def __init__(self, width: str, window: str) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 16), nn.Linear(16, 8)
+        self.names = width, window
+        setattr(self, width, 16)
+        setattr(self, window, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        width, window = (getattr(self, name) for name in self.names)
+        return self.b(F.relu(self.a(x)).reshape(x.shape[0], -1, width)[:, :window].sum(1))
+
+
+@pytest.mark.parametrize(("width", "window"), [("d", "planes"), ("planes", "d")])
+def test_a_number_that_is_a_width_by_chance_stays(width: str, window: str) -> None:
+    model = WindowOfPositions(width, window).eval()
+    result = prune_exactly(model, torch.randn(ROWS))
+    assert (getattr(result.model, width), getattr(result.model, window)) == (8, 16)
+    for positions in (12, 20):  # more than the cut width; more than the window
+        assert_exact(model, result, (torch.randn(2, positions, 6),))
 
 
 class PartsOfTheInputsWidth(nn.Module):

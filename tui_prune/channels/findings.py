@@ -1,5 +1,6 @@
 """What only trials show of a model: added to the graph of a trace when it is built anew."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,3 +55,6 @@ class Findings:
 
     def with_repairs(self, repairs: tuple[Repair, ...]) -> "Findings":
         return replace(self, repairs=tuple(dict.fromkeys((*self.repairs, *repairs))))
+
+    def without_repairs(self, repairs: Collection[Repair]) -> "Findings":
+        return replace(self, repairs=tuple(repair for repair in self.repairs if repair not in repairs))

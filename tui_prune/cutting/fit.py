@@ -1,12 +1,13 @@
 """Finding a cut that the model's own code can follow: cut, verify, and lock what doesn't fit until the rest does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from tui_prune.channels.findings import Repair
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.record import Lock
@@ -68,11 +69,13 @@ def fit(
     Raises `TuiPruneError` when no plan fits.
     """
     linked: dict[str | None, tuple[np.ndarray, ...]] = {}
+    known = frozenset(graph.findings.repairs)
     while True:
         plan = planning(graph)
         progress("cut", len(graph.findings.locks) / (len(graph.groups) + 1))
         try:
-            return subject.try_plan(plan, verifying)
+            fitted = subject.try_plan(plan, verifying)
+            return _without_needless_repairs(subject, fitted, known)
         except Misfit as misfit:
             repairs = find_repairs(plan, misfit.modules)
             where = misfit.lock.where
@@ -96,6 +99,33 @@ def fit(
                     ) from misfit
                 findings = graph.findings.with_lock(_slots_of(graph, groups), misfit.lock)
             graph = build_graph(graph.record, graph.grouped, findings)
+
+
+def _without_needless_repairs(subject: Subject, fitted: Fitted, known: Collection[Repair]) -> Fitted:
+    """Leave out each newly found size that the cut does without: its number may be a width's by chance (a window of as
+    many positions), and then other inputs would come out wrong. What PyTorch's own layers keep is no guess."""
+    model = fitted.plan.graph.model
+    named: dict[tuple[type[nn.Module], str], list[Repair]] = {}
+    for repair in fitted.plan.graph.findings.repairs:
+        kind = type(model.get_submodule(repair.module))
+        if repair not in known and not kind.__module__.startswith("torch.nn."):
+            named.setdefault((kind, repair.attribute), []).append(repair)
+    for repairs in named.values():
+        graph = fitted.plan.graph
+        fewer = replace(graph, findings=graph.findings.without_repairs(repairs))
+        try:
+            tried = subject.try_plan(replace(fitted.plan, graph=fewer), fitted.verification is not None)
+        except Misfit:
+            continue
+        if _is_proved_as_well(tried, fitted):
+            fitted = tried
+    return fitted
+
+
+def _is_proved_as_well(tried: Fitted, fitted: Fitted) -> bool:
+    if tried.verification is None or fitted.verification is None:
+        return True
+    return tried.verification.kind == "exact" or fitted.verification.kind != "exact"
 
 
 def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:

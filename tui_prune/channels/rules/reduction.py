@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tui_prune.channels.labels import Dims, collapse, compact
 from tui_prune.channels.registry import Call, masked, rule
-from tui_prune.channels.rules.shared import Kept, dimensions, kept_places
+from tui_prune.channels.rules.shared import Kept, differs_along, dimensions, kept_places, places_of
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "var", "var_mean", "std", "std_mean", "norm", "aminmax",
                "linalg_vector_norm", "logsumexp", "prod", "any", "all", "nansum")  # fmt: skip
 _ALONG = ("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "logcumsumexp")
+UNCLEAR = "values are put together along rows of channels (heads) that can't be told from the places in them"
 
 
 def _reduced(call: Call) -> tuple[int, ...]:
@@ -39,10 +40,15 @@ def reduce(tracer: "Tracer", call: Call) -> None:
     outputs = [o for o in (call.out if isinstance(call.out, (tuple, list)) else (call.out,)) if isinstance(o, Tensor)]
     labels: list[Tensor] = []
     for dims, label in tracer.labels(x).items():
-        if dims[-1] not in reduced and set(dims) & set(reduced):
+        over = set(dims) & set(reduced)
+        places = places_of(label, dims) if over else None
+        if over and places is None:
+            tracer.lock_label(label, dims, UNCLEAR)
+            continue
+        if over and places not in reduced:
             label = _tied_rows(tracer, label, dims, reduced)
             dims = tuple(d for d in dims if d not in reduced)
-        elif set(dims) & set(reduced):
+        elif over:
             tracer.statistic(compact(label, dims), call.name)
             tracer.note_bare_norm(x, x.dim() - len(reduced))
             if len(outputs) > 1 and call.name in ("max", "min"):
@@ -72,9 +78,14 @@ def normalise_along(tracer: "Tracer", call: Call) -> None:
     x, labels = call.args[0], tracer.labels(call.args[0])
     dim = call.arg("dim", -1) % max(x.dim(), 1)
     for dims, label in labels.items():
-        if dim in dims[:-1]:
+        if dim not in dims:
+            continue
+        places = places_of(label, dims)
+        if places is None:
+            tracer.lock_label(label, dims, UNCLEAR)
+        elif places != dim:
             _tied_rows(tracer, label, dims, (dim,))
-        elif dim in dims:
+        else:
             tracer.statistic(compact(label, dims), call.name.strip("_"))
     tracer.put(call.first_out, labels)
 
@@ -84,12 +95,14 @@ def masked_reduce(call: Call, cut: Kept) -> Any:
     """The operator sees the kept positions only."""
     x = call.args[0]
     reduced = _reduced(call)
-    kept = {dims: mask for dims, mask in cut(x).items() if dims[-1] in reduced}  # along others all rows keep the same
-    for dims, mask in kept.items():
-        places = kept_places(x, dims, mask)
-        if places is None or any(dims[-1] in other for other in kept if other != dims):
+    kept = {dims: mask for dims, mask in cut(x).items() if any(differs_along(dims, mask, d) for d in reduced)}
+    for dims, mask in kept.items():  # where all rows along it keep the same, nothing that is cut meets what stays
+        along = [d for d in reversed(reduced) if differs_along(dims, mask, d)]
+        found = ((d, kept_places(x, dims, mask, d)) for d in along)
+        dim, places = next((pair for pair in found if pair[1] is not None), (along[0], None))
+        if places is None or any(dim in other for other in kept if other != dims):
             return NotImplemented
-        x = x.gather(dims[-1], places)
+        x = x.gather(dim, places)
     return call.func(x, *call.args[1:], **call.kwargs)
 
 
@@ -98,13 +111,13 @@ def masked_along(call: Call, cut: Kept) -> Any:
     """The operator runs on the kept positions; cut ones become 0."""
     x = call.args[0]
     dim = call.arg("dim", -1) % max(x.dim(), 1)
-    kept = {dims: mask for dims, mask in cut(x).items() if dims[-1] == dim}
-    if not kept:  # along another dimension all rows keep the same places
+    kept = {dims: mask for dims, mask in cut(x).items() if differs_along(dims, mask, dim)}
+    if not kept:  # all rows along it keep the same places
         return call.func(*call.args, **call.kwargs)
     if len(kept) > 1:
         return NotImplemented
     ((dims, mask),) = kept.items()
-    places = kept_places(x, dims, mask)
+    places = kept_places(x, dims, mask, dim)
     if places is None:
         return NotImplemented
     small = call.func(x.gather(dim, places), *call.args[1:], **call.kwargs)

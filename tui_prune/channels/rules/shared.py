@@ -24,17 +24,47 @@ def dimensions(value: object, rank: int) -> tuple[int, ...]:
     return tuple(sorted(int(d) % rank for d in listed)) if rank else ()
 
 
-def kept_places(tensor: Tensor, dims: Dims, mask: Tensor) -> Tensor | None:
-    """Where the kept places lie along the last of `dims`, in the form that `torch.gather` wants; None where not equally
-    many are kept in each row."""
-    rows = mask.reshape(-1, mask.shape[-1])
-    count = int(rows[0].sum())
-    if not count or not bool((rows.sum(1) == count).all()):
+def places_of(label: Tensor, dims: Dims) -> int | None:
+    """The dimension on which the places in a row lie (channels of one head), of a label that varies along `dims`; along
+    the others lie the rows (heads). None where that isn't sure.
+
+    A row's channels follow each other in the layer that puts them out: there, and nowhere else, slots step by one
+    (with a few leaps where parts have changed places).
+    """
+    if len(dims) == 1:
+        return dims[0]
+    ids = compact(label, dims)
+    found = []
+    for n, d in enumerate(dims):
+        locked = ids < 0
+        real = ~(locked.narrow(n, 1, ids.shape[n] - 1) | locked.narrow(n, 0, ids.shape[n] - 1))
+        steps = ids.diff(dim=n)[real].abs()
+        by_one = int((steps == 1).sum())
+        if by_one:
+            found.append((d, 2 * by_one > len(steps)))
+    return found[0][0] if len(found) == 1 and found[0][1] else None
+
+
+def kept_places(tensor: Tensor, dims: Dims, mask: Tensor, dim: int) -> Tensor | None:
+    """Where the kept places lie along `dim`, one of `dims`, in the form that `torch.gather` wants; None where not
+    equally many are kept in each row along it."""
+    along = dims.index(dim)
+    rows = mask.movedim(along, -1)
+    counts = rows.sum(-1)
+    count = int(counts.reshape(-1)[0])
+    if not count or not bool((counts == count).all()):
         return None
-    places = rows.nonzero()[:, 1].reshape(*mask.shape[:-1], count)
+    places = rows.nonzero()[:, -1].reshape(*rows.shape[:-1], count).movedim(-1, along)
     shape = list(tensor.shape)
-    shape[dims[-1]] = count
+    shape[dim] = count
     return spread(places, dims, shape)
+
+
+def differs_along(dims: Dims, mask: Tensor, dim: int) -> bool:
+    """Whether a mask over `dims` isn't the same at every position of `dim`, or keeps nothing."""
+    if dim not in dims:
+        return False
+    return not bool(mask.any()) or not bool((mask == mask.narrow(dims.index(dim), 0, 1)).all())
 
 
 def zero_cut(tensor: Tensor, cut: Kept) -> Tensor:
