@@ -257,6 +257,8 @@ class Openings:
 
         if self.ahead.holds(event):
             return True
+        if not self._app.screen_stack:  # the app is closing: nobody is there to take it
+            return True
         screen = self._app.screen
         if isinstance(screen, StartScreen) and screen.lets_pass(event.key):
             self.ahead.wait(event)
