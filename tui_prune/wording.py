@@ -22,9 +22,9 @@ def share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "-"
 
 
-def change(before: str, after: str) -> str:
+def change(before: str, after: str, sign: str = "→") -> str:
     """Before and after, or only the one value when nothing changes."""
-    return before if before == after else f"{before} → {after}"
+    return before if before == after else f"{before} {sign} {after}"
 
 
 def shrunk(what: str, number: float, rest: float) -> str:

@@ -51,6 +51,19 @@ def test_the_first_frame_comes_before_torch(request_for):
     assert done.stdout.strip() == "[False] set()", done.stdout + done.stderr
 
 
+def test_keys_of_ones_own_bring_no_torch_before_the_first_frame():
+    program = (
+        "import sys\n"
+        "from tui_prune.app.app import PruneApp\n"
+        "from tui_prune.config import Config\n"
+        "from tui_prune.request import OpenRequest\n"
+        "app = PruneApp(lambda request, progress: None, OpenRequest('nin'), Config(keys={'save': 'w'}))\n"
+        "print([app.wrong_settings()], 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[''] False", done.stdout + done.stderr
+
+
 async def test_it_says_what_is_opened_and_how_far_that_is():
     go_on = threading.Event()
 

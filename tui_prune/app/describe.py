@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, wrap
-from tui_prune.planning.reasons import width_reason
 from tui_prune.wording import change, count, share, size
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def describe_layer(plan: "Plan", name: str, width: int) -> tuple[Line, ...]:
             ("ratio", _ratio(layer, plan.recipe.scope)),
         ]
     )
+    from tui_prune.planning.reasons import width_reason  # with torch, as is whatever there is to describe
+
     reason = width_reason(plan, name)
     if layer.before != layer.after or not layer.locked:
         lines += [(), (Cell("Why this width", "strong"),), *_said(reason, width)]

@@ -71,7 +71,7 @@ class Keeper:
             self._untouched = None
             self._keep()
         elif work is None or not work.chosen:
-            self._writer.put(self._work(chosen=False))
+            self._writer.put(self._work(self._session.state(), position(screen), chosen=False))
         elif self._session.can_undo:
             screen.remark(f"u brings back what you had {ago(work.changed)}: {work.summary}", "dim")
         else:
@@ -122,15 +122,16 @@ class Keeper:
         if recipe != self._logged:
             _log.info("chosen: %s", what_changed(self._logged, recipe))
             self._logged = recipe
-        self._writer.put(self._work(chosen=True))
+        self._writer.put(self._work(state, place, chosen=True))
 
-    def _work(self, *, chosen: bool) -> SavedWork:
+    def _work(self, choices: dict[str, Any], place: dict[str, Any], *, chosen: bool) -> SavedWork:
+        """The session's `state`, and where one is on the screen, as they are written."""
         session = self._session
         state = {
             "chosen": chosen,
-            "session": session.state(),
+            "session": choices,
             "recipe": session.recipe.to_dict(),
-            "position": position(self._screen) if self._screen else {},
+            "position": place,
             "recovered": self._recovered[1] if self._recovered[0] == session.recipe else None,
         }
         return SavedWork(self._request, session.opened.title, summary(session.plan), time.time(), state)

@@ -129,8 +129,8 @@ class StructureCells:
 
     # Below the rows
 
-    def foot(self, line: int, width: int) -> Line:
-        """A line of the network's sums."""
+    def foot(self, width: int) -> list[Line]:
+        """The lines of the network's sums."""
         before, after = self.plan.before, self.plan.after
         parts = [
             Part(3, ((Cell("all", "strong"),),)),
@@ -138,7 +138,7 @@ class StructureCells:
             _sum(1, "MACs", Pair(before.macs, after.macs), count),
             _sum(2, "bytes", Pair(before.bytes, after.bytes), size),
         ]
-        return compose(parts, width, gap=2)
+        return [compose(parts, width, gap=2)]
 
     def differs(self, node: "Node") -> bool:
         """Whether a row is among those that differ: all are, where nothing is compared."""
@@ -223,22 +223,26 @@ class TwoPlansCells(StructureCells):
         style = "dim" if name == "uncut" or not differs else "changed" if name == "now" else "plain"
         return [Cell(right(str(width), columns), style)]
 
-    def foot(self, line: int, width: int) -> Line:
+    def foot(self, width: int) -> list[Line]:
         """The other plan's sums, and below them the present one's; figures stand below figures."""
         plans = (self.beside.plan, self.plan)
         names = (shortened(self.beside.name, max(LONGEST_NAME, width // 5)), PRESENT)
         found = [(names[line], self._said if line else "", *self._measured(plan)) for line, plan in enumerate(plans)]
         lengths = [max(map(cell_len, words)) for words in zip(*found, strict=True)]
-        name, said, *measured = map(left, found[line], lengths)
-        plan, style = plans[line], "changed" if line and plans[0].after != plans[1].after else "plain"
-        parts = [
-            Part(0, ((Cell(name, "strong"),),)),
-            Part(1, (_left("params", plan.after.params, plan.before.params, style),)),
-            Part(2, (_left("MACs", plan.after.macs, plan.before.macs, style),)),
-            *(Part(4 + place, ((Cell(words),),)) for place, words in enumerate(measured) if words),
-            Part(3, ((Cell(said),),)),
-        ]
-        return compose(parts, width, gap=2)
+        differ = plans[0].after != plans[1].after
+        lines = []
+        for line, plan in enumerate(plans):
+            name, said, *measured = map(left, found[line], lengths)
+            style = "changed" if line and differ else "plain"
+            parts = [
+                Part(0, ((Cell(name, "strong"),),)),
+                Part(1, (_left("params", plan.after.params, plan.before.params, style),)),
+                Part(2, (_left("MACs", plan.after.macs, plan.before.macs, style),)),
+                *(Part(4 + place, ((Cell(words),),)) for place, words in enumerate(measured) if words),
+                Part(3, ((Cell(said),),)),
+            ]
+            lines.append(compose(parts, width, gap=2))
+        return lines
 
 
 def modules_around(name: str) -> list[str]:

@@ -91,6 +91,11 @@ class Group:
         return f"Group({', '.join(self.layers)}: {len(self.channels)} channels{held})"
 
     @property
+    def followers(self) -> tuple[str, ...]:
+        """The layers that take these channels along, as a norm does."""
+        return tuple(member.layer for member in self.members if member.role == "follower")
+
+    @property
     def fully_locked(self) -> bool:
         return bool(self.locked.all())
 
@@ -172,14 +177,19 @@ class Graph:
         return self.record.unreached
 
     @cached_property
+    def group_of_channel(self) -> np.ndarray:
+        """The number of each channel's group; -1 where it is in none."""
+        found = np.full(self.classes.channels, -1)
+        for group in self.groups:
+            found[group.channels] = group.index
+        return found
+
+    @cached_property
     def producers(self) -> tuple[tuple[Axis, ...], ...]:
         """For each group, the axes of the layers that put its channels out, in the order of execution."""
-        group_of_channel = np.full(self.classes.channels, -1)
-        for group in self.groups:
-            group_of_channel[group.channels] = group.index
         found: list[list[Axis]] = [[] for _ in self.groups]
         for axis in self.record.producers:
-            number = group_of_channel[self.classes.channel[axis.first]]
+            number = self.group_of_channel[self.classes.channel[axis.first]]
             if number >= 0:
                 found[number].append(axis)
         return tuple(map(tuple, found))
@@ -188,9 +198,6 @@ class Graph:
     def parameter_axes(self) -> tuple[tuple[Axis, ...], ...]:
         """For each group, the axes of all parameters that lose a slice with each of its channels. A parameter that two
         axes of the same channels meet in (a depthwise kernel) comes once."""
-        group_of_channel = np.full(self.classes.channels, -1)
-        for group in self.groups:
-            group_of_channel[group.channels] = group.index
         found: list[list[Axis]] = [[] for _ in self.groups]
         for name in self.record.shapes:
             seen: set[bytes] = set()
@@ -198,7 +205,7 @@ class Graph:
                 channels = self.classes.channel[axis.slots]
                 if channels.tobytes() not in seen:
                     seen.add(channels.tobytes())
-                    for number in np.unique(group_of_channel[channels]):
+                    for number in np.unique(self.group_of_channel[channels]):
                         if number >= 0:
                             found[number].append(axis)
         return tuple(map(tuple, found))

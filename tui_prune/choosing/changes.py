@@ -24,8 +24,7 @@ def tied(plan: Plan, layer: str) -> tuple[str, ...]:
     group = plan.graph.group_of(layer)
     if group is None:
         return (layer,)
-    followers = (member.layer for member in group.members if member.role == "follower")
-    return tuple(dict.fromkeys((layer, *group.layers, *followers)))
+    return tuple(dict.fromkeys((layer, *group.layers, *group.followers)))
 
 
 # Ratios
@@ -141,8 +140,7 @@ def own_alignment(plan: Plan, layer: str) -> int | None:
     table, group = plan.recipe.layer_align, plan.graph.group_of(layer)
     if not table or group is None:
         return None
-    followers = tuple(member.layer for member in group.members if member.role == "follower")
-    found = choose(table, (*group.layers, *followers), group.own_layers)
+    found = choose(table, (*group.layers, *group.followers), group.own_layers)
     return None if found is None else found[1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tui_prune.choosing.words import in_words
@@ -91,8 +91,8 @@ def tried(session: Keepsake, preset: Preset) -> Preset:
             return preset
         plan = session.preview(preset.recipe)
     except UsageError as error:
-        return Preset(preset.name, preset.kind, preset.words, preset.recipe, str(error))
+        return replace(preset, obstacle=str(error))
     if plan.cuts or preset.kind == OWN:
         return preset
     lost = next((layer.note for layer in plan.layers if "can't be ranked" in layer.note), "nothing of it may be cut")
-    return Preset(preset.name, preset.kind, preset.words, preset.recipe, f"It would cut nothing here: {lost}.")
+    return replace(preset, obstacle=f"It would cut nothing here: {lost}.")

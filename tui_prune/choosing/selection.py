@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tui_prune.planning.plan import Plan
-from tui_prune.planning.planner import check_layer
 from tui_prune.planning.recipe import matches
 
 
@@ -67,6 +66,8 @@ def named(plan: Plan, name: str | None) -> Selection:
 
     Raises `UsageError` for a name that means nothing.
     """
+    from tui_prune.planning.planner import check_layer  # with torch, which the keys of the app are known without
+
     if name is None:
         return NETWORK
     meant = tuple(layer.name for layer in plan.layers if layer.producer and matches(name, layer.name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tui_prune.comparing.two_plans import PRESENT, signed
 from tui_prune.errors import UsageError
 from tui_prune.saving.whole_file import check_target, write_whole
-from tui_prune.wording import count, share, size
+from tui_prune.wording import change, count, share, size
 
 if TYPE_CHECKING:
     from tui_prune.comparing.two_plans import Beside
@@ -85,7 +85,7 @@ def _one_plan(title: str, plan: "Plan") -> list[tuple[str, ...]]:
     rows = [_COLUMNS, ("---", "---", *["---:"] * 5), *(_row(layer) for layer in plan.layers if layer.producer)]
     before, after = plan.before, plan.after
     sums = [
-        f"**{_change(words(one), words(other))}** ({share(other, one)})"
+        f"**{change(words(one), words(other))}** ({share(other, one)})"
         for words, one, other in (
             (count, before.params, after.params),
             (count, before.macs, after.macs),
@@ -112,7 +112,7 @@ def _two_plans(title: str, plan: "Plan", beside: "Beside") -> list[tuple[str, ..
                     str(other.after),
                     str(layer.after),
                     f"**{signed(more)}**" if more else "",
-                    *(_change(count(one.after), count(now.after), "≠") for one, now in costs),
+                    *(change(count(one.after), count(now.after), "≠") for one, now in costs),
                 )
             )
     for said, one in ((name, beside.plan), (PRESENT, plan)):
@@ -148,16 +148,12 @@ def _row(layer: "LayerPlan") -> tuple[str, ...]:
     return (
         _code(layer.name),
         _escaped(layer.kind),
-        _change(str(layer.before), str(layer.after)),
-        _change(*map(count, layer.params)),
-        _change(*map(count, layer.macs)),
-        _change(*map(size, layer.bytes)),
+        change(str(layer.before), str(layer.after)),
+        change(*map(count, layer.params)),
+        change(*map(count, layer.macs)),
+        change(*map(size, layer.bytes)),
         share(cut, layer.before) if cut else "locked" if layer.locked else "",
     )
-
-
-def _change(before: str, after: str, sign: str = "→") -> str:
-    return before if before == after else f"{before} {sign} {after}"
 
 
 def _code(name: str) -> str:

@@ -13,10 +13,11 @@ from tui_prune.channels.record import Lock, slot_numbers
 from tui_prune.channels.trace import RetraceFailed, evaluating, retrace
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
-from tui_prune.cutting.copying import named_tensors, with_tensors
-from tui_prune.cutting.repairs import apply_norm_sizes, apply_repairs, keep_scalings
+from tui_prune.cutting.building import build_cut
+from tui_prune.cutting.copying import named_tensors
+from tui_prune.cutting.repairs import keep_scalings
 from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
-from tui_prune.cutting.surgery import CutTensors, UnevenCut, cut_tensors, group_counts
+from tui_prune.cutting.surgery import CutTensors, UnevenCut
 from tui_prune.opening.opened import Edit
 from tui_prune.planning.plan import Plan
 
@@ -46,17 +47,9 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
     """Carry a plan out on a copy of the module and prove it by a replay. Raises `Misfit`."""
     graph = plan.graph
     try:
-        tensors = cut_tensors(named_tensors(model, graph.record), graph, plan.keep)
+        module, tensors, groups, edits = build_cut(model, named_tensors(model, graph.record), plan)
     except UnevenCut as uneven:
         raise Misfit(cut_groups(plan, uneven.slots), Lock("a grouped convolution needs equal groups")) from uneven
-    module = with_tensors(model, tensors.tensors, graph.record)
-    groups = group_counts(graph.record, tensors)
-    with evaluating(module):
-        edits = (
-            *apply_edits(module, groups),
-            *apply_repairs(module, graph, tensors),
-            *apply_norm_sizes(module, graph, plan.keep),
-        )
     try:
         record = retrace(module, graph.record, inputs, kwargs)
     except RetraceFailed as failed:

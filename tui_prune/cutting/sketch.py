@@ -2,11 +2,8 @@
 
 from torch import nn
 
-from tui_prune.channels.trace import evaluating
-from tui_prune.cutting.attributes import apply_edits
-from tui_prune.cutting.copying import named_tensors, with_tensors
-from tui_prune.cutting.repairs import apply_norm_sizes, apply_repairs
-from tui_prune.cutting.surgery import cut_tensors, group_counts
+from tui_prune.cutting.building import build_cut
+from tui_prune.cutting.copying import named_tensors
 from tui_prune.planning.plan import Plan
 
 
@@ -16,13 +13,7 @@ def sketch(plan: Plan) -> nn.Module:
     It isn't proved: where the network's own code can't follow the plan, the real cut keeps more. The model of the plan
     stays as it is. Raises `UnevenCut` where a grouped convolution would be left with unequal groups.
     """
-    graph = plan.graph
-    model = graph.model
-    without_values = {name: tensor.detach().to("meta") for name, tensor in named_tensors(model, graph.record).items()}
-    tensors = cut_tensors(without_values, graph, plan.keep)
-    module = with_tensors(model, tensors.tensors, graph.record)
-    with evaluating(module):
-        apply_edits(module, group_counts(graph.record, tensors))
-        apply_repairs(module, graph, tensors)
-        apply_norm_sizes(module, graph, plan.keep)
-    return module
+    model = plan.graph.model
+    tensors = named_tensors(model, plan.graph.record)
+    without_values = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+    return build_cut(model, without_values, plan).module

@@ -253,10 +253,8 @@ class _Loop:
 
     def _evaluate(self) -> float:
         self._evaluating = True
-        devices = sorted({t.device.index or 0 for t in self._model.parameters() if t.device.type == "cuda"})
         try:
-            with torch.random.fork_rng(devices):
-                return self._task.score(self._model, lambda stage, _: self._progress(stage, self._done))
+            return self._task.score_aside(self._model, lambda stage, _: self._progress(stage, self._done))
         finally:
             self._evaluating = False
 

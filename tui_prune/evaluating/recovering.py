@@ -203,7 +203,7 @@ class _Recovery:
                     plainly.enter_context(torch.autocast(device, enabled=False))
                 found = with_weights(self._base, values, self._report([*self.steps, FINE_TUNED], score))
                 if score is None and self._task.evaluate is not None:
-                    score = self._scored(found.model, progress)
+                    score = self._task.score_aside(found.model, lambda stage, _: progress(stage, 0.0))
                     if self.score is not None and score < self.score:
                         return
                     found = replace(found, report=self._report([*self.steps, FINE_TUNED], score))
@@ -212,11 +212,6 @@ class _Recovery:
             raise
         except Exception:  # such as no memory for another copy: nothing of this may end the training
             return
-
-    def _scored(self, model: nn.Module, progress: Progress) -> float:
-        devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
-        with torch.random.fork_rng(devices):
-            return self._task.score(model, lambda stage, _: progress(stage, 0.0))
 
     def keep_recalibrated(self, error: TuiPruneError) -> None:
         """Say why fine-tuning has brought nothing, though there is something to keep."""

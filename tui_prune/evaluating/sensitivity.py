@@ -176,7 +176,7 @@ def scan(
 
 def _names(group: Group) -> tuple[str, ...]:
     """All names that mean a group in a recipe's table of ratios."""
-    return tuple(dict.fromkeys((*group.layers, *(m.layer for m in group.members if m.role == "follower"))))
+    return tuple(dict.fromkeys((*group.layers, *group.followers)))
 
 
 def _in_order(found: dict[str, tuple[Group, ...]]) -> list[tuple[str, tuple[Group, ...]]]:

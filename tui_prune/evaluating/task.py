@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
@@ -70,6 +71,12 @@ class Task:
         if not math.isfinite(value):
             raise TuiPruneError(f"evaluate(model) of {self.name} gave {value}, which is no number to compare.")
         return value
+
+    def score_aside(self, model: nn.Module, progress: Progress) -> float:
+        """As `score`, but from within a training, whose random numbers stay as they would be without it."""
+        devices = sorted({tensor.device.index or 0 for tensor in model.parameters() if tensor.device.type == "cuda"})
+        with torch.random.fork_rng(devices):
+            return self.score(model, progress)
 
 
 def user_traceback(error: BaseException) -> str | None:

@@ -23,7 +23,7 @@ from tui_prune.opening.origins import origin_of
 from tui_prune.opening.plain_module import plain_module
 from tui_prune.opening.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
 from tui_prune.opening.recognise import recognise, sized_for
-from tui_prune.opening.replacing import named_tensors, replace_tensors
+from tui_prune.opening.replacing import device_of, replace_tensors
 from tui_prune.opening.timm_networks import PREFIX
 from tui_prune.opening.torchvision_networks import torchvision_names
 from tui_prune.opening.weights import state_dict_in
@@ -63,7 +63,7 @@ def open_model(
     progress("open", 0.0)
     if model is not None and spec is None and weights is None:
         opened = _from_module(model, origin_of(plain_module(model)), None)
-        target = next((tensor.device for _, tensor in named_tensors(opened.module)), torch.device("cpu"))
+        target = device_of(opened.module)
     else:
         opened = _open(spec, weights, model, progress)
         opened = dataclasses.replace(opened, module=_moved(opened.module.eval(), target))
@@ -178,7 +178,7 @@ def _guessed(opened: OpenedModel, device: torch.device, progress: Progress) -> O
 
 def with_input(opened: OpenedModel, input_spec: str) -> OpenedModel:
     """The same network, to be run on an input of another shape. Raises `UsageError` when it can't be read."""
-    device = next((tensor.device for _, tensor in named_tensors(opened.module)), torch.device("cpu"))
+    device = device_of(opened.module)
     notes = tuple(note for note in opened.notes if opened.guess is None or note != str(opened.guess))
     return _with_inputs(dataclasses.replace(opened, guess=None, notes=notes), input_spec, device)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 
@@ -9,6 +10,11 @@ def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """All parameters and buffers by all their names: tied ones, and buffers that no state dict has, too."""
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where its first tensor is; the CPU where it has none."""
+    return next((tensor.device for _, tensor in named_tensors(module)), torch.device("cpu"))
 
 
 def replace_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -94,14 +94,14 @@ class SignatureTable:
 
     def signature(self, origin: Origin) -> Signature:
         """Names and shapes of the state dict. Raises `TuiPruneError` when the network can't be built."""
-        if origin.kind not in _VERSIONS:
-            return signature_of(build(origin, "meta"))
+        kept = origin.kind in _VERSIONS
         if origin.kind not in self._known:
-            self._known[origin.kind] = _read(_file(origin.kind))
+            self._known[origin.kind] = _read(_file(origin.kind)) if kept else {}
         known, key = self._known[origin.kind], json.dumps([origin.name, dict(origin.arguments)])
         if key not in known:
             known[key] = signature_of(build(origin, "meta"))
-            self._changed.add(origin.kind)
+            if kept:
+                self._changed.add(origin.kind)
         return known[key]
 
     def keep(self) -> None:

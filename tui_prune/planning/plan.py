@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tui_prune.channels.graph import Graph
-from tui_prune.measuring.cost import Cost
 from tui_prune.planning.decisions import Decision
 from tui_prune.planning.recipe import Recipe
 from tui_prune.wording import shrunk
+
+if TYPE_CHECKING:
+    from tui_prune.channels.graph import Graph
+    from tui_prune.measuring.cost import Cost
 
 
 class Pair(NamedTuple):

@@ -121,11 +121,8 @@ def unreachable(last: Plan, goals: Sequence[Goal], spent: Spent, seconds: Mappin
     goal = max(goals, key=lambda goal: spent[goal.target] / goal.limit if goal.limit else 0.0)
     after = {layer.name: _needed(layer, goal.target, seconds) for layer in last.layers}
     largest = sorted(last.layers, key=lambda layer: -after[layer.name])[:NAMED]
-    group_of_channel = np.full(last.graph.classes.channels, -1)
-    for group in last.graph.groups:
-        group_of_channel[group.channels] = group.index
     named = [
-        f"{layer.name} ({share(after[layer.name], goal.before)}: {_obstacle(layer, last, group_of_channel)})"
+        f"{layer.name} ({share(after[layer.name], goal.before)}: {_obstacle(layer, last)})"
         for layer in largest
         if after[layer.name] > 0
     ]
@@ -161,13 +158,13 @@ def _needed(layer: LayerPlan, target: str, seconds: Mapping[str, float]) -> floa
     return {"target_macs": layer.macs, "target_params": layer.params, "target_bytes": layer.bytes}[target].after
 
 
-def _obstacle(layer: LayerPlan, plan: Plan, group_of_channel: np.ndarray) -> str:
+def _obstacle(layer: LayerPlan, plan: Plan) -> str:
     """Why a layer is no smaller: what holds its own channels, or else those that it reads."""
     own = _held(layer)
     if own is not None:
         return own
     layers = {other.name: other for other in plan.layers}
-    for name in _feeding(plan.graph, layer.name, group_of_channel):
+    for name in _feeding(plan.graph, layer.name):
         held = _held(layers[name]) if name in layers else None
         if held is not None:
             return f"reads {name}, {held}"
@@ -182,9 +179,9 @@ def _held(layer: LayerPlan) -> str | None:
     return layer.note or None
 
 
-def _feeding(graph: Graph, name: str, group_of_channel: np.ndarray) -> list[str]:
+def _feeding(graph: Graph, name: str) -> list[str]:
     """The groups whose channels a layer reads."""
     layer = graph.layer(name)
     if layer is None or not len(layer.inputs):
         return []
-    return [graph.groups[n].name for n in np.unique(group_of_channel[layer.inputs]) if n >= 0]
+    return [graph.groups[n].name for n in np.unique(graph.group_of_channel[layer.inputs]) if n >= 0]

@@ -74,8 +74,7 @@ class Draft:
         self.choices = tuple(self._choose(group, align) for group in graph.groups)
 
     def _choose(self, group: Group, align: int) -> Choice:
-        followers = tuple(member.layer for member in group.members if member.role == "follower")
-        names, own_names = map(self._all_names, (group.layers + followers, group.own_layers))
+        names, own_names = map(self._all_names, (group.layers + group.followers, group.own_layers))
         return _choose(group, self.recipe, align, names, own_names)
 
     def _all_names(self, layers: tuple[str, ...]) -> tuple[str, ...]:
@@ -277,15 +276,6 @@ class Draft:
         if least > width:
             return kept, why, width
         return kept, f"as its code deals channels out ({', '.join(group.blocks)})", width
-
-
-def _what_stays(choice: Choice, cells: int, must: int) -> str:
-    """What keeps a group wider than was asked, where the recipe's limits don't."""
-    if choice.held.any():
-        return "what is locked stays"
-    if must:
-        return "one stays of each layer's"
-    return "one stays in each block" if cells > 1 else "one stays at least"
 
 
 def _free(cells: Sequence[np.ndarray], held: np.ndarray) -> int:

@@ -69,7 +69,7 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
     progress("save", 0.0)
     check_target(target, force=force)
     content = compose(target, result).to_content()
-    size = _octets(content["tensors"].values()) or 1
+    size = octets_of(content["tensors"].values()) or 1
     check_space(target, size)
     done = 0
 
@@ -97,7 +97,7 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
     return target
 
 
-def _octets(tensors: Iterable[Tensor]) -> int:
+def octets_of(tensors: Iterable[Tensor]) -> int:
     """Of all tensors, each once."""
     return sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in tensors}.values())
 

@@ -15,16 +15,16 @@ from tui_prune.evaluating.recovering import FINE_TUNED, RECALIBRATED, with_weigh
 from tui_prune.opening.input_spec import make_example_inputs
 from tui_prune.opening.opened import Edit
 from tui_prune.opening.pruned_file import Checkpoint, Probe
-from tui_prune.opening.replacing import named_tensors
+from tui_prune.opening.replacing import device_of, named_tensors
 from tui_prune.opening.safetensors_form import write_safetensors
 from tui_prune.result import Accuracy, Result
-from tui_prune.saving.checkpoint import tensors_and_positions
+from tui_prune.saving.checkpoint import octets_of, tensors_and_positions
 from tui_prune.saving.probe import relative_error, run_probe, tolerance
 
 
 def octets(checkpoint: Checkpoint) -> int:
     """Bytes that a file of it has, or a few less."""
-    return sum(tensor.nbytes for tensor in {id(one): one for one in checkpoint.tensors.values()}.values())
+    return octets_of(checkpoint.tensors.values())
 
 
 def fill(path: Path, checkpoint: Checkpoint) -> None:
@@ -109,7 +109,7 @@ def _check_laid(laid: Result, checkpoint: Checkpoint) -> None:
             raise TuiPruneError(f"{name} can't be laid into this network.")
     if checkpoint.probe is None:
         return
-    device = next((tensor.device for _, tensor in named_tensors(laid.model)), torch.device("cpu"))
+    device = device_of(laid.model)
     probe = _on(device, checkpoint.probe, checkpoint.input_spec)
     limit = max(tolerance(checkpoint.probe), tolerance(probe))
     try:

@@ -58,7 +58,25 @@ class Dialog(LeavesOnce, ModalScreen[T]):
         self.dismiss(None)
 
 
-class QuitDialog(Dialog[str]):
+class UnsavedDialog(Dialog[str]):
+    """Asks what becomes of a plan that isn't saved."""
+
+    WHERE = ""
+
+    def __init__(self, *, kept: bool = False, weights: str = "", kept_weights: bool = False) -> None:
+        """`kept`: what was chosen is offered when the network is opened again; `weights`: recovered ones that no
+        checkpoint has, in words, and whether they are kept with it."""
+        super().__init__()
+        self._said = kept, weights, kept_weights
+
+    def on_mount(self) -> None:
+        self.say("The plan isn't saved", unsaved(*self._said, self.WHERE))
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(answer)
+
+
+class QuitDialog(UnsavedDialog):
     """Asks what becomes of a plan that isn't saved: "quit", "save", or nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -82,20 +100,8 @@ class QuitDialog(Dialog[str]):
         Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
     ]
 
-    def __init__(self, *, kept: bool = False, weights: str = "", kept_weights: bool = False) -> None:
-        """`kept`: what was chosen is offered when the network is opened again; `weights`: recovered ones that no
-        checkpoint has, in words, and whether they are kept with it."""
-        super().__init__()
-        self._said = kept, weights, kept_weights
 
-    def on_mount(self) -> None:
-        self.say("The plan isn't saved", unsaved(*self._said))
-
-    def action_answer(self, answer: str) -> None:
-        self.dismiss(answer)
-
-
-class OpenDialog(Dialog[str]):
+class OpenDialog(UnsavedDialog):
     """Asks what becomes of a plan that isn't saved when another network is opened: "open", "save", or nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -103,17 +109,7 @@ class OpenDialog(Dialog[str]):
         Binding("enter", "answer('open')", "opens the other", id="leave.open", tooltip="Open it; this plan is left"),
         Binding("escape", "close", "stays", id="dialog.close", tooltip="Back to where you were"),
     ]
-
-    def __init__(self, *, kept: bool = False, weights: str = "", kept_weights: bool = False) -> None:
-        """As of `QuitDialog`."""
-        super().__init__()
-        self._said = kept, weights, kept_weights
-
-    def on_mount(self) -> None:
-        self.say("The plan isn't saved", unsaved(*self._said, " for this network"))
-
-    def action_answer(self, answer: str) -> None:
-        self.dismiss(answer)
+    WHERE = " for this network"
 
 
 def unsaved(kept: bool, weights: str, kept_weights: bool, where: str = "") -> list[Line]:

@@ -116,12 +116,7 @@ class LongWork:
 
     def scan(self) -> None:
         """Ask the task of the network with each layer alone cut."""
-
-        def do(progress: "Progress") -> Outcome:
-            self._screen.session.sensitivity(progress, shown=self._scanned)
-            return None, None, None
-
-        self._start(SCANNING, do)
+        self._learn(SCANNING, lambda progress: self._screen.session.sensitivity(progress, shown=self._scanned))
 
     def suggest(self, **wanted: Any) -> None:
         """Find the recipe that leaves so much and costs the least, and choose it. `wanted` goes to the session's
@@ -166,21 +161,11 @@ class LongWork:
 
     def compare(self, recipes: "Sequence[Recipe]") -> None:
         """Evaluate the plans of recipes by the user's task."""
-
-        def do(progress: "Progress") -> Outcome:
-            self._screen.session.evaluate_plans(recipes, progress)
-            return None, None, None
-
-        self._start(COMPARING[0], do)
+        self._learn(COMPARING[0], lambda progress: self._screen.session.evaluate_plans(recipes, progress))
 
     def time(self, recipes: "Sequence[Recipe]") -> None:
         """Measure the latency of the plans of recipes on this device."""
-
-        def do(progress: "Progress") -> Outcome:
-            self._screen.session.time_plans(recipes, progress)
-            return None, None, None
-
-        self._start(COMPARING[1], do)
+        self._learn(COMPARING[1], lambda progress: self._screen.session.time_plans(recipes, progress))
 
     def _scanned(self, found: "Sensitivity") -> None:
         self.sensitivity, self._has_points = found, True
@@ -227,12 +212,7 @@ class LongWork:
 
     def measure_activations(self) -> None:
         """Run the task's calibration data once, for the pictures of what layers put out."""
-
-        def do(progress: "Progress") -> Outcome:
-            self._screen.session.measure_activations(progress)
-            return None, None, None
-
-        self._start("calibrating", do)
+        self._learn("calibrating", lambda progress: self._screen.session.measure_activations(progress))
 
     @property
     def recovering(self) -> bool:
@@ -280,6 +260,15 @@ class LongWork:
         self._screen.remark("")
         self._show_scan()
         self._screen.run_job(self.job)
+
+    def _learn(self, words: str, work: "Callable[[Progress], object]") -> None:
+        """Start some work of which the session itself keeps what it finds out."""
+
+        def do(progress: "Progress") -> Outcome:
+            work(progress)
+            return None, None, None
+
+        self._start(words, do)
 
     def _evaluate(self, progress: "Progress") -> Outcome:
         session = self._screen.session

@@ -52,7 +52,7 @@ WIDE = 100
 """Columns from which both halves have room beside each other; in fewer they take turns."""
 LEAST = (80, 24)
 """The smallest window in which everything can be reached."""
-TABS = ("structure", "histogram", "channels", "sensitivity", "print", "recovery")
+TABS = (*TabLine.NAMES,)
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 

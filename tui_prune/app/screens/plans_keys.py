@@ -11,7 +11,6 @@ from tui_prune.app.screens.presets import PresetsDialog
 from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.comparing.two_plans import Beside
 from tui_prune.errors import UsageError
-from tui_prune.planning.reasons import width_reason
 
 if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
@@ -69,6 +68,8 @@ class PlansKeys(MainParts):
         if node is None or not node.layer:
             self.remark("! Move to a layer; W says why it gets the width that it has.", "error")
             return
+        from tui_prune.planning.reasons import width_reason
+
         words, room = width_reason(self.plan, node.path), self.app.size.width - 2
         more = " (all of it: 3)"
         self.remark(words if cell_len(words) <= room else left(words, max(1, room - len(more))) + more)

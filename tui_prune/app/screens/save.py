@@ -24,6 +24,7 @@ from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import Completion, complete
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
+from tui_prune.config import at_home
 from tui_prune.errors import TuiPruneError
 from tui_prune.saving.forms import FORMS, form_of, in_form
 from tui_prune.saving.whole_file import check_space, check_target, free_space
@@ -110,7 +111,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         if last is None:
             return f"{name}.pt"
         here = last.parent == Path.cwd()
-        return f"{name}{form_of(last)}" if here else _at_home(last.parent / f"{name}{form_of(last)}")
+        return f"{name}{form_of(last)}" if here else at_home(last.parent / f"{name}{form_of(last)}")
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -137,7 +138,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         octets = self._octets.get(form)
         folder = path if self.query_one("#path", Input).value.endswith("/") else path.parent
         free = free_space(folder)
-        shown = _at_home(folder.absolute())
+        shown = at_home(folder.absolute())
         room = f"  {size(free)} free" if free is not None else "  isn't there"
         lines: list[Line] = [
             _line("", Cell(FORMS[form], "dim")),
@@ -278,7 +279,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         self.state, self._outcome = "done", (plan, result)
         self._code = loading_lines(self.session.opened.origin, path)
         checked = headlines.checked(result.report.equivalence.kind, result.report.equivalence.max_error)
-        octets, shown = f"  {size(path.stat().st_size)}", _at_home(path)
+        octets, shown = f"  {size(path.stat().st_size)}", at_home(path)
         room = max(8, self._width - len("Saved  ") - len(octets))
         lines: list[Line] = [
             (Cell("Saved  ", "dim"), Cell(tail(shown, min(cell_len(shown), room))), Cell(octets, "dim")),
@@ -350,12 +351,6 @@ def _line(words: str, *cells: Cell) -> Line:
 def _pieces(line: str, width: int) -> list[str]:
     """A line of code in pieces that fit; what is copied is the whole line."""
     return [line[start : start + width] for start in range(0, len(line), width)]
-
-
-def _at_home(path: Path) -> str:
-    """A path as people write it: ~ for their own directory."""
-    home = Path.home()
-    return str(Path("~") / path.relative_to(home)) if path.is_relative_to(home) else str(path)
 
 
 def loading_lines(origin: Any, path: Path) -> list[str]:

@@ -136,7 +136,7 @@ class StructureTable(FoldingList):
         """The sums of the network."""
         if self._cells is None:
             return []
-        return [(Cell(" "), *self._cells.foot(line, width - 1)) for line in range(self._foot)]
+        return [(Cell(" "), *line) for line in self._cells.foot(width - 1)]
 
     def repaint(self) -> None:
         super().repaint()
