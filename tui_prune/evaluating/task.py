@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.evaluating.safeguard import safeguarded
 from tui_prune.evaluating.stopping import Breaker
 from tui_prune.opening.factory_file import import_file, own_errors
 from tui_prune.progress import Progress, silent
@@ -49,25 +50,21 @@ class Task:
 
     def score(self, model: nn.Module, progress: Progress = silent) -> float:
         """What `evaluate` says of a model, which it is given in eval mode. `progress` may raise before each forward
-        pass, to stop an evaluation that takes long or never ends.
+        pass, to stop an evaluation that takes long or never ends. The model is as it was afterwards.
 
-        Raises `TuiPruneError` when it fails, or gives no number.
+        Raises `TuiPruneError` when it fails, gives no number, or changes the model's parameters.
         """
         if self.evaluate is None:
             raise TuiPruneError(f"{self.name} has no function evaluate(model).")
         passes = itertools.count()
-        modes = [(module, module.training) for module in model.modules()]
-        for module, _ in modes:
-            module.training = False
-        try:
-            with (
-                Breaker().breaking(model, lambda: progress("evaluate", guess(next(passes)))),
-                self.own_errors("in evaluate(model)"),
-            ):
-                value = float(self.evaluate(model))
-        finally:
-            for module, training in modes:
-                module.training = training
+        with (
+            safeguarded(model, f"evaluate(model) of {self.name}"),
+            Breaker().breaking(model, lambda: progress("evaluate", guess(next(passes)))),
+            self.own_errors("in evaluate(model)"),
+        ):
+            for module in model.modules():
+                module.training = False
+            value = float(self.evaluate(model))
         if not math.isfinite(value):
             raise TuiPruneError(f"evaluate(model) of {self.name} gave {value}, which is no number to compare.")
         return value
