@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tui_prune import __version__, options
+from tui_prune import __version__, options, paths
 from tui_prune.commands import cut, measure, show
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.planning.recipe import Recipe
@@ -29,7 +29,8 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:
         try:
-            result = super().invoke(ctx)
+            with paths.started_here():
+                result = super().invoke(ctx)
             sys.stdout.flush()
             return result
         except UsageError as error:

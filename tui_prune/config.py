@@ -62,7 +62,7 @@ def folders() -> Mapping[str, Path]:
 
 def at_home(path: Path) -> str:
     """A path as people write it: ~ for their own directory."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     return str(Path("~") / path.relative_to(home)) if path.is_relative_to(home) else str(path)
 
 

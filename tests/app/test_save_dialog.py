@@ -1,5 +1,6 @@
 """The dialog that saves: format, path with completion, size, room on the disk, and the lines that load it."""
 
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -165,3 +166,33 @@ async def test_stopping_gives_the_path_and_the_format_back(start, slow):
         assert desk.app.focused is field(dialog)
         await desk.press("down", "right")
         assert field(dialog).value == "nin-pruned.safetensors"
+
+
+ODD = ("/dev/null", "x" * 300, "/etc/passwd/x.pt", "~no-such-user-here/x.pt", "pipe", "circle")
+
+
+@pytest.mark.parametrize("typed", ODD)
+async def test_a_path_that_can_hold_no_file_gets_a_sentence(start, typed):
+    os.mkfifo("pipe")
+    os.symlink("circle", "circle")
+    async with start((80, 24)) as desk:
+        dialog = await dialog_of(desk)
+        field(dialog).value = typed
+        await desk.press("enter", "enter")
+        await desk.until(lambda: dialog.state == "asking" and "!" in dialog.words, "a sentence")
+        assert not [file for file in Path.cwd().iterdir() if file.is_file()]
+
+
+async def test_where_the_folder_is_gone_only_an_absolute_path_is_taken(start, tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    async with start((80, 24)) as desk:
+        monkeypatch.chdir(folder)
+        folder.rmdir()
+        dialog = await dialog_of(desk)
+        await desk.press("enter")
+        assert "is gone, so a relative path means nothing" in " ".join(dialog.words.split())
+        field(dialog).value = str(tmp_path / "out.pt")
+        await desk.press("enter")
+        await desk.until(lambda: dialog.state == "done", "the file")
+    assert (tmp_path / "out.pt").is_file()

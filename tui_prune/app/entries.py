@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_prune import models
+from tui_prune import models, paths
 from tui_prune.app.typed_paths import MOST, absolute, going_on, is_folder, split
 from tui_prune.errors import TuiPruneError
 from tui_prune.keeping import SavedWork
@@ -169,7 +169,7 @@ def path_entries(text: str, base: Path, network: str | None = None) -> list[Entr
     entries = [Entry(f"{before}{name}/", leads=Folder(path / name, network=network)) for name in found.folders]
     entries += [file_entry(path / name, network, f"{before}{name}") for name in found.files]
     whole = absolute(typed, base)
-    if whole.is_file() and not can_be_opened(whole.name, network):
+    if paths.is_file(whole) and not can_be_opened(whole.name, network):
         as_typed = OpenRequest(str(whole)) if network is None else OpenRequest(network, str(whole))
         entries.insert(0, Entry(typed, "as it is typed", leads=as_typed, path=whole))
     elif not start and not before.endswith("../"):
@@ -210,7 +210,7 @@ def _listed(path: Path, hidden: bool, network: str | None) -> tuple[list[str], l
 
 
 def _here() -> Folder:
-    return Folder(Path(os.path.abspath(os.curdir)))
+    return Folder(paths.browsed_folder())
 
 
 def _recent(works: Sequence[SavedWork], now: float | None) -> list[Entry]:

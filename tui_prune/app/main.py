@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tui_prune import paths
 from tui_prune.request import OpenRequest
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
     sys.setswitchinterval(SWITCH)
     settings = config.load()
     app = PruneApp(open_session, request, settings)
-    app.run(loop=asyncio.new_event_loop(), mouse=settings.mouse)
+    with paths.started_here():
+        app.run(loop=asyncio.new_event_loop(), mouse=settings.mouse)
     code = app.return_code or 0
     if app.crash is not None:
         crashes.tell(app.crash, kept=app.keeper is not None and app.keeper.kept)

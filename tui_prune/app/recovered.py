@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tui_prune import paths
 from tui_prune.wording import score
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def said_of(kept: Any, report: "Mapping[str, Any] | None", others: int = 0) -> s
     file = None if kept is None else kept.get("file")
     reached = kept["score"] if report is None else _reported(report)
     said = f"{reached} was reached by recovering; " if reached else "It was recovered; "
-    if isinstance(file, str) and Path(file).is_file():
+    if isinstance(file, str) and paths.is_file(file):
         said += f"those weights are in {Path(file).name}{'' if report is None else ', and kept, too'}."
     elif report is not None:
         said += "those weights are kept, too."

@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tui_prune import paths
+from tui_prune.errors import UsageError
+
 MOST = 500
 """Names that are given at the most."""
 LOOKED_AT = 20_000
@@ -48,7 +51,7 @@ def is_path(text: str) -> bool:
 
 def is_file(text: str) -> bool:
     """Whether what is typed is the path of a file."""
-    return os.path.isfile(os.path.expanduser(text.strip()))
+    return paths.is_file(text.strip())
 
 
 def absolute(text: str, base: Path) -> Path:
@@ -72,8 +75,8 @@ def complete(text: str, base: Path | None = None, wanted: Wanted = lambda name: 
         return Completion(f"{typed}/", names=(f"{typed}/",))
     before, start = split(typed)
     try:
-        found = going_on(absolute(before, base or Path.cwd()), start, wanted)
-    except (OSError, ValueError):  # no path at all, such as one with a zero in it
+        found = going_on(absolute(before, base or paths.start_folder()), start, wanted)
+    except (OSError, ValueError, UsageError):  # no path at all, such as one with a zero in it
         return Completion(text)
     names = sorted([*(f"{name}/" for name in found.folders), *found.files])
     # Of names that aren't all, what they have in common may be too much.

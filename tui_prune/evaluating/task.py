@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tui_prune import paths
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating.safeguard import safeguarded
 from tui_prune.evaluating.stopping import Breaker
@@ -90,14 +91,15 @@ def guess(steps: int) -> float:
 
 def load_task(path: str | Path) -> Task:
     """Read a task file. Raises `UsageError` when there is none, `TuiPruneError` when its own code fails."""
-    file = Path(os.path.expanduser(path))
-    if not file.is_file():
-        raise UsageError(f"There is no task file {path}.")
-    module = import_file(file.resolve())
+    given = paths.absolute(path)
+    if not paths.is_file(given):
+        raise UsageError(paths.not_a_file(given, path, "task file"))
+    file = Path(os.path.realpath(given))
+    module = import_file(file)
     functions = {name: getattr(module, name, None) for name in ("evaluate", "calibration", "finetune", "loss")}
     if not any(callable(function) for function in functions.values()):
         raise UsageError(f"{path} has none of the functions evaluate(model), calibration(), finetune(model, progress).")
     for name, function in functions.items():
         if function is not None and not callable(function):
             raise UsageError(f"{name} in {path} is no function.")
-    return Task(file.resolve(), **functions)
+    return Task(file, **functions)

@@ -5,8 +5,8 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
+from tui_prune import paths
 from tui_prune.request import OpenRequest
 
 Stamps = Mapping[str, tuple[int, int]]
@@ -61,8 +61,8 @@ def _absolute_spec(spec: str) -> str:
         return f"{_absolute(factory['file'])}{factory['factory'] or ''}"
     if spec.startswith("timm:"):
         return spec
-    path = Path(os.path.expanduser(spec))
-    return str(_absolute(spec)) if path.name != spec or path.is_file() else spec
+    is_path = os.path.basename(spec) != spec or spec.startswith("~") or paths.is_file(spec)
+    return str(_absolute(spec)) if is_path else spec
 
 
 def _real(name: str) -> str:
@@ -71,4 +71,4 @@ def _real(name: str) -> str:
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else os.path.abspath(os.path.expanduser(path))
+    return None if path is None else os.path.normpath(paths.absolute(path))

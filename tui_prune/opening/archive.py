@@ -1,7 +1,6 @@
 """Reading a file of tensors without running anything that is in it."""
 
 import argparse
-import os
 import pickle
 import re
 import zipfile
@@ -13,6 +12,7 @@ import numpy as np
 import safetensors
 import torch
 
+from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.opening.safetensors_form import SUFFIX, is_safetensors, read_safetensors
 
@@ -34,7 +34,7 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
     Raises `UsageError` when there is no such file; `TuiPruneError` when it can't be read, or when reading it would
     run code of the file's choice: that is refused, and nothing of it is run.
     """
-    path = Path(os.path.expanduser(path))
+    path = paths.absolute(path)
     start = _first_bytes(path)
     if path.suffix == SUFFIX or is_safetensors(path, start):
         return _read_safetensors(path)
@@ -57,15 +57,11 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
 
 
 def _first_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name a file in it.")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is no ordinary file.")
+    if not paths.is_file(path):
+        raise UsageError(paths.not_a_file(path))
     try:
         with path.open("rb") as file:
             start = file.read(_LARGEST_HEADER)
-    except FileNotFoundError:
-        raise UsageError(f"There is no file {path}.") from None
     except OSError as error:
         raise TuiPruneError(f"{path} can't be read: {error.strerror}.") from error
     if not start:

@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import importlib.util
 import itertools
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.opening.factory_names import factory_names
 
@@ -29,15 +29,15 @@ def is_factory_spec(spec: str) -> bool:
 def split_factory_spec(spec: str) -> tuple[Path, str]:
     """The absolute file and the factory of "net.py:make". Raises `UsageError` when one of the two is missing."""
     if spec.endswith(".py"):
-        file, factory = Path(os.path.expanduser(spec)), ""
+        name, factory = spec, ""
     else:
         name, _, factory = spec.rpartition(":")
-        file = Path(os.path.expanduser(name))
-    if not file.is_file():
-        raise UsageError(f"There is no file {file}.")
+    file = paths.absolute(name)
+    if not paths.is_file(file):
+        raise UsageError(paths.not_a_file(file, name))
     if not factory:
         offered = _callables(file)
-        example = f"{file}:{offered[0]}" if offered else f"{file}:make"
+        example = f"{name}:{offered[0]}" if offered else f"{name}:make"
         raise UsageError(f"Say which function or class of {file.name} makes the network, as in {example}.")
     return file.resolve(), factory
 

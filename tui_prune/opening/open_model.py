@@ -3,12 +3,14 @@
 import dataclasses
 import difflib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.opening.archive import read_archive
 from tui_prune.opening.building import build, default_input_spec
@@ -224,12 +226,14 @@ def _moved(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _existing_file(spec: str) -> Path:
-    path = Path(os.path.expanduser(spec))
-    if path.exists():
+    path = paths.absolute(spec)
+    if paths.exists(path):
         return path
     if _is_path(spec):
-        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UsageError(f"There is no file {spec}.{_suggestion(path.name, beside)}")
+        beside: list[str] = []
+        with suppress(OSError, ValueError):
+            beside = os.listdir(path.parent)
+        raise UsageError(f"{paths.not_a_file(path, spec)}{_suggestion(path.name, beside)}")
     known = _suggestion(spec.lower(), [*torchvision_names(), *bundled_names()])
     raise UsageError(f"{spec!r} is neither a network of torchvision or tui-prune nor a file.{known}")
 

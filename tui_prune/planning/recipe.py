@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tui_prune import paths
 from tui_prune.errors import UsageError
 from tui_prune.planning.criteria import CRITERIA as KNOWN_CRITERIA
 from tui_prune.planning.recipe_files import recipe_file
@@ -209,7 +210,9 @@ class Recipe:
 
 def read_recipe_values(path: str | Path) -> dict[str, Any]:
     """The fields that a recipe file, or a bundled recipe, sets. Raises `UsageError` when it can't be read."""
-    file = recipe_file(path)
+    file = paths.absolute(recipe_file(path))
+    if not paths.is_file(file):
+        raise UsageError(f"The recipe {path} can't be read. {paths.not_a_file(file, path)}")
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

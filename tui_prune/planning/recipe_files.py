@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tui_prune import models
+from tui_prune import models, paths
 from tui_prune.errors import TuiPruneError, UsageError
 
 _SUFFIX = ".toml"
@@ -34,9 +34,9 @@ def recipe_file(spec: str | Path) -> Path:
     if str(spec) in names:
         return _folder() / f"{spec}{_SUFFIX}"
     own = own_recipe_folder() / f"{spec}{_SUFFIX}"
-    if path.exists():
+    if paths.exists(path):
         return path
-    if own.is_file():
+    if paths.is_file(own):
         return own
     raise _unknown(str(spec), names)
 
@@ -65,7 +65,7 @@ def write_own_recipe(name: str, text: str, *, replace: bool = False) -> Path:
     if name in recipe_names():
         raise UsageError(f"{name} is a recipe that comes with tui-prune; choose another name.")
     file = own_recipe_folder() / f"{name}{_SUFFIX}"
-    if file.exists() and not replace:
+    if paths.exists(file) and not replace:
         raise RecipeExists(f"There is a recipe called {name} already.")
     part = file.with_name(f".{name}.{os.getpid()}")
     try:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from tui_prune import wording
+from tui_prune import paths, wording
 from tui_prune.errors import TuiPruneError
 
 
@@ -24,23 +24,31 @@ class TargetExistsError(TuiPruneError):
 def check_target(path: Path, *, force: bool) -> Path:
     """Where a file `path` will be written: the file that it points to, if it is a symbolic link.
 
-    Raises `TargetExistsError` when there is one and `force` isn't set; `TuiPruneError` when the folder is missing or
-    the path is a folder.
+    Raises `TargetExistsError` when there is one and `force` isn't set; `TuiPruneError` when the folder is missing, or
+    when something other than a regular file is there (a folder, a device, a pipe), which nothing replaces.
     """
-    target = Path(os.path.realpath(os.path.expanduser(path)))
-    if target.is_dir():
-        raise TuiPruneError(f"{path} is a folder; name a file in it.")
-    if not target.parent.is_dir():
+    target = _target(path)
+    if os.path.lexists(target) and not paths.is_file(target):
+        raise TuiPruneError(paths.not_a_file(target, path))
+    if not paths.is_folder(target.parent):
         raise TuiPruneError(f"{path} can't be written: there is no folder {target.parent}. Make it first.")
-    if target.exists() and not force:
+    if paths.exists(target) and not force:
         raise TargetExistsError(path)
     return target
+
+
+def _target(path: Path) -> Path:
+    """The absolute path behind all symbolic links."""
+    try:
+        return Path(os.path.realpath(paths.absolute(path)))
+    except (OSError, ValueError) as error:
+        raise TuiPruneError(f"{str(path)!r} can't be written: {error}.") from error
 
 
 def check_space(path: Path, octets: int) -> None:
     """Raises `TuiPruneError` when the disk of `path` has no room for so many bytes. What it replaces counts, too: it
     stays until the new file is whole. A disk that doesn't say how much it has is taken to have enough."""
-    folder = Path(os.path.realpath(os.path.expanduser(path))).parent
+    folder = _target(path).parent
     free = free_space(folder)
     if free is not None and free < octets:
         raise TuiPruneError(
@@ -53,7 +61,7 @@ def free_space(folder: Path) -> int | None:
     """Bytes that may still be written to the disk of a folder; None where it doesn't say."""
     try:
         return shutil.disk_usage(folder).free
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tui_prune import paths
 from tui_prune.app.cells import Cell, shortened
 from tui_prune.app.columns import Part
 from tui_prune.app.screens.main_parts import LONGEST_NAME, MainParts
@@ -60,10 +61,10 @@ class CompareKeys(MainParts):
             path = path_of(text)
             try:
                 preview(text)
-                if not path.parent.is_dir():
+                if not paths.is_folder(path.parent):
                     raise UsageError(f"There is no folder {path.parent}; make it first.")
                 check_export(path, force=True)
-                if path.exists() and path not in replace:
+                if paths.exists(path) and path not in replace:
                     replace.add(path)
                     raise UsageError("The file is there already; enter replaces it.")
                 written = export(path, title, self.session.plan, force=path in replace, beside=self.beside)

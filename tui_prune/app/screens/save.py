@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from tui_prune import paths
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
 from tui_prune.app.headlines import Doing
@@ -25,7 +26,7 @@ from tui_prune.app.typed_paths import Completion, complete
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.config import at_home
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.saving.forms import FORMS, form_of, in_form
 from tui_prune.saving.whole_file import check_space, check_target, free_space
 from tui_prune.wording import change, count, file_name, size
@@ -110,7 +111,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         name = f"{file_name(self.session.opened.title)}-pruned"
         if last is None:
             return f"{name}.pt"
-        here = last.parent == Path.cwd()
+        here = last.parent == paths.browsed_folder()
         return f"{name}{form_of(last)}" if here else at_home(last.parent / f"{name}{form_of(last)}")
 
     @on(Input.Changed)
@@ -138,7 +139,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         octets = self._octets.get(form)
         folder = path if self.query_one("#path", Input).value.endswith("/") else path.parent
         free = free_space(folder)
-        shown = at_home(folder.absolute())
+        shown = at_home(folder)
         room = f"  {size(free)} free" if free is not None else "  isn't there"
         lines: list[Line] = [
             _line("", Cell(FORMS[form], "dim")),
@@ -185,7 +186,10 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
 
     def _path(self) -> Path:
         typed = self.query_one("#path", Input).value.strip()
-        return Path(os.path.abspath(os.path.expanduser(typed))) if typed else Path()
+        try:
+            return Path(os.path.normpath(paths.absolute(typed))) if typed else Path()
+        except UsageError:  # the starting folder is gone; saving there says so
+            return Path(typed)
 
     def action_complete(self) -> None:
         field = self.query_one("#path", Input)
@@ -222,9 +226,11 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         path = self._path()
         if path == Path():
             self._complain("! Type a path.")
-        elif path.is_dir():
+        elif paths.is_folder(path):
             self._complain("! This is a directory; type a file in it.")
-        elif path.exists() and self._replace != path:
+        elif paths.exists(path) and not paths.is_file(path):
+            self._complain(f"! {paths.not_a_file(path)}")
+        elif paths.exists(path) and self._replace != path:
             self._complain(replaces(path, self.session))
             self._replace = path
         else:
@@ -234,7 +240,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
             except TuiPruneError as error:
                 self._complain(f"! {error}")
                 return
-            self._run(path, force=path.exists())
+            self._run(path, force=paths.exists(path))
 
     def _complain(self, words: str) -> None:
         self._say([*self._contents(), *((Cell(line, "error"),) for line in wrap(words, self._width))])
@@ -355,7 +361,7 @@ def _pieces(line: str, width: int) -> list[str]:
 
 def loading_lines(origin: Any, path: Path) -> list[str]:
     """The lines of Python that load a checkpoint of a model that comes from `origin`, wherever they are run."""
-    lines, name = ["import tui_prune"], json.dumps(str(path.absolute()), ensure_ascii=False)
+    lines, name = ["import tui_prune"], json.dumps(str(path), ensure_ascii=False)
     if origin.kind == "file":
         file, _, factory = origin.name.rpartition(":")
         lines += [f"from {Path(file).stem} import {factory}"]

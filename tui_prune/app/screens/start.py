@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from tui_prune import paths
 from tui_prune.app.entries import (
     Entry,
     Factories,
@@ -178,7 +179,7 @@ class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
     @property
     def _base(self) -> Path:
         """Where a relative path begins."""
-        return self.page.path if isinstance(self.page, Folder) else Path.cwd()
+        return self.page.path if isinstance(self.page, Folder) else paths.browsed_folder()
 
     @property
     def _network(self) -> str | None:
