@@ -61,7 +61,7 @@ class Session(Keepsake, Looker):
             dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
         )
         self._graphs: dict[str, Graph] = {}
-        self._fitted: dict[str, Graph] = {}
+        self._fitted: dict[Recipe, Graph] = {}
         """By recipe, with the locks that a cut has found to be needed."""
         self._caches = {}
         self._plans = Plans(task, self._subject.arguments)
@@ -166,7 +166,7 @@ class Session(Keepsake, Looker):
     # Plans.
 
     def _make_plan(self, recipe: Recipe) -> Plan:
-        graph = self._fitted.get(repr(recipe)) or self._graph_for(recipe.grouped)
+        graph = self._fitted.get(recipe) or self._graph_for(recipe.grouped)
         return self._plans.make(graph, recipe)
 
     def _graph_for(self, grouped: str) -> Graph:
@@ -216,7 +216,7 @@ class Session(Keepsake, Looker):
         result = self._result_of(fitted, seconds, progress)
         progress("verify", 1.0)  # whoever has stopped this keeps the plan that is there
         if fitted.plan is not plan:
-            self._fitted[repr(plan.recipe)] = fitted.plan.graph
+            self._fitted[plan.recipe] = fitted.plan.graph
             if self._plan is plan:
                 self._graphs[plan.recipe.grouped] = fitted.plan.graph
                 self._plan = fitted.plan

@@ -137,6 +137,22 @@ async def test_layers_are_typed_as_a_list(start):
         assert not desk.session.recipe.layers
 
 
+async def test_what_a_list_of_layers_previews_is_what_enter_takes(start):
+    async with start() as desk:
+        await desk.press("comma")
+        await go_to(desk, "layers")
+        for text in ("tnn_bin.0=50, tnn_bin.*=25", "tnn_bin.*=25, tnn_bin.0=50", "tnn_bin.*=25, tnn_bin.?=50"):
+            await desk.press("enter", "ctrl+u")
+            await desk.type(text)
+            previewed = desk.table_row("tnn_bin.0")
+            await desk.press("enter")
+            assert desk.table_row("tnn_bin.0") == previewed
+            assert [*desk.session.recipe.layers] == [part.partition("=")[0] for part in text.split(", ")]
+            await desk.press("u")
+            await desk.press("ctrl+r")
+            assert desk.table_row("tnn_bin.0") == previewed
+
+
 async def test_the_sheet_goes_away_for_a_tab_and_comes_back(start):
     async with start() as desk:
         await desk.press("3", "comma")

@@ -53,6 +53,49 @@ def session(opened: OpenedModel) -> Session:
     return Session(opened, probing=False)
 
 
+# One identity: the order of globs is part of a recipe.
+
+GLOBS = ({"*": 0.25, "0": 0.5, "3*": 0.5}, {"*": 0.25, "3*": 0.5, "0": 0.5}, {"3*": 0.5, "0": 0.5, "*": 0.25})
+
+
+def test_recipes_are_equal_where_their_globs_come_in_the_same_order() -> None:
+    recipes = [Recipe(layers=layers) for layers in GLOBS]
+    assert len({recipe.key for recipe in recipes}) == len(set(recipes)) == 3
+    assert recipes[0] == Recipe(layers=GLOBS[0], ratio=0)
+    assert recipes[0] != recipes[2]
+    assert Recipe(layer_align={"a": 2, "*": 4}) != Recipe(layer_align={"*": 4, "a": 2})
+    for recipe in recipes:
+        assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_a_recipe_file_keeps_the_order_of_globs(tmp_path: Path) -> None:
+    for layers in GLOBS:
+        recipe = Recipe(layers=layers, layer_align=dict.fromkeys(layers, 2))
+        (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+        assert Recipe.from_toml(tmp_path / "recipe.toml") == recipe
+
+
+def test_another_order_of_globs_is_another_choice(session: Session) -> None:
+    first, other = ({"0*": 0.5, "*": 0.25}, {"*": 0.25, "0*": 0.5})
+    plans = [session.apply(Recipe(layers=layers)) for layers in (first, other)]
+    widths = [[layer.after for layer in plan.layers if layer.name in "03"] for plan in plans]
+    assert widths == [[12, 9], [8, 9]]
+    assert session.undo().recipe.layers == first
+    assert [layer.after for layer in session.plan.layers if layer.name in "03"] == widths[0]
+    session.redo()
+    assert [layer.after for layer in session.plan.layers if layer.name in "03"] == widths[1]
+    assert session.steps[-1].words == "ratios in another order"
+    session.keep_plan("one")
+    session.undo()
+    session.keep_plan("other")
+    again = Session(session.opened, probing=False)
+    again.restore(json.loads(json.dumps(session.state())))
+    assert [step.recipe for step in again.steps] == [step.recipe for step in session.steps]
+    assert [list(kept.recipe.layers) for kept in again.shelf.plans] == [list(other), list(first)]
+    cut = [again.go_to(place) and again.result().model[0].out_channels for place in (1, 2)]
+    assert cut == [12, 8]
+
+
 # Words.
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {

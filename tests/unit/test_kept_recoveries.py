@@ -181,7 +181,7 @@ def test_a_truncated_file_is_left_aside() -> None:
     for length in (0, 7, 100, len(content) // 2, len(content) - 1):
         the_file().write_bytes(content[:length])
         assert "can't be taken up" in refused(open_session())
-        put(recovered_files.file_of(key(REQUEST), open_session().recipe.to_dict()), content)
+        put(recovered_files.file_of(key(REQUEST), open_session().recipe.key), content)
     assert take_up(open_session(), WORK) == []
 
 
@@ -422,7 +422,7 @@ def test_the_latest_four_plans_of_a_network_are_kept(folder: Path) -> None:
 def test_all_together_are_no_larger_than_allowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovered_files, "MOST_BYTES", 25)
     for number in range(4):
-        path = recovered_files.file_of(key(OpenRequest(f"net{number}")), {})
+        path = recovered_files.file_of(key(OpenRequest(f"net{number}")), "")
         put(path, b"x" * 10)
     assert len(list(folder.iterdir())) == 2
     put(path, b"x" * 1000)
@@ -516,7 +516,7 @@ def test_what_was_taken_up_goes_with_its_plan() -> None:
 def test_they_go_with_the_work_that_they_belong_to(folder: Path) -> None:
     def keep_work(spec: str) -> Path:
         write(SavedWork(OpenRequest(spec), spec, "", 0.0, {}))
-        path = recovered_files.file_of(key(OpenRequest(spec)), {})
+        path = recovered_files.file_of(key(OpenRequest(spec)), "")
         put(path, b"weights")
         return path
 
@@ -552,7 +552,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(folder: Path) -> None:
         part.write_bytes(b"half")
         raise TuiPruneError("no")
 
-    path = recovered_files.file_of(key(REQUEST), {})
+    path = recovered_files.file_of(key(REQUEST), "")
     put(path, b"before")
     with pytest.raises(TuiPruneError):
         recovered_files.write(path, 10, fail)

@@ -1,7 +1,6 @@
 """Keeps recovered weights beside the choices, so that a dropped line doesn't lose an hour of training, and takes them
 up again. They are made ready by the thread that recovers, and written by another."""
 
-import json
 import logging
 import os
 import threading
@@ -10,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tui_prune.errors import Cancelled, TuiPruneError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.keeping import recovered_files
 from tui_prune.keeping.networks import key
 from tui_prune.keeping.writer import Turns
@@ -96,7 +95,7 @@ class WeightsKeeper:
             self._turns.do(str(path), write)
 
     def _file(self, result: "Result") -> Path:
-        return recovered_files.file_of(self._network, result.plan.recipe.to_dict())
+        return recovered_files.file_of(self._network, result.plan.recipe.key)
 
     def _failed(self, sentence: str) -> None:
         if sentence != self._said:
@@ -113,12 +112,14 @@ def kept_reports(request: "OpenRequest") -> list[Mapping[str, Any]]:
 
 def report_of(recipe: "Recipe", reports: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """That of the network by a recipe."""
-    return next((report for report in reports if report.get("recipe") == _plain(recipe)), None)
+    return next((report for report in reports if _is_of(report, recipe)), None)
 
 
-def _plain(recipe: "Recipe") -> Any:
-    """A recipe as a file has it."""
-    return json.loads(json.dumps(recipe.to_dict()))
+def _is_of(report: Mapping[str, Any], recipe: "Recipe") -> bool:
+    try:
+        return type(recipe).from_dict(report.get("recipe") or {}) == recipe
+    except UsageError:  # of a version that knew other fields
+        return False
 
 
 def take_up(session: "Session", work: "SavedWork", progress: "Progress" = silent) -> list[str]:
@@ -130,7 +131,7 @@ def take_up(session: "Session", work: "SavedWork", progress: "Progress" = silent
     from tui_prune.opening.pruned_file import read_checkpoint
 
     network = key(work.request)
-    present = recovered_files.file_of(network, session.recipe.to_dict())
+    present = recovered_files.file_of(network, session.recipe.key)
     oldest_first = recovered_files.files_of(network)[::-1]
     paths = sorted(oldest_first, key=lambda path: path == present)
     said = []

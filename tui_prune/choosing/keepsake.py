@@ -25,7 +25,7 @@ class Keepsake(Steps, SideBySide):
         self._history: list[Recipe] = [first]
         self._place = 0
         self._costs = {}
-        self._figures: dict[str, Figures] = {}
+        self._figures: dict[Recipe, Figures] = {}
 
     def state(self) -> dict[str, Any]:
         """Plain values, ready for JSON: what `restore` takes in a new session on the same network."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -117,8 +118,14 @@ def figures_from_dict(values: Any) -> Figures:
     return Figures(accuracy, None, latency, uncut, cost)
 
 
-def read_figures(values: Any) -> dict[str, Figures]:
-    """Figures by recipe. Raises `UsageError` where the values are anything else."""
-    if not isinstance(values, Mapping):
-        raise UsageError("What was measured of the plans can't be read.")
-    return {str(key): figures_from_dict(value) for key, value in values.items()}
+def figures_to_dicts(figures: Mapping[Recipe, Figures]) -> dict[str, Any]:
+    """Plain values, by the recipe as JSON."""
+    return {json.dumps(recipe.to_dict()): figures_to_dict(one) for recipe, one in figures.items()}
+
+
+def read_figures(values: Any) -> dict[Recipe, Figures]:
+    """The figures that `figures_to_dicts` gave. Raises `UsageError` for anything else."""
+    try:
+        return {Recipe.from_dict(json.loads(text)): figures_from_dict(value) for text, value in values.items()}
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise UsageError("What was measured of the plans can't be read.") from error

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from tui_prune.choosing.recoveries import Recoveries
-from tui_prune.choosing.shelf import Figures, NamedPlan, Shelf, figures_to_dict
+from tui_prune.choosing.shelf import Figures, NamedPlan, Shelf, figures_to_dicts
 from tui_prune.evaluating.task import Task
 from tui_prune.measuring.bench import device_of, measure
 from tui_prune.measuring.remembered import environment
@@ -63,7 +62,7 @@ class SideBySide(Recoveries):
 
     def figures(self, recipe: Recipe) -> Figures:
         """What is known of the network that a recipe gives."""
-        found = self._figures.get(recipe_key(recipe), Figures())
+        found = self._figures.get(recipe, Figures())
         if all(one.plan.recipe != recipe for one in self.recoveries):  # it is no longer held
             found = replace(found, recovered=None)
         if recipe == Recipe():  # nothing is cut
@@ -110,8 +109,8 @@ class SideBySide(Recoveries):
             self._learn(recipe, latency=both[-1].latency, uncut_latency=both[0].latency, cost=plan.after)
 
     def _learn(self, recipe: Recipe, **found: Any) -> None:
-        key, _ = recipe_key(recipe), self._measured_by  # read now, off the event loop, since it may take a while
-        self._figures[key] = replace(self._figures.get(key, Figures()), **found)
+        _ = self._measured_by  # read now, off the event loop, since it may take a while
+        self._figures[recipe] = replace(self._figures.get(recipe, Figures()), **found)
 
     def _note(self, plan: Plan, accuracy: Accuracy) -> None:
         super()._note(plan, accuracy)
@@ -139,24 +138,18 @@ class SideBySide(Recoveries):
     def _figures_to_keep(self) -> dict[str, Any]:
         if not self._figures:
             return {}
-        figures = {key: figures_to_dict(figures) for key, figures in self._figures.items()}
-        return {"by": self._measured_by, "of": figures}
+        return {"by": self._measured_by, "of": figures_to_dicts(self._figures)}
 
-    def _figures_that_hold(self, figures: Mapping[str, Figures], by: Mapping[str, Any]) -> dict[str, Figures]:
+    def _figures_that_hold(self, figures: Mapping[Recipe, Figures], by: Mapping[str, Any]) -> dict[Recipe, Figures]:
         """Of figures that were kept, those that hold for the present weights, task and device."""
         now = self._measured_by if figures else {}
         if not now.get("weights") or by.get("weights") != now["weights"]:
             return {}
         held = {}
-        for key, one in figures.items():
+        for recipe, one in figures.items():
             if by.get("task") != now["task"] or not now["task"]:
                 one = replace(one, accuracy=None)
             if by.get("device") != now["device"]:
                 one = replace(one, latency=None, uncut_latency=None)
-            held[key] = one
+            held[recipe] = one
         return held
-
-
-def recipe_key(recipe: Recipe) -> str:
-    """What tells recipes apart, as text."""
-    return json.dumps(recipe.to_dict())

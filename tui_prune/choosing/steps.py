@@ -27,7 +27,7 @@ class Steps:
     _plan: Plan
     _history: list[Recipe]
     _place: int
-    _costs: dict[tuple[Graph, str], Cost]
+    _costs: dict[tuple[Graph, Recipe], Cost]
 
     def preview(self, recipe: Recipe) -> Plan:
         """The plan that a recipe would give; nothing changes. Raises `UsageError`, also where long work is needed
@@ -84,7 +84,7 @@ class Steps:
 
     def cost(self, recipe: Recipe) -> Cost | None:
         """What the network would need by a recipe; None where it takes long to say, or the recipe doesn't fit."""
-        key = self._graph_for(recipe.grouped), repr(recipe)
+        key = self._graph_for(recipe.grouped), recipe
         if key not in self._costs:
             try:
                 self._costs[key] = self.preview(recipe).after

@@ -18,7 +18,7 @@ def what_changed(before: Recipe, after: Recipe, many: int = MANY) -> str:
     """The difference of two recipes in words: "ratio of layer1.0.conv1 50 %, align 8"; empty where there is none. More
     names than `many` are counted."""
     sayings = _sayings(many)
-    changed = [name for name in sayings if getattr(before, name) != getattr(after, name)]
+    changed = [name for name in sayings if _in_order(getattr(before, name)) != _in_order(getattr(after, name))]
     amounts = [name for name in changed if name in _AMOUNTS and _says(name, getattr(after, name))]
     if amounts:  # what says how much to cut has taken the place of what has said so before
         changed = [name for name in changed if name not in _AMOUNTS or name in amounts]
@@ -32,6 +32,11 @@ def in_words(recipe: Recipe, columns: int | None = None) -> str:
     many columns, they are counted."""
     words = what_changed(Recipe(), recipe) or "nothing is cut"
     return words if columns is None or len(words) <= columns else what_changed(Recipe(), recipe, 0)
+
+
+def _in_order(value: Any) -> Any:
+    """Of a table also the order of its entries counts: a later glob wins."""
+    return list(value.items()) if isinstance(value, Mapping) else value
 
 
 def _says(name: str, value: Any) -> bool:
@@ -61,7 +66,7 @@ def _table(what: str, said: Callable[[Any], str], many: int) -> Say:
             words.append(f"{what}s of {_counted(new)}")
         if gone:
             words.append(f"no {what} of {_names(gone, many)}")
-        return ", ".join(words)
+        return ", ".join(words) or f"{what}s in another order"
 
     return say
 

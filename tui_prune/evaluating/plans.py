@@ -44,7 +44,7 @@ class Plans:
         self._latencies: dict[Graph, LatencyModel] = {}
         self._stopwatch: Stopwatch | None = None
         self._whole: WholeNetwork | None = None
-        self._found: dict[tuple[Graph, str], Plan] = {}
+        self._found: dict[tuple[Graph, Recipe], Plan] = {}
 
     def use(self, task: Task | None) -> None:
         """Take calibration data from this task from now on; what another one's has shown is forgotten."""
@@ -62,7 +62,7 @@ class Plans:
 
         Raises `UsageError` for a recipe that can't be followed, `TuiPruneError` when scores can't be had.
         """
-        key = graph, repr(recipe)
+        key = graph, recipe
         if key in self._found:
             return self._found[key]
         latency = self._latency(graph, recipe, progress)

@@ -6,14 +6,12 @@ is moved out of the way, where it can still be loaded, and goes by the same rule
 """
 
 import hashlib
-import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tui_prune.errors import TuiPruneError
 from tui_prune.keeping.places import recovered_folder
@@ -32,9 +30,9 @@ _ASIDE = "aside"
 _DAY = 24 * 3600.0
 
 
-def file_of(network: str, recipe: Mapping[str, Any]) -> Path:
-    """Where the recovered weights of a plan of a network are kept, or would be, by the network's key."""
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+def file_of(network: str, recipe: str) -> Path:
+    """Where the recovered weights of a plan of a network are kept, or would be, by the keys of network and recipe."""
+    digest = hashlib.sha256(recipe.encode("utf-8", "surrogatepass")).hexdigest()
     return recovered_folder() / f"{network}.{digest[:16]}{_SUFFIX}"
 
 

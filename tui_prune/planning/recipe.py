@@ -2,9 +2,11 @@
 
 import dataclasses
 import fnmatch
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -37,12 +39,13 @@ _AMOUNTS = (("ratio",), ("threshold",), TARGETS)
 """Fields that say how much to cut; those of one row go together, those of different rows don't."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """Every choice that a plan follows from. Nothing is cut by the default recipe.
 
     Layer names are module names ("layer1.0.conv1"); in `layers` and `layer_align` a key may also be a glob
-    ("layer1.*"). An exact name wins over a glob, a later glob over an earlier one.
+    ("layer1.*"). An exact name wins over a glob, a later glob over an earlier one. Two recipes are equal where their
+    `key` is: the same choices, with the globs in the same order.
 
     Raises `UsageError` when a value is out of its range.
     """
@@ -104,7 +107,11 @@ class Recipe:
         _check_choice("scope", self.scope, SCOPES)
         _check_choice("residual", self.residual, RESIDUALS)
         _check_choice("grouped", self.grouped, GROUPED)
-        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+        for name in ("ratio", "threshold", "target_macs", "target_params", "target_latency", "max_ratio"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else float(value))
+        ratios = {name: float(ratio) for name, ratio in self.layers.items()}
+        object.__setattr__(self, "layers", MappingProxyType(ratios))
         object.__setattr__(self, "layer_align", MappingProxyType(dict(self.layer_align)))
         object.__setattr__(self, "lock", _names("lock", self.lock))
         object.__setattr__(self, "unlock", _names("unlock", self.unlock))
@@ -114,9 +121,23 @@ class Recipe:
         chosen = (f"{name}={value!r}" for name, value in self._chosen().items())
         return f"Recipe({', '.join(chosen)})"
 
+    def __eq__(self, other: object) -> bool:
+        return self.key == other.key if isinstance(other, Recipe) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @cached_property
+    def key(self) -> str:
+        """What tells recipes apart, in this process and in files: all that was chosen, in order.
+
+        Fields at their default are left out, so that a field that a later version adds changes no key.
+        """
+        return json.dumps(self._chosen())
+
     def _chosen(self) -> dict[str, Any]:
         """Plain values of the fields that aren't at their default."""
-        default = Recipe().to_dict()
+        default = _defaults()
         return {name: value for name, value in self.to_dict().items() if value != default[name]}
 
     def _check_amounts(self) -> None:
@@ -178,7 +199,8 @@ class Recipe:
             else list(value)
             if isinstance(value, tuple)
             else value
-            for name, value in vars(self).items()
+            for name in (field.name for field in dataclasses.fields(self))
+            for value in (getattr(self, name),)
         }
 
     @classmethod
@@ -206,6 +228,11 @@ class Recipe:
         import tomli_w
 
         return tomli_w.dumps(self._chosen())
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    return Recipe().to_dict()
 
 
 def read_recipe_values(path: str | Path) -> dict[str, Any]:
