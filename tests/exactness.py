@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_map
 
 import tui_prune
@@ -105,6 +106,7 @@ def masked_original(model: nn.Module, result: tui_prune.Result, reference: Refer
     """The original with zeros in every weight that reads a cut channel, and norms over the kept channels only."""
     masked = copy.deepcopy(model).eval()
     kept = _by_every_name(model, result.kept)
+    kept |= settle_normed_weights(masked, kept)
     done: set[int] = set()
     for name, module in masked.named_modules():
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)):
@@ -119,6 +121,32 @@ def masked_original(model: nn.Module, result: tui_prune.Result, reference: Refer
     if reference is not None:
         reference(masked, kept)
     return masked
+
+
+def settle_normed_weights(model: nn.Module, kept: Kept) -> dict[str, Tensor]:
+    """Put the weights that weight norm and spectral norm compute in their place, as plain ones: a cut mustn't change
+    them. Returns the kept positions on these."""
+    found = {}
+    for name, module in model.named_modules():
+        normed: dict[str, tuple[str, Tensor]] = {}
+        for own, chain in getattr(module, "parametrizations", {}).items():
+            if any(type(part).__name__ in ("_WeightNorm", "_SpectralNorm") for part in chain):
+                source = "original1" if hasattr(chain, "original1") else "original"
+                normed[own] = f"parametrizations.{own}.{source}", getattr(module, own).detach()
+        if normed:  # the class is that of the uncopied module too, so nothing may be taken from it
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
+                hook.remove(module)
+                del module._forward_pre_hooks[key]
+                source = f"{hook.name}_{'v' if type(hook).__name__ == 'WeightNorm' else 'orig'}"
+                normed[hook.name] = source, module.get_parameter(hook.name).detach()
+        for own, (source, weight) in normed.items():
+            setattr(module, own, nn.Parameter(weight))
+            axes = {f"{name}.{own}/{dim}": f"{name}.{source}/{dim}" for dim in range(weight.dim())}
+            found |= {axis: kept[former] for axis, former in axes.items() if former in kept}
+    return found
 
 
 def _by_every_name(model: nn.Module, kept: Kept) -> dict[str, Tensor]:
@@ -159,9 +187,6 @@ def _mask_columns(module: nn.Module, weight: Tensor, name: str, kept: Kept) -> N
         alive = torch.unique_consecutive(present // size).tolist()
         for group, own in zip(alive, columns, strict=True):
             mask[group * size : (group + 1) * size].index_fill_(1, own, 1)
-    if name.endswith("weight.original") and rows is not None:
-        # A single number is computed from the whole matrix (spectral norm): rows that go don't count in it.
-        mask = mask * torch.zeros_like(weight).index_fill_(0, rows, 1)
     weight.data = weight.data * mask
 
 

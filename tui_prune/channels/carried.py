@@ -4,6 +4,7 @@ import weakref
 
 from torch import Tensor
 
+from tui_prune.channels.derived import Derived
 from tui_prune.channels.labels import Labels
 
 NOTHING: Labels = {}
@@ -11,15 +12,16 @@ NOTHING: Labels = {}
 
 
 class Carried:
-    """Of one tensor: its labels, its name where it is a parameter or buffer, whether it is (of) the model's input, and
-    whether its values were never computed."""
+    """Of one tensor: its labels, its name where it is a parameter or buffer, how it is computed where that takes only
+    such, whether it is (of) the model's input, and whether its values were never computed."""
 
-    __slots__ = ("_tensor", "hollow", "is_input", "labels", "name")
+    __slots__ = ("_tensor", "derived", "hollow", "is_input", "labels", "name")
 
     def __init__(self, tensor: object) -> None:
         self._tensor = tensor
         self.labels: Labels = NOTHING
         self.name: str | None = None
+        self.derived: Derived | None = None
         self.is_input = False
         self.hollow = False
 
@@ -36,6 +38,7 @@ class CarriedByTensor:
         """A new entry for a parameter or buffer."""
         entry = self._found[id(tensor)] = Carried(tensor)
         entry.name = name
+        entry.derived = Derived(frozenset([name]))
         return entry
 
     def note(self, tensor: Tensor) -> Carried:

@@ -66,7 +66,7 @@ class HollowPass(TorchFunctionMode):
         reads = self._reading.get(func)
         if reads is None:
             reads = self._reading[func] = _reads_values(func)
-        if reads or (func._schema.is_mutable and not all(map(self._is_hollow, _written_by(call)))):
+        if reads or (func._schema.is_mutable and not all(map(self._is_hollow, written_by(call)))):
             self._end()
         pointwise = torch.Tag.pointwise in func.tags
         if not pointwise and any(not t.dtype.is_floating_point and self._is_hollow(t) for t in tensors):
@@ -98,7 +98,7 @@ class HollowPass(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _written_by(call: Call) -> Iterator[Tensor]:
+def written_by(call: Call) -> Iterator[Tensor]:
     """The arguments that an operator writes into."""
     for argument in call.func._schema.arguments:
         if argument.alias_info is not None and argument.alias_info.is_write:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from tui_prune.channels.derived import DerivedUses
+
 MODEL_OUTPUT = "model output"
 MODEL_INPUT = "model input"
 ONE_WITH_SEVERAL = "is one with each of several channels"
@@ -146,6 +148,7 @@ class TraceRecord:
     sites: dict[str, list[Tensor]] = field(default_factory=dict)
     scalings: list[Scaling] = field(default_factory=list)
     statistics: dict[str, list[Tensor]] = field(default_factory=dict)
+    derived: DerivedUses = field(default_factory=DerivedUses)
     costs: list[CostedCall] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)
     layers: dict[str, LayerUse] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune.channels.counting import CountingTracer
+from tui_prune.channels.derived import DerivedUses
 from tui_prune.channels.hollow import ValuesNeeded
 from tui_prune.channels.kept_state import KeptState, may_keep_values
 from tui_prune.channels.model_code import failing_line
@@ -141,6 +142,7 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
     """
     record = tracer.record
     counted = len(record.costs), len(record.activations)
+    derived, record.derived = record.derived, DerivedUses()
     marks = len(record.ties), len(record.locked), len(record.blocks), len(record.grouped), len(record.producers)
     layers = dict(record.layers)
     for module in model.modules():
@@ -159,6 +161,7 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
         _lock_what_unreached_parts_may_read(tracer, counted[1])
     finally:
         del record.costs[counted[0] :], record.activations[counted[1] :]
+        record.derived = derived
         for module in model.modules():
             module.training = False
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.channels.carried import NOTHING, CarriedByTensor
-from tui_prune.channels.hollow import HollowPass
+from tui_prune.channels.derived import Derived, DerivedUse, derive
+from tui_prune.channels.hollow import HollowPass, written_by
 from tui_prune.channels.kept_state import Overwritten
 from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
 from tui_prune.channels.model_code import running_line, running_module
@@ -197,6 +198,10 @@ class Tracer(TorchDispatchMode):
             left, right = torch.broadcast_tensors(left, right)
         self.record.ties.append(Tie(left.reshape(-1), right.reshape(-1), why))
 
+    def is_tied(self, slots: Tensor) -> bool:
+        """Whether any of these slots is tied to another one."""
+        return any(bool(torch.isin(side, slots).any()) for tie in self.record.ties for side in tie[:2])
+
     def _settle_ties(self) -> None:
         """Slots that are tied to a fixed label are locked; what stays in the ties are pairs of slots."""
         ties, self.record.ties = self.record.ties, []
@@ -298,9 +303,12 @@ class Tracer(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = _tensors_of(args, kwargs)
         labelled = from_input = hollow = False
+        derived: list[tuple[Tensor, Derived]] = []
         for tensor in tensors:
             entry = self._carried.get(id(tensor))
             if entry is not None:
+                if entry.derived is not None:
+                    derived.append((tensor, entry.derived))
                 labelled = labelled or bool(entry.labels)
                 from_input = from_input or entry.is_input
                 hollow = hollow or entry.hollow
@@ -322,6 +330,8 @@ class Tracer(TorchDispatchMode):
         call = Call(func, args, kwargs, out)
         if labelled and known.rule is not None:
             self._follow(call, known.rule, tensors)
+        if derived:
+            self._follow_derived(call, derived, alone=len(derived) == len(tensors))
         self.count(call, known, tensors)
         if from_input and not labelled:
             for tensor in tensors_in((out,)):
@@ -341,6 +351,33 @@ class Tracer(TorchDispatchMode):
             self.lock_all(tensors, f"operator {call.name} is used in a way that isn't understood ({error})")
             for tensor in tensors_in((call.out,)):
                 self._carried.forget(tensor)
+
+    def _follow_derived(self, call: Call, derived: list[tuple[Tensor, Derived]], *, alone: bool) -> None:
+        """Carry on how tensors are computed from parameters alone, or note where they are used."""
+        uses = self.record.derived
+        if call.func._schema.is_mutable:
+            uses.direct.update(*(known.sources for _, known in derived))
+            for tensor in written_by(call):
+                for changed in (tensor, tensor._base):
+                    entry = self._carried.get(id(changed))
+                    if entry is not None:
+                        entry.derived = None
+        elif alone:
+            for tensor, made in derive(call, derived):
+                self._carried.note(tensor).derived = made
+        else:
+            for tensor, known in derived:
+                if known.measured:
+                    labels = {dims: compact(label, dims) for dims, label in self.labels(tensor).items()}
+                    uses.measured.append(DerivedUse(known, labels))
+                else:
+                    uses.direct |= known.sources
+
+    def sources(self, tensors: list[Tensor]) -> frozenset[str] | None:
+        """The parameters and buffers that tensors are computed from; None where something else goes in."""
+        entries = [self._carried.get(id(tensor)) for tensor in tensors]
+        found = [entry.derived.sources for entry in entries if entry is not None and entry.derived is not None]
+        return frozenset().union(*found) if len(found) == len(tensors) > 0 else None
 
     def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note what a call costs; here nothing."""

@@ -66,7 +66,11 @@ def size_edits(module: nn.Module, groups: dict[str, int]) -> Iterator[Edit]:
             part.groups = groups[name]
         for kind, sizes in _SIZES:
             if isinstance(part, kind):
-                for attribute, size in sizes(part).items():
+                try:
+                    own = sizes(part)
+                except RuntimeError:  # its weight is computed, and can't be at this size: so will the forward pass fail
+                    break
+                for attribute, size in own.items():
                     if hasattr(part, attribute) and getattr(part, attribute) != size:
                         yield Edit(name, attribute, size)
                 break

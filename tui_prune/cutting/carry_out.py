@@ -10,11 +10,12 @@ from torch import nn
 from tui_prune.channels.model_code import failing_line, failing_modules
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, slot_numbers
-from tui_prune.channels.trace import RetraceFailed, evaluating, retrace
+from tui_prune.channels.trace import RetraceFailed, call, evaluating, retrace, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.building import build_cut
 from tui_prune.cutting.copying import named_tensors
+from tui_prune.cutting.kernels import KeptKernels, keep_kernels
 from tui_prune.cutting.repairs import keep_scalings
 from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
 from tui_prune.cutting.surgery import CutTensors, UnevenCut
@@ -31,6 +32,8 @@ class CutModule:
     module: nn.Module
     edits: tuple[Edit, ...]
     tensors: CutTensors
+    kernels: KeptKernels
+    """Of weights that are normalised."""
 
 
 class Misfit(Exception):
@@ -63,10 +66,14 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
     apply_order(module, replay.reordered)
     keep_scalings(module, graph.record, record)
+    kernels = keep_kernels(module, plan, tensors, record, replay.reordered)
     if any(part._forward_pre_hooks for _, part in named_modules(module)):
+        if replay.reordered or kernels.scaled:  # what hooks have computed in the replay is out of date
+            with untouched(module, graph.record.written, keep_computed=True):
+                call(module, inputs, kwargs)
         with evaluating(module):  # weights that a hook computes have their new size only now
             edits = (*edits, *apply_edits(module, groups))
-    return CutModule(module, edits, tensors)
+    return CutModule(module, edits, tensors, kernels)
 
 
 def _misfit_of_error(

@@ -1,5 +1,6 @@
 """The masked original: the model as it is, run with everything that is cut masked on the way."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from tui_prune.channels.tracer import Tracer
 
 class MaskedTracer(Tracer):
     """Runs the original with everything that is cut masked: what reads a cut channel reads zero, and statistics over
-    channels are those over the kept ones."""
+    channels are those over the kept ones. Weights that the cut network computes as they were are computed as they
+    are."""
 
-    def __init__(self, model: nn.Module, kept_slots: Tensor) -> None:
+    def __init__(self, model: nn.Module, kept_slots: Tensor, steady: Collection[str] = ()) -> None:
         super().__init__(model)
         self._kept_slots = kept_slots
+        self._steady = frozenset(steady)
         self.without_reference: set[str] = set()
         self.formats: set[torch.dtype] = set()
         """Of everything that was computed on the way (autocast may differ from what goes in and comes out)."""
@@ -39,13 +42,18 @@ class MaskedTracer(Tracer):
             return func(*args, **kwargs)
         name = func._schema.name
         rule = MASKED.get(name) or MASKED.get(name.rstrip("_"))
-        if rule is None or not any(self.cut(tensor) for tensor in tensors_in((args, kwargs))):
+        tensors = [*tensors_in((args, kwargs))]
+        if rule is None or self._are_steady(tensors) or not any(self.cut(tensor) for tensor in tensors):
             return func(*args, **kwargs)
         out = rule(Call(func, args, kwargs, None), self.cut)
         if out is NotImplemented:
             self.without_reference.add(name.rpartition("::")[2])
             return func(*args, **kwargs)
         return out
+
+    def _are_steady(self, tensors: list[Tensor]) -> bool:
+        sources = self.sources(tensors) if self._steady else None
+        return sources is not None and sources <= self._steady
 
     def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note the number format."""
@@ -62,8 +70,8 @@ class MaskedTracer(Tracer):
 class Digests(MaskedTracer):
     """Also notes, for each product of each layer, the means of its channels: in an order that no shuffle changes."""
 
-    def __init__(self, model: nn.Module, kept_slots: Tensor, *, masking: bool) -> None:
-        super().__init__(model, kept_slots)
+    def __init__(self, model: nn.Module, kept_slots: Tensor, steady: Collection[str] = (), *, masking: bool) -> None:
+        super().__init__(model, kept_slots, steady)
         self._masking = masking
         self.digests: list[Tensor] = []
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tui_prune.channels.cells import axis_signatures
 from tui_prune.channels.classes import atoms
@@ -214,13 +214,16 @@ def apply_order(module: nn.Module, reordered: dict[Key, np.ndarray]) -> None:
     if not reordered:
         return
     tensors = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
-    for (name, dim, per_group), order in reordered.items():
-        tensor = tensors[name]
-        if per_group:
-            parts = tensor.data.reshape(len(order), -1, *tensor.shape[1:])
-            columns = [
-                part.index_select(1, torch.from_numpy(o).to(part.device)) for part, o in zip(parts, order, strict=True)
-            ]
-            tensor.data = torch.cat(columns).reshape(tensor.shape)
-        else:
-            tensor.data = tensor.data.index_select(dim, torch.from_numpy(order).to(tensor.device))
+    for key, order in reordered.items():
+        tensor = tensors[key[0]]
+        tensor.data = reordered_along(tensor.data, key, order)
+
+
+def reordered_along(tensor: Tensor, key: Key, order: np.ndarray) -> Tensor:
+    """A tensor in another order along one of its axes; group by group along a grouped weight's per-group axis."""
+    _, dim, per_group = key
+    if not per_group:
+        return tensor.index_select(dim, torch.from_numpy(order).to(tensor.device))
+    parts = tensor.reshape(len(order), -1, *tensor.shape[1:])
+    columns = [part.index_select(1, torch.from_numpy(o).to(part.device)) for part, o in zip(parts, order, strict=True)]
+    return torch.cat(columns).reshape(tensor.shape)

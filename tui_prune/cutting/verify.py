@@ -98,6 +98,7 @@ class _Comparison:
         code won't run so."""
         record = self.plan.graph.record
         tensors = [(module, named_tensors(module, record)) for module in (self.model, self.cut.module)]
+        tensors[1][1].update(self.cut.kernels.scaled)
         if not any(tensor.dtype in formats for tensor in tensors[0][1].values()):
             return None
 
@@ -126,7 +127,7 @@ class _Comparison:
     def of_outputs(self) -> Verification:
         """Outputs of the cut module, of the masked original, and of the original without a mask."""
         plain = self._run(self.model)
-        tracer = MaskedTracer(self.model, self._kept_slots)
+        tracer = MaskedTracer(self.model, self._kept_slots, self.cut.kernels.sources)
         masked = self._run(self.model, tracer)
         reference = [tracer.kept_of(tensor) for tensor in masked]
         if any(bool(tensor.isnan().any()) for tensor in (*plain, *reference)):
@@ -152,8 +153,8 @@ class _Comparison:
         original = with_tensors(self.model, self._stirred(), self.plan.graph.record)
         everything = torch.ones(Tracer(self.cut.module).record.size * 2, dtype=torch.bool)
         tracers = [
-            Digests(original, self._kept_slots, masking=False),
-            Digests(original, self._kept_slots, masking=True),
+            Digests(original, self._kept_slots, self.cut.kernels.sources, masking=False),
+            Digests(original, self._kept_slots, self.cut.kernels.sources, masking=True),
             Digests(self.cut.module, everything, masking=False),
         ]
         for tracer, model in zip(tracers, (original, original, self.cut.module), strict=True):
@@ -186,7 +187,8 @@ class _Comparison:
                 if axis.groups == 1:
                     mask = torch.from_numpy(~self.plan.keep[graph.classes.channel[axis.slots]])
                     gone |= spread(mask, (axis.dim,), values.shape)
-            if name in graph.record.parameters and values.is_floating_point() and bool(gone.any()):
+            counts = name in graph.record.parameters and name not in self.cut.kernels.sources
+            if counts and values.is_floating_point() and bool(gone.any()):
                 fan_in = values[0].numel() if values.dim() > 1 else 1
                 noise = torch.randn(values.shape, generator=generator) / fan_in**0.5
                 values = torch.where(gone.to(values.device), noise.to(values), values)

@@ -87,7 +87,11 @@ def _per_group_slots(
             tracer.lock(source, "the weight of a grouped convolution is computed in a way that isn't understood")
         return None
     own = tracer.grouped_axis(axis.tensor, 1, weight.shape[1] * groups, groups)
-    return torch.arange(own.first, own.first + own.size)
+    slots = torch.arange(own.first, own.first + own.size)
+    if second is not None and tracer.leaf(weight) is None and tracer.is_tied(second):
+        # Something else goes with the same place of every group, such as the norm of that column.
+        tracer.tie(slots.view(groups, -1), second, "weight norm")
+    return slots
 
 
 def _take_in(tracer: "Tracer", x: Tensor, weight: Tensor, inputs: Tensor | None, in_width: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tui_prune.channels.labels import collapse, compact
 from tui_prune.channels.record import GROUP_NORM, Grouped, LayerUse
 from tui_prune.channels.registry import Call, masked, rule
-from tui_prune.channels.rules.shared import Kept
+from tui_prune.channels.rules.shared import Kept, zero_cut
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -96,15 +96,16 @@ def group_norm(tracer: "Tracer", call: Call) -> None:
 
 @rule("_weight_norm_interface", "_weight_norm")
 def weight_norm(tracer: "Tracer", call: Call) -> None:
-    """Of w = g v / |v| (Salimans and Kingma 2016, eq. 2), g goes with v along g's own dimension; |v| is a statistic."""
+    """Of w = g v / |v| (Salimans and Kingma 2016, eq. 2), g goes with v along g's own dimension.
+
+    A cut of v along another one changes |v|; `cutting.kernels` scales g so that w stays what it was.
+    """
     direction, size, dim = call.args[0], call.args[1], call.arg("dim", 0)
     labels = tracer.labels(direction)
     for dims, label in labels.items():
         if dims == (dim,):
             for partner in tracer.labels(size).values():
                 tracer.tie(compact(label, dims), partner.reshape(-1), "weight norm")
-        else:
-            tracer.statistic(compact(label, dims), "weight_norm")
     tracer.put(call.first_out, labels)
 
 
@@ -191,9 +192,7 @@ def masked_group_norm(call: Call, cut: Kept) -> object:
 
 @masked("_weight_norm_interface", "_weight_norm")
 def masked_weight_norm(call: Call, cut: Kept) -> object:
-    """The norm of v runs over its kept elements only."""
-    from tui_prune.channels.rules.shared import zero_cut
-
+    """The norm of v runs over its kept elements only, where g can't make up for those that are cut."""
     direction, dim = call.args[0], call.arg("dim", 0)
     if any(dims == (dim,) for dims in cut(direction)):
         safe = {dims: mask for dims, mask in cut(direction).items() if dims != (dim,)}

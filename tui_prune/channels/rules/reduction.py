@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "var", "var_mean", "std", "std_mean", "norm", "aminmax",
                "linalg_vector_norm", "logsumexp", "prod", "any", "all", "nansum")  # fmt: skip
+_LENGTHS = ("norm", "linalg_vector_norm")
+"""A weight that is divided by its length is scaled back after a cut, so nothing of it changes (`cutting.kernels`)."""
 _ALONG = ("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "logcumsumexp")
 UNCLEAR = "values are put together along rows of channels (heads) that can't be told from the places in them"
 
@@ -49,7 +51,8 @@ def reduce(tracer: "Tracer", call: Call) -> None:
             label = _tied_rows(tracer, label, dims, reduced)
             dims = tuple(d for d in dims if d not in reduced)
         elif over:
-            tracer.statistic(compact(label, dims), call.name)
+            if call.name not in _LENGTHS or tracer.sources([x]) is None:
+                tracer.statistic(compact(label, dims), call.name)
             tracer.note_bare_norm(x, x.dim() - len(reduced))
             if len(outputs) > 1 and call.name in ("max", "min"):
                 tracer.lock_label(label, dims, f"operator {call.name} gives positions")
