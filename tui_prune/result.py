@@ -19,11 +19,14 @@ class Equivalence:
     """How the cut network compares with the masked original."""
 
     kind: Literal["exact", "structural"]
-    """`exact`: equal in numbers. `structural`: proved by its trace alone."""
+    """`exact`: equal in numbers; norms over channels count the kept ones alone in the masked original, too.
+    `structural`: proved by its trace alone."""
     max_error: float
     """Largest difference over the largest value, on the example input."""
     precision: str = "float32"
     """The number format that they were compared in: networks in half precision as float32 copies, where they can be."""
+    operators: tuple[str, ...] = ()
+    """The operators over cut channels that can't be computed for the kept ones alone, which leaves `structural`."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Report(Mapping[str, Any]):
             "bytes": self.bytes._asdict(),
             "layers": [dict(layer) for layer in self.layers],
             "locks": [dict(lock) for lock in self.locks],
-            "equivalence": asdict(self.equivalence),
+            "equivalence": asdict(self.equivalence) | {"operators": list(self.equivalence.operators)},
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "output": self.output,
             **({"found": dict(self.found)} if self.found else {}),
@@ -207,4 +210,4 @@ def layer_rows(plan: Plan) -> tuple[dict[str, Any], ...]:
 
 def lock_rows(graph: Graph) -> tuple[dict[str, Any], ...]:
     """Each lock with the layer that it holds."""
-    return tuple(asdict(lock) for lock in graph.locks)
+    return tuple(lock.to_dict() for lock in graph.locks)

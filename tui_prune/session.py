@@ -240,7 +240,12 @@ class Session(Keepsake, Looker):
             bytes=Pair(plan.before.bytes, plan.after.bytes),
             layers=layer_rows(plan),
             locks=lock_rows(plan.graph),
-            equivalence=Equivalence(verified.kind, verified.max_error, str(verified.precision).removeprefix("torch.")),
+            equivalence=Equivalence(
+                verified.kind,
+                verified.max_error,
+                str(verified.precision).removeprefix("torch."),
+                verified.operators if verified.kind == "structural" else (),
+            ),
             seconds=seconds,
             found=found_row(plan),
             targets=tuple(asdict(reached) for reached in plan.reached),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _PROOFS = {
     "exact": "Verified: the cut network gives the masked original's numbers "
     "(largest relative error {error:.0e} in {precision})",
-    "structural": "Proved on the graph; its numbers can't be compared with a mask's",
+    "structural": "Proved on the graph; its numbers can't be compared with a mask's{operators}",
 }
 
 
@@ -107,8 +107,12 @@ def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[st
     header = ("layer", "kind", "before", "after", "")
     lines += table(header, rows, right=(2, 3)) if rows else ["No layer's width changed."]
     lines += _lock_lines(report["locks"])
-    proof = _PROOFS[report["equivalence"]["kind"]].format(
-        error=report["equivalence"]["max_error"], precision=report["equivalence"]["precision"]
+    equivalence = report["equivalence"]
+    operators = ", ".join(equivalence.get("operators", ()))
+    proof = _PROOFS[equivalence["kind"]].format(
+        error=equivalence["max_error"],
+        precision=equivalence["precision"],
+        operators=f" ({operators})" if operators else "",
     )
     spent = wording.seconds(sum(report["seconds"].values()))
     return [*lines, "", f"{proof}, in {spent}."]

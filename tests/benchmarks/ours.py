@@ -95,7 +95,7 @@ def plan_again(pruning: Pruning, ratio: float) -> float:
 
 def output_layers(graph: Graph) -> list[str]:
     """The layers whose channels leave the network."""
-    locked = {lock.layer for lock in graph.locks if lock.reason == "model output"}
+    locked = {lock.layer for lock in graph.locks if lock.is_output}
     return [name for group in graph.groups if group.name in locked for name in group.layers]
 
 

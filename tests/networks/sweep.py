@@ -146,7 +146,7 @@ def sweep(name: str) -> Outcome:
     except Exception as error:
         return Outcome(name, family, "failed", forward=forward, problems=(_first_line(error),))
     report, graph = result.report, result.plan.graph
-    locks = Counter(lock.reason for lock in graph.locks if lock.reason != "model output")
+    locks = Counter(lock.reason for lock in graph.locks if not lock.is_output)
     by_hand = None
     if family not in ("detection", "optical flow", "timm") and not name.startswith("mvit"):
         by_hand = error_by_hand(opened, result)

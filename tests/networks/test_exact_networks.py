@@ -103,7 +103,7 @@ def test_cut_by_half(network: Network) -> None:
 
 def assert_explained(result: tui_prune.Result, expected: frozenset[str]) -> None:
     """Nothing stays whole without a reason, and the reasons are the known ones."""
-    assert {lock["reason"] for lock in result.report.locks} == {"model output", *expected}
+    assert {lock.reason for lock in result.plan.graph.locks if not lock.is_output} == expected
     for layer in result.plan.layers:
         if layer.after == layer.before > 1 and layer.producer:
             assert layer.locked or layer.note, layer.name

@@ -713,8 +713,16 @@ def test_inputs(case: Case) -> None:
 )
 def test_all_outputs_keep_their_width(case: Case) -> None:
     result = check(case)
-    assert result.plan.layer("b").locked == "model output"
-    assert result.plan.layer("out").locked == "model output"
+    names = {
+        "tuple": ("out[0]", "out[1]"),
+        "list": ("out[0]", "out[1][0]"),
+        "dict": ("classes", "more[0]"),
+        "named tuple": ("classes", "features"),
+        "dataclass": ("classes", "features"),
+    }
+    assert {result.plan.layer(layer).locked for layer in ("b", "out")} == {
+        f"model output ({name})" for name in names[case.name]
+    }
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ def test_what_is_not_there_has_channels(
     torch.manual_seed(0)
     network = model().eval()
     result = tui_prune.prune(network, nothing, ratio=0.5)
-    assert {lock.reason for lock in result.plan.graph.locks} == {"model output"}
+    assert all(lock.is_output for lock in result.plan.graph.locks)
     expected, plain = masked_original(network, result)(*something), network(*something)
     assert largest_error(result.model(*something), expected) < TOLERANCE
     assert largest_error(plain, expected) > TELLING

@@ -101,7 +101,7 @@ def _locks(layer: "LayerPlan", group: "Group", width: int) -> list[Line]:
         lines += [(), (Cell("Locked", "strong"), Cell(f"  {layer.locked}"))]
     for lock in group.locks:
         part = "" if held in (0, group.width) else f"  ({held} of {group.width} channels)"
-        lines += [(), (Cell("Locked", "strong"), Cell(f"  {lock.reason}{part}"))]
+        lines += [(), (Cell("Locked", "strong"), Cell(f"  {lock.words}{part}"))]
         if lock.where:
             lines += [(Cell(f"  {piece}", "code"),) for piece in wrap(lock.where, width - 4)]
     if group.locks and group.liftable:

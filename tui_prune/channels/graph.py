@@ -35,6 +35,12 @@ class LayerLock:
     layer: str
     reason: str
     where: str | None
+    is_output: bool = False
+    """Whether it stays only because it leaves the model."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the lists of `inspect --json` and `prune --json`."""
+        return {"layer": self.layer, "reason": self.reason, "where": self.where}
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Group:
 
     def __repr__(self) -> str:
         """One line, without the numbers of its channels."""
-        held = f", locked: {', '.join(dict.fromkeys(lock.reason for lock in self.locks))}" if self.locks else ""
+        held = f", locked: {', '.join(dict.fromkeys(lock.words for lock in self.locks))}" if self.locks else ""
         return f"Group({', '.join(self.layers)}: {len(self.channels)} channels{held})"
 
     @property
@@ -123,7 +129,7 @@ class Group:
             if self.blocked
             else [],
             "locked_channels": int(self.locked.sum()),
-            "locks": [{"reason": lock.reason, "where": lock.where} for lock in self.locks],
+            "locks": [{"reason": lock.words, "where": lock.where} for lock in self.locks],
             "residual": self.residual,
             "members": [{"layer": m.layer, "kind": m.kind, "role": m.role, "why": m.why} for m in self.members],
         }
@@ -249,7 +255,11 @@ class Graph:
     @property
     def locks(self) -> tuple[LayerLock, ...]:
         """Every lock with the layer whose group it holds, and every layer that nothing uses."""
-        held = [LayerLock(group.name, lock.reason, lock.where) for group in self.groups for lock in group.locks]
+        held = [
+            LayerLock(group.name, lock.words, lock.where, lock.is_output)
+            for group in self.groups
+            for lock in group.locks
+        ]
         return (*held, *(LayerLock(name, UNREACHED, None) for name in self.unreached))
 
     @property

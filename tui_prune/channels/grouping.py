@@ -20,8 +20,8 @@ from tui_prune.channels.classes import (
 )
 from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.graph import Graph, Group, Layer, Member
+from tui_prune.channels.lines import joining_line, line_of_blocks
 from tui_prune.channels.record import (
-    MODEL_OUTPUT,
     Axis,
     Grouped,
     LayerUse,
@@ -33,6 +33,8 @@ from tui_prune.channels.record import (
 UNEVEN = "its blocks are of unequal size"
 SINGLE = "has a single channel"
 ALONE = "each of its blocks has a single channel, which must stay"
+
+TOGETHER = "its channels can only go all together"
 
 UNSEEN = "the example input leaves nothing of it, so what it is for isn't seen"
 
@@ -179,14 +181,17 @@ class _Locks:
         held += [(Lock(UNSEEN), unseen)] if len(unseen) else []
         for lock, channels in held:
             self.any[channels] = True
-            if lock.reason != MODEL_OUTPUT:
+            if not lock.is_output:
                 self.inside[channels] = True
         self.held = held
 
-    def of(self, channels: np.ndarray) -> tuple[Lock, ...]:
+    def of(self, channels: np.ndarray) -> list[Lock]:
+        """The locks of some of these channels, each once; those of all outputs of the model are one."""
         mine = np.zeros(len(self.any), bool)
         mine[channels] = True
-        return tuple(dict.fromkeys(lock for lock, held in self.held if mine[held].any()))
+        found = dict.fromkeys(lock for lock, held in self.held if mine[held].any())
+        outputs = tuple(dict.fromkeys(name for lock in found for name in lock.outputs))
+        return list(dict.fromkeys(replace(lock, outputs=outputs) if lock.is_output else lock for lock in found))
 
 
 def _unseen(record: TraceRecord, sorted_classes: Classes) -> np.ndarray:
@@ -220,23 +225,21 @@ def _make_group(
         else families_of(channels, blocks, parts, sorted_classes.channels)
     )
     locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
-    reasons = list(locks.of(channels)) if locked.any() else []
+    reasons = locks.of(channels) if locked.any() else []
     for cells in families:
         if len({len(cell) for cell in cells}) > 1 and not flows:
             for cell in cells:
                 locked[cell] = inside[cell] = True
-            reasons.append(Lock(f"{UNEVEN} ({', '.join(sorted({why for _, why in blocks}))})"))
-    if (
-        len(channels) > 1
-        and not flows
-        and not locked.all()
-        and all(len(cell) == 1 for cells in families for cell in cells)
-    ):
+            where = line_of_blocks(record, sorted_classes, channels, parts, _are_uneven)
+            reasons.append(Lock(f"{UNEVEN} ({', '.join(sorted({why for _, why in blocks}))})", where))
+    if len(channels) > 1 and not flows and not locked.all() and _are_alone(families):
         locked[:] = inside[:] = True
-        reasons.append(Lock(f"{ALONE} ({', '.join(sorted({why for _, why in blocks}))})"))
+        where = line_of_blocks(record, sorted_classes, channels, parts, _are_alone)
+        reasons.append(Lock(f"{ALONE} ({', '.join(sorted({why for _, why in blocks}))})", where))
     if len(channels) == 1:
         locked[:] = inside[:] = True
-        reasons.append(Lock(SINGLE if axes[0].size == 1 else "its channels can only go all together"))
+        one = axes[0].size == 1
+        reasons.append(Lock(SINGLE) if one else Lock(TOGETHER, joining_line(record, sorted_classes, axes[0])))
     layers = tuple(dict.fromkeys(layer for axis in axes for layer in record.producing[axis.first]))
     proper = (
         [name for name in layers if name in record.layers and "depthwise" not in record.layers[name].kind]
@@ -257,7 +260,7 @@ def _make_group(
         families=families,
         locked=locked,
         locked_inside=inside,
-        locks=tuple(dict.fromkeys(reasons)),
+        locks=tuple(dict.fromkeys(_at_layer(lock, record, layers) for lock in reasons)),
         blocks=tuple(sorted({why for _, why in blocks} | ({LINKED} if linked else set()))),
         linked=linked,
         residual=residual,
@@ -267,6 +270,20 @@ def _make_group(
         producer_widths=tuple(axis.size for axis in axes),
         slots_per_channel=tuple((own.unit, own.filled(families)) for own in outputs),
     )
+
+
+def _are_uneven(families: Families) -> bool:
+    return any(len({len(cell) for cell in cells}) > 1 for cells in families)
+
+
+def _are_alone(families: Families) -> bool:
+    return all(len(cell) == 1 for cells in families for cell in cells)
+
+
+def _at_layer(lock: Lock, record: TraceRecord, layers: Sequence[str]) -> Lock:
+    """The lock with the line that runs the group's first layer, where nothing says a better one."""
+    line = next((record.places[layer] for layer in layers if layer in record.places), None)
+    return lock if lock.where is not None or line is None else replace(lock, where=str(line))
 
 
 class _Outputs(NamedTuple):

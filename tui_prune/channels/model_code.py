@@ -1,40 +1,115 @@
-"""Which line of the model's code, and which module, is running now."""
+"""Which line of the model's code, and which module, is running now.
 
+Of the lines that lead to an operator, a person wants to see the innermost one of code of their own. Where there is none
+(the whole network is a library's), it is the innermost one of that library: not of PyTorch, nor of another library that
+the network calls (its operators, einops).
+"""
+
+import functools
 import linecache
+import site
 import sys
+import sysconfig
+from collections.abc import Iterator
+from enum import Enum
 from types import FrameType, TracebackType
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 _OWN = __file__.rpartition("channels")[0]
+_ENTRANCE = f"{_OWN}channels/trace.py"
+"""Calls the model: what lies further out is the code that called this package."""
 _TORCH = torch.__file__.rpartition("__init__")[0]
-_BETWEEN = f"{_OWN}channels/hollow.py"
-"""Stands between the model's code and torch's in a hollow pass."""
+_STANDARD = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")})
+_INSTALLED = tuple(
+    {f"{path}/" for path in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages())}
+)
+_FOLDERS_OF_LIBRARIES = ("/site-packages/", "/dist-packages/")
 
 
-def _is_torch(frame: FrameType) -> bool:
-    return _starts(frame, (_TORCH, "<", _BETWEEN))
+class Line(NamedTuple):
+    """A line of code: its file and its number."""
+
+    file: str
+    number: int
+
+    def __str__(self) -> str:
+        """The file's name, the number and the text: "net.py:41: x = x.view(-1, 512)"."""
+        text = linecache.getline(self.file, self.number).strip()
+        place = f"{self.file.rpartition('/')[2]}:{self.number}"
+        return f"{place}: {text}" if text else place
 
 
-def _is_own(frame: FrameType) -> bool:
-    return _starts(frame, (_OWN,)) and "/models/" not in frame.f_code.co_filename
+class Place(NamedTuple):
+    """Where the model's code is."""
+
+    exact: Line
+    """The innermost line of code that isn't PyTorch's."""
+    shown: Line
+    """The one that a person looks for: the innermost of their own code, else of the library that the network is of."""
 
 
-def _starts(frame: FrameType, prefixes: tuple[str, ...]) -> bool:
-    return frame.f_code.co_filename.startswith(prefixes)
+class _Whose(Enum):
+    ENTRANCE = "this package's, where it calls the model"
+    HIDDEN = "PyTorch's, Python's or this package's"
+    LIBRARY = "an installed library's"
+    USER = "the user's, or a bundled network's"
 
 
-def running_line() -> str | None:
-    """The line of model code that is running: "net.py:41: x = x.view(-1, 512)"; None where only torch's code runs."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_own(frame):
+@functools.cache
+def _whose(file: str) -> _Whose:
+    if file.startswith(_OWN):
+        if file.startswith(f"{_OWN}models/"):
+            return _Whose.USER
+        return _Whose.ENTRANCE if file == _ENTRANCE else _Whose.HIDDEN
+    if file.startswith((_TORCH, "<")):
+        return _Whose.HIDDEN
+    if any(folder in file for folder in _FOLDERS_OF_LIBRARIES) or file.startswith(_INSTALLED):
+        return _Whose.LIBRARY
+    return _Whose.HIDDEN if file.startswith(_STANDARD) else _Whose.USER
+
+
+@functools.cache
+def _package(file: str) -> str:
+    """The folder of the installed package that a file is in, or its own name where it is a package alone."""
+    for folder in (*_FOLDERS_OF_LIBRARIES, *_INSTALLED):
+        before, found, after = file.rpartition(folder)
+        if found:
+            return before + found + after.partition("/")[0]
+    return file
+
+
+def running_place() -> Place | None:
+    """Where the model's code is running now; None where only PyTorch's code runs."""
+    return _place(_running_lines())
+
+
+def _running_lines() -> Iterator[Line]:
+    """The lines that are running, innermost first, up to where this package calls the model."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        whose = _whose(file)
+        if whose is _Whose.ENTRANCE:
+            return
+        if whose is not _Whose.HIDDEN:
+            yield Line(file, frame.f_lineno)
         frame = frame.f_back
-    while frame is not None and _is_torch(frame):
-        frame = frame.f_back
-    if frame is None or _is_own(frame):
+
+
+def _place(lines: Iterator[Line]) -> Place | None:
+    """The place that these lines, innermost first, lead to."""
+    libraries: list[Line] = []
+    for line in lines:
+        if _whose(line.file) is _Whose.USER:
+            return Place(libraries[0] if libraries else line, line)
+        libraries.append(line)
+    if not libraries:
         return None
-    return describe(frame.f_code.co_filename, frame.f_lineno)
+    network = _package(libraries[-1].file)
+    return Place(libraries[0], next(line for line in libraries if _package(line.file) == network))
 
 
 def running_module() -> nn.Module | None:
@@ -48,15 +123,23 @@ def running_module() -> nn.Module | None:
     return None
 
 
-def failing_line(error: BaseException) -> str | None:
-    """The innermost line of model code in an exception's traceback."""
-    found = None
+def failing_place(error: BaseException) -> Place | None:
+    """Where in the model's code an exception comes from."""
+    steps: list[TracebackType] = []
     step: TracebackType | None = error.__traceback__
     while step is not None:
-        if not (_is_torch(step.tb_frame) or _is_own(step.tb_frame)):
-            found = (step.tb_frame.f_code.co_filename, step.tb_lineno)
+        if _whose(step.tb_frame.f_code.co_filename) is _Whose.ENTRANCE:
+            steps.clear()
+        steps.append(step)
         step = step.tb_next
-    return None if found is None else describe(*found)
+    lines = (Line(step.tb_frame.f_code.co_filename, step.tb_lineno) for step in reversed(steps))
+    return _place(line for line in lines if _whose(line.file) in (_Whose.LIBRARY, _Whose.USER))
+
+
+def failing_line(error: BaseException) -> str | None:
+    """The line that a person looks for where an exception comes from the model's code, in words."""
+    place = failing_place(error)
+    return None if place is None else str(place.shown)
 
 
 def failing_modules(error: BaseException) -> list[nn.Module]:
@@ -69,10 +152,3 @@ def failing_modules(error: BaseException) -> list[nn.Module]:
             found.insert(0, owner)
         step = step.tb_next
     return found
-
-
-def describe(filename: str, line: int) -> str:
-    """A line of code in words: its file's name, its number, its text."""
-    text = linecache.getline(filename, line).strip()
-    place = f"{filename.rpartition('/')[2]}:{line}"
-    return f"{place}: {text}" if text else place

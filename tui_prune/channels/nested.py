@@ -64,14 +64,20 @@ def all_tensors_in(value: Any) -> Iterator[Tensor]:
 
     Raises `TuiPruneError` for an iterator: to look into it would use it up.
     """
-    left, seen = [value], set[int]()
+    for _, tensor in named_tensors_in(value):
+        yield tensor
+
+
+def named_tensors_in(value: Any) -> Iterator[tuple[str, Tensor]]:
+    """As `all_tensors_in`, each with what code would call it: "past_key_values[0]", "out[1]"; "" for `value` itself."""
+    left, seen = [("", value)], set[int]()
     while left:
-        item = left.pop()
+        name, item = left.pop()
         if isinstance(item, Tensor):
-            yield item
+            yield name, item
         elif isinstance(item, np.ndarray):
             if item.dtype.kind in "fc":
-                yield torch.from_numpy(np.ascontiguousarray(item, item.dtype.newbyteorder("=")))
+                yield name, torch.from_numpy(np.ascontiguousarray(item, item.dtype.newbyteorder("=")))
         elif isinstance(item, _READ_ONCE):
             raise TuiPruneError(
                 f"The network's forward pass takes or returns a {type(item).__name__}, which can be read only once. "
@@ -79,18 +85,31 @@ def all_tensors_in(value: Any) -> Iterator[Tensor]:
             )
         elif id(item) not in seen:
             seen.add(id(item))
-            left.extend(reversed(list(_parts(item))))
+            left.extend(reversed(list(_parts(name, item))))
 
 
-def _parts(item: Any) -> Iterable[Any]:
+def _parts(name: str, item: Any) -> Iterable[tuple[str, Any]]:
+    """What an object holds, with its names where the object itself has the name `name`."""
     if isinstance(item, Mapping):
-        return item.values()
+        keys = ((key, str(key).isidentifier()) for key in item)
+        return [(_attribute(name, key) if plain and not name else _item(name, key), item[key]) for key, plain in keys]
+    if isinstance(item, tuple) and hasattr(item, "_fields"):
+        return [(_attribute(name, field), part) for field, part in zip(item._fields, item, strict=True)]
     if isinstance(item, (list, tuple, set, frozenset, deque)):
-        return item
+        return [(_item(name, number), part) for number, part in enumerate(item)]
     if isinstance(item, (type, nn.Module)) or callable(item):
         return ()
-    slots = [name for kind in type(item).__mro__ for name in _slots_of(kind) if hasattr(item, name)]
-    return [*getattr(item, "__dict__", {}).values(), *(getattr(item, name) for name in slots)]
+    slots = [slot for kind in type(item).__mro__ for slot in _slots_of(kind) if hasattr(item, slot)]
+    held = [*getattr(item, "__dict__", {}).items(), *((slot, getattr(item, slot)) for slot in slots)]
+    return [(_attribute(name, attribute), part) for attribute, part in held]
+
+
+def _attribute(name: str, attribute: object) -> str:
+    return f"{name}.{attribute}" if name else str(attribute)
+
+
+def _item(name: str, key: object) -> str:
+    return f"{name or 'out'}[{key!r}]"
 
 
 def _slots_of(kind: type) -> Iterable[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from tui_prune.channels.derived import DerivedUses
+from tui_prune.channels.model_code import Line
 
 MODEL_OUTPUT = "model output"
 MODEL_INPUT = "model input"
@@ -39,12 +40,32 @@ class Axis(NamedTuple):
         return np.arange(self.first, self.first + self.size)
 
 
+NAMED_OUTPUTS = 3
+"""As many of the outputs that a lock stands for are named; the others are counted."""
+
+
 @dataclass(frozen=True)
 class Lock:
-    """Why channels can't be cut, in words, and the line of model code that says so, where there is one."""
+    """Why channels can't be cut, and the line of model code that says so, where there is one."""
 
     reason: str
     where: str | None = None
+    outputs: tuple[str, ...] = ()
+    """Of `MODEL_OUTPUT`: which outputs, as code names them ("past_key_values[0]"). Empty: the network has only one."""
+
+    @property
+    def is_output(self) -> bool:
+        """Whether the channels stay only because they leave the model: such a lock may be lifted on purpose."""
+        return self.reason == MODEL_OUTPUT
+
+    @property
+    def words(self) -> str:
+        """The reason for a person, with the names of the outputs."""
+        if not self.outputs:
+            return self.reason
+        more = len(self.outputs) - NAMED_OUTPUTS
+        named = ", ".join(self.outputs[:NAMED_OUTPUTS])
+        return f"{self.reason} ({named}{f' and {more} more' if more > 0 else ''})"
 
 
 class Tie(NamedTuple):
@@ -53,6 +74,7 @@ class Tie(NamedTuple):
     left: Tensor
     right: Tensor
     why: str
+    where: Line | None = None
 
 
 class Block(NamedTuple):
@@ -60,6 +82,19 @@ class Block(NamedTuple):
 
     rows: Tensor
     why: str
+    where: Line | None = None
+
+
+class View(NamedTuple):
+    """A tensor that was reshaped: where, to which sizes, along which of them labels vary, and the slots it carries.
+
+    The sizes along which no label varies are the same in a cut network, if its code doesn't take channels for rows.
+    """
+
+    where: Line | None
+    shape: tuple[int, ...]
+    labelled: frozenset[int]
+    slots: tuple[Tensor, ...]
 
 
 GROUPED_CONVOLUTION = "grouped convolution"
@@ -145,7 +180,11 @@ class TraceRecord:
     producing: dict[int, list[str]] = field(default_factory=dict)
     """By the first slot of a producer's axis, the layers whose outputs it is: several where they share a weight."""
     sums: list[tuple[Tensor, str | None]] = field(default_factory=list)
-    sites: dict[str, list[Tensor]] = field(default_factory=dict)
+    sites: dict[Line, list[Tensor]] = field(default_factory=dict)
+    """By the lines of code that name sizes, the slots of what they name them for."""
+    views: list[View] = field(default_factory=list)
+    places: dict[str, Line] = field(default_factory=dict)
+    """By layer, the line of code that runs it."""
     scalings: list[Scaling] = field(default_factory=list)
     statistics: dict[str, list[Tensor]] = field(default_factory=dict)
     derived: DerivedUses = field(default_factory=DerivedUses)

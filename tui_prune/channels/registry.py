@@ -22,6 +22,10 @@ MASKED: dict[str, MaskedRule] = {}
 _POSITIONS: dict[torch._ops.OpOverload, dict[str, int]] = {}
 
 
+class NotUnderstood(Exception):
+    """Raised by a rule for a use of an operator that it can't follow; the message says which, after a colon."""
+
+
 class Call:
     """One call of an operator: its arguments by the schema's names, and what came out."""
 

@@ -1,5 +1,7 @@
 """The dispatch mode that runs beside a forward pass and carries labels through every operator."""
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,9 +13,9 @@ from tui_prune.channels.derived import Derived, DerivedUse, derive
 from tui_prune.channels.hollow import HollowPass, written_by
 from tui_prune.channels.kept_state import Overwritten
 from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
-from tui_prune.channels.model_code import running_line, running_module
+from tui_prune.channels.model_code import Place, running_module, running_place
 from tui_prune.channels.modules import named_modules
-from tui_prune.channels.nested import all_tensors_in, tensors_in
+from tui_prune.channels.nested import all_tensors_in, named_tensors_in, tensors_in
 from tui_prune.channels.operators import Operator, look_up
 from tui_prune.channels.record import (
     MODEL_INPUT,
@@ -27,9 +29,10 @@ from tui_prune.channels.record import (
     Scaling,
     Tie,
     TraceRecord,
+    View,
     owner_of,
 )
-from tui_prune.channels.registry import Call, Rule
+from tui_prune.channels.registry import Call, NotUnderstood, Rule
 
 
 class Tracer(TorchDispatchMode):
@@ -52,6 +55,8 @@ class Tracer(TorchDispatchMode):
         self._producer_slots: set[int] = set()
         self._parts = named_modules(model)
         self._reached: set[str] = set()
+        self._place: tuple[Place | None, ...] = ()
+        """Where the model's code is at the running operator, once it was asked for."""
         self.overwritten = Overwritten(model)
         self._name_tensors()
 
@@ -170,8 +175,16 @@ class Tracer(TorchDispatchMode):
 
     def fixed(self, reason: str) -> int:
         """A label for positions that can't go away, for this reason, at the running line of code."""
-        self.record.locks.append(Lock(reason, running_line()))
+        place = self.place
+        self.record.locks.append(Lock(reason, str(place.shown) if place else None))
         return -len(self.record.locks)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the model's code is at the running operator."""
+        if not self._place:
+            self._place = (running_place(),)
+        return self._place[0]
 
     def lock(self, ids: Tensor, reason: str) -> None:
         """No channel of these slots can be cut."""
@@ -196,7 +209,8 @@ class Tracer(TorchDispatchMode):
             return
         if left.shape != right.shape:
             left, right = torch.broadcast_tensors(left, right)
-        self.record.ties.append(Tie(left.reshape(-1), right.reshape(-1), why))
+        place = self.place
+        self.record.ties.append(Tie(left.reshape(-1), right.reshape(-1), why, place.shown if place else None))
 
     def is_tied(self, slots: Tensor) -> bool:
         """Whether any of these slots is tied to another one."""
@@ -210,13 +224,13 @@ class Tracer(TorchDispatchMode):
             if not bool((lowest < 0).any()):
                 self.record.ties = ties
                 return
-        for left, right, why in ties:
+        for left, right, why, where in ties:
             if bool((left < 0).any()) or bool((right < 0).any()):
                 self._lock_partners(left, right)
                 self._lock_partners(right, left)
                 both = (left >= 0) & (right >= 0)
                 left, right = left[both], right[both]
-            self.record.ties.append(Tie(left, right, why))
+            self.record.ties.append(Tie(left, right, why, where))
 
     def _lock_partners(self, fixed: Tensor, ids: Tensor) -> None:
         for code in torch.unique(fixed[(fixed < 0) & (ids >= 0)]).tolist():
@@ -228,7 +242,8 @@ class Tracer(TorchDispatchMode):
             why == known.why and rows.shape == known.rows.shape and torch.equal(rows, known.rows)
             for known in self.record.blocks[-4:]
         ):  # code that takes one row after the other says the same each time
-            self.record.blocks.append(Block(rows, why))
+            place = self.place
+            self.record.blocks.append(Block(rows, why, place.shown if place else None))
 
     def produce(self, axis: Axis | None, layer: str) -> None:
         """These slots are the outputs of a layer with weights."""
@@ -240,10 +255,13 @@ class Tracer(TorchDispatchMode):
         layers = self.record.producing.setdefault(axis.first, [])
         if layer not in layers:
             layers.append(layer)
+        if layer not in self.record.places and self.place is not None:
+            self.record.places[layer] = self.place.shown
 
     def note_sum(self, ids: Tensor) -> None:
         """Two layers' outputs are added: these channels belong to a residual stream."""
-        self.record.sums.append((ids.reshape(-1), running_line()))
+        place = self.place
+        self.record.sums.append((ids.reshape(-1), str(place.shown) if place else None))
 
     def statistic(self, ids: Tensor, operator: str) -> None:
         """An operator computes a statistic over these slots: what is left of it changes with a cut."""
@@ -270,9 +288,17 @@ class Tracer(TorchDispatchMode):
 
     def fixes_size(self, ids: Tensor) -> None:
         """The running line of code names sizes; if it turns out to be hard-coded, these slots can't be cut."""
-        where = running_line()
-        if where is not None:
-            self.record.sites.setdefault(where, []).append(self._each_once(ids))
+        place = self.place
+        if place is not None:
+            self.record.sites.setdefault(place.exact, []).append(self._each_once(ids))
+
+    def note_view(self, out: Tensor, slots: Sequence[Tensor]) -> None:
+        """A tensor that carries these slots was reshaped to `out`."""
+        place = self.place
+        labelled = frozenset(d for dims in self.labels(out) for d in dims)
+        self.record.views.append(
+            View(place.shown if place else None, tuple(out.shape), labelled, tuple(map(self._each_once, slots)))
+        )
 
     def unlabelled_reason(self, tensor: Any) -> str:
         entry = self._carried.get(id(tensor))
@@ -343,14 +369,20 @@ class Tracer(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _follow(self, call: Call, rule: Rule, tensors: list[Tensor]) -> None:
+        self._place = ()
         before = len(self.record.ties), len(self.record.locked), len(self.record.blocks)
+        layers = len(self.record.layers)
         try:
             rule(self, call)
         except Exception as error:  # A rule that can't cope must never let a channel be cut wrongly.
             del self.record.ties[before[0] :], self.record.locked[before[1] :], self.record.blocks[before[2] :]
-            self.lock_all(tensors, f"operator {call.name} is used in a way that isn't understood ({error})")
+            why = f": {error}" if isinstance(error, NotUnderstood) else ""
+            self.lock_all(tensors, f"operator {call.name} is used in a way that isn't understood{why}")
             for tensor in tensors_in((call.out,)):
                 self._carried.forget(tensor)
+        if len(self.record.layers) > layers and self.place is not None:
+            for layer in islice(self.record.layers, layers, None):
+                self.record.places[layer] = self.place.shown
 
     def _follow_derived(self, call: Call, derived: list[tuple[Tensor, Derived]], *, alone: bool) -> None:
         """Carry on how tensors are computed from parameters alone, or note where they are used."""
@@ -387,9 +419,9 @@ class Tracer(TorchDispatchMode):
     def finish(self, outputs: Any) -> TraceRecord:
         """Lock what leaves the model, settle the ties and return the record."""
         self._settle_ties()
-        for tensor in all_tensors_in(outputs):
+        for name, tensor in named_tensors_in(outputs):
             for dims, label in self.labels(tensor).items():
-                self.record.locks.append(Lock(MODEL_OUTPUT))
+                self.record.locks.append(Lock(MODEL_OUTPUT, outputs=(name,) if name else ()))
                 self.record.locked.append((self._each_once(compact(label, dims)), len(self.record.locks) - 1))
         self._note_other_layers()
         reached = {owner_of(name) for name in self._reached}

@@ -173,9 +173,9 @@ def _with_layer_toggled(plan: Plan, layer: str) -> Recipe:
     if not group.fully_locked:
         return recipe.changed(lock=(*recipe.lock, group.name))
     if not group.liftable:
-        lock = next((lock for lock in group.locks if lock.reason != "model output"), group.locks[0])
+        lock = next((lock for lock in group.locks if not lock.is_output), group.locks[0])
         place = f" ({lock.where})" if lock.where else ""
-        raise UsageError(f"{layer} can't be unlocked: {lock.reason}{place}.")
+        raise UsageError(f"{layer} can't be unlocked: {lock.words}{place}.")
     return recipe.changed(unlock=(*recipe.unlock, group.name))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tui_prune.channels.model_code import failing_line, failing_modules
+from tui_prune.channels.model_code import failing_modules, failing_place
 from tui_prune.channels.modules import named_modules
-from tui_prune.channels.record import Lock, slot_numbers
+from tui_prune.channels.record import Lock, TraceRecord, View, slot_numbers
 from tui_prune.channels.trace import RetraceFailed, call, evaluating, retrace, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
@@ -79,14 +79,17 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
 def _misfit_of_error(
     error: BaseException, tracer: Tracer, module: nn.Module, plan: Plan, tensors: CutTensors
 ) -> Misfit:
-    """Who is to blame for a forward pass that fails: what met in the failing call, else what its line has reshaped,
-    else what the failing module works on."""
-    where = failing_line(error)
-    lock = Lock(FIXED_SIZE, where)
+    """Find the groups that made a forward pass fail: what was first taken for rows (or rows for it), else what the
+    failing line has reshaped, else what met in the failing call, else what the failing module works on."""
+    place = failing_place(error)
+    lock = Lock(FIXED_SIZE, str(place.shown) if place else None)
     record = plan.graph.record
     suspects = frozenset[int]()
-    if where is not None:
-        suspects = cut_groups(plan, slot_numbers(record.sites.get(where, [])))
+    view = first_other_view(record, tracer.record)
+    if view is not None and (suspects := cut_groups(plan, slot_numbers(view.slots))):
+        lock = Lock(FIXED_SIZE, str(view.where) if view.where else None)
+    if not suspects and place is not None:
+        suspects = cut_groups(plan, slot_numbers(record.sites.get(place.exact, [])))
     if not suspects and tracer.failed:
         suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed), tracer, tensors))
     names = {id(part): name for name, part in module.named_modules()}
@@ -94,6 +97,18 @@ def _misfit_of_error(
     for name in filter(None, failing):  # that the whole network fails says nothing
         suspects = suspects or groups_inside(plan, name)
     return Misfit(suspects, lock, failing)
+
+
+def first_other_view(original: TraceRecord, cut: TraceRecord) -> View | None:
+    """The first tensor of the original whose sizes without labels (rows) are others where the cut network reshapes it:
+    `view(-1, 64)` makes two rows of 32 channels one, and nothing fails before a layer reads them."""
+    for before, after in zip(original.views, cut.views, strict=False):
+        if before.where != after.where:
+            return None  # the code has taken another way
+        rows = [d for d in range(len(before.shape)) if d not in before.labelled]
+        if len(before.shape) != len(after.shape) or any(before.shape[d] != after.shape[d] for d in rows):
+            return before
+    return None
 
 
 def groups_inside(plan: Plan, module: str) -> frozenset[int]:

@@ -92,7 +92,8 @@ def fit(
                 groups = misfit.groups or _culprits_by_halves(subject, plan, verifying)
                 if not groups:
                     place = f" ({where})" if where else ""
-                    reason = misfit.__cause__ or misfit.lock.reason
+                    cause = misfit.__cause__
+                    reason = str(cause).rstrip(".") if isinstance(cause, TuiPruneError) else misfit.lock.reason
                     raise TuiPruneError(
                         f"No cut of this model can be proved{place}: {reason}. "
                         "Lock layers, or choose lower ratios, and try again."

@@ -290,10 +290,10 @@ def _choose(group: Group, recipe: Recipe, align: int, names: Sequence[str], own_
     if unlock is not None and group.locked.any():
         exact = unlock in group.layers
         if exact and group.locked_inside.all():
-            reason = next(lock for lock in group.locks if lock.reason != "model output").reason
+            reason = next(lock for lock in group.locks if not lock.is_output).words
             raise UsageError(f"{unlock} can't be unlocked: {reason}.")
         held = group.locked_inside
-    locked = group.locks[0].reason if held.all() and group.locks else None
+    locked = group.locks[0].words if held.all() and group.locks else None
     if any(key in names or any(matches(key, name) for name in own_names) for key in recipe.lock):
         held, locked = np.ones_like(held), "locked by you"
     elif group.residual and recipe.residual == "keep" and not held.all():

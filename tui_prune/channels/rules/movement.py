@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tui_prune.channels.labels import Dims, collapse, compact, distinct_ids, rebroadcast, reshaped, varying
 from tui_prune.channels.nested import map_tensors, tensors_in
-from tui_prune.channels.registry import Call, rule
+from tui_prune.channels.registry import Call, NotUnderstood, rule
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def reshape(tracer: "Tracer", call: Call) -> None:
     """Labels are reshaped alike. Where a labelled dimension is taken apart, the parts must stay even."""
     x, out = call.arg("self"), call.out
+    before = tracer.labels(x)
     labels: list[Tensor] = []
-    for dims, label in tracer.labels(x).items():
+    for dims, label in before.items():
         moved = reshaped(label, out.shape)
         labels.append(moved)
         after = varying(moved)
@@ -27,6 +28,7 @@ def reshape(tracer: "Tracer", call: Call) -> None:
         if len(after) > len(dims):
             _even_parts(tracer, moved, after)
     tracer.put(out, labels)
+    tracer.note_view(out, [compact(label, dims) for dims, label in before.items()])
 
 
 def _even_parts(tracer: "Tracer", label: Tensor, dims: Dims) -> None:
@@ -125,9 +127,9 @@ def _of_nothing(call: Call, dims: Dims, label: Tensor) -> Tensor:
     """The label of a result without elements, where nothing is moved along the labelled dimensions."""
     indices = call.arg("indices") if call.name == "index" else None
     if indices is None or call.first_out.dim() != label.dim():
-        raise ValueError("it gives a tensor without elements")
+        raise NotUnderstood("it gives a tensor without elements")
     if any(d < len(indices) and indices[d] is not None for d in dims):
-        raise ValueError("it gives a tensor without elements")
+        raise NotUnderstood("it gives a tensor without elements")
     return collapse(label, dims).expand(call.first_out.shape)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import collapse, compact
+from tui_prune.channels.labels import collapse, compact, spread
 from tui_prune.channels.record import GROUP_NORM, Grouped, LayerUse
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept, zero_cut
@@ -158,19 +158,31 @@ def masked_batch_norm(call: Call, cut: Kept) -> object:
 
 @masked("native_layer_norm", "_fused_rms_norm")
 def masked_layer_norm(call: Call, cut: Kept) -> object:
-    """Statistics over the kept channels only, by the same operator on the kept positions."""
+    """Statistics over the kept positions only, by the same operator on those; scaled and shifted afterwards, since
+    other positions may be kept in other rows (in other heads)."""
     x, shape = call.args[0], list(call.args[1])
     first = x.dim() - len(shape)
     kept = {dims: mask for dims, mask in cut(x).items() if dims[-1] >= first}
-    if len(kept) != 1 or len(next(iter(kept))) != 1:
+    if not kept:
+        return call.func(*call.args, **call.kwargs)
+    differing = {d for dims in kept for d in dims}
+    rows = torch.ones([size if d in differing or d >= first else 1 for d, size in enumerate(x.shape)], dtype=torch.bool)
+    for dims, mask in kept.items():
+        rows = rows & spread(mask.cpu(), dims, rows.shape)
+    rows = rows.flatten(first)
+    counts = rows.sum(-1).reshape(-1)
+    count = int(counts[0])
+    if not count or bool((counts != count).any()):
         return NotImplemented
-    ((dim,), mask), *_ = kept.items()
-    index = mask.nonzero().flatten()
-    shape[dim - first] = len(index)
-    parameters = [p.index_select(dim - first, index) if isinstance(p, Tensor) else p for p in call.args[2:4]]
-    small = call.func(x.index_select(dim, index), shape, *parameters, *call.args[4:], **call.kwargs)
-    out = torch.zeros_like(x).index_copy(dim, index, small[0])
-    return (out, *small[1:])
+    places = rows.nonzero()[:, -1].reshape(*rows.shape[:-1], count).to(x.device)
+    wide = places.expand(*x.shape[:first], count)
+    parameters = [p.flatten()[places] if isinstance(p, Tensor) else None for p in call.args[2:4]]
+    rest = [None if isinstance(p, Tensor) else p for p in call.args[2:4]]
+    small, *others = call.func(x.flatten(first).gather(-1, wide), [count], *rest, *call.args[4:], **call.kwargs)
+    small = small if parameters[0] is None else small * parameters[0]
+    small = small if len(parameters) < 2 or parameters[1] is None else small + parameters[1]
+    out = small.new_zeros(*x.shape[:first], rows.shape[-1]).scatter(-1, wide, small)
+    return (out.reshape(x.shape), *others)
 
 
 @masked("native_group_norm")
