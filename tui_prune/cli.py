@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tui_prune import __version__, options, paths
-from tui_prune.commands import cut, measure, show
+from tui_prune.commands import console, cut, measure, show
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.planning.recipe import Recipe
 from tui_prune.request import OpenRequest
@@ -34,10 +34,10 @@ class _Commands(TyperGroup):
             sys.stdout.flush()
             return result
         except UsageError as error:
-            typer.echo(str(error), err=True)
+            console.print_error(str(error))
             raise typer.Exit(2) from None
         except TuiPruneError as error:
-            typer.echo(str(error), err=True)
+            console.print_error(str(error))
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -103,10 +103,6 @@ def open_app(
     raise typer.Exit(run(OpenRequest(model, weights, input_spec, task, device), recipe) or 0)
 
 
-app.command()(show.inspect)
-app.command()(cut.prune)
-app.command()(measure.sensitivity)
-app.command()(cut.verify)
-app.command()(show.plot)
-app.command()(measure.bench)
-app.command(name="config")(show.settings)
+for _command in (show.inspect, cut.prune, measure.sensitivity, cut.verify, show.plot, measure.bench):
+    app.command()(console.reporting(_command))
+app.command(name="config")(console.reporting(show.settings))

@@ -1,14 +1,17 @@
 """What `tui-prune plot` does with a picture: shows it in the terminal, or writes it as SVG."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from xml.etree import ElementTree
 
 from tui_prune import plots
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.gallery import Picture, View, document, kinds_of, pictures
 from tui_prune.saving.whole_file import check_target, write_whole
+from tui_prune.wording import printable
 
 if TYPE_CHECKING:
     from tui_prune.looking import Look
@@ -27,18 +30,21 @@ def check_svg(path: Path, *, force: bool) -> None:
     check_target(path, force=force)
 
 
-def show(look: "Look", kind: str, view: View, width: int | None, height: int | None) -> list[str]:
-    """The lines of the pictures of a kind, as wide and high as the terminal where nothing else is said.
+def show(
+    look: "Look", kind: str, view: View, width: int | None, height: int | None, stream: TextIO | None = None
+) -> list[str]:
+    """The lines of the pictures of a kind, as wide and high as the terminal where nothing else is said. `stream` is
+    where they will be printed; None: stdout.
 
     Raises `TuiPruneError` where there is no such picture of the place.
     """
     from rich.console import Console
 
     check_kind(look, kind)
-    console = Console()
+    console = Console(file=stream)
     colored = console.is_terminal and not console.no_color
     colors = colored and console.color_system in ("256", "truecolor")
-    columns, lines = shutil.get_terminal_size()
+    columns, lines = shutil.get_terminal_size(_terminal_size(stream))
     columns = width or columns
     made = pictures(look, kind, view, columns)
     room = max((height or lines - MARGIN + 1) // len(made) - 1, 1)
@@ -47,7 +53,7 @@ def show(look: "Look", kind: str, view: View, width: int | None, height: int | N
     said = []
     for picture in made:
         rows = picture.drawing.rows(columns, room, colors=colors)
-        said += [_title(look, picture), *plots.terminal_text(rows, colored=colored).split("\n")]
+        said += [printable(_title(look, picture)), *plots.terminal_text(rows, colored=colored).split("\n")]
     return said
 
 
@@ -76,6 +82,14 @@ def check_kind(look: "Look", kind: str) -> None:
         reason = details.layer.locked or "it has no group"
         raise TuiPruneError(f"{name} has no channels to score: {reason}.")
     raise TuiPruneError(f"{name} has no weights to draw; choose another layer.")
+
+
+def _terminal_size(stream: TextIO | None) -> tuple[int, int]:
+    """Columns and lines of the terminal behind a stream; 80 by 24 where there is none."""
+    try:
+        return tuple(os.get_terminal_size((stream or sys.stdout).fileno()))
+    except (OSError, ValueError, AttributeError):
+        return 80, 24
 
 
 def _title(look: "Look", picture: Picture) -> str:

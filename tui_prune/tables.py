@@ -9,6 +9,8 @@ from tui_prune import wording
 if TYPE_CHECKING:
     from tui_prune.opening.opened import Origin
 
+WIDEST = 100
+"""Characters of a cell; a longer name is abridged."""
 _PROOFS = {
     "exact": "Verified: the cut network gives the masked original's numbers "
     "(largest relative error {error:.0e} in {precision})",
@@ -153,7 +155,7 @@ def verification_lines(report: Mapping[str, Any]) -> list[str]:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Columns two spaces apart, as wide as their widest cell; those numbered in `right` end at the same digit."""
-    rows = [header, *rows]
+    rows = [tuple(wording.abridged(cell, WIDEST) for cell in row) for row in (header, *rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     return [
         "  ".join(

@@ -61,6 +61,24 @@ def file_name(title: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in title)
 
 
+def printable(text: str) -> str:
+    """The text with a mark in place of each character that would steer a terminal or turn its writing direction.
+
+    Names in checkpoints, layers and messages of other people's code may hold such characters.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def abridged(text: str, most: int) -> str:
+    """The text in at most `most` characters: of a longer one the beginning and the end, with an ellipsis between."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
+
+
 def _scaled(number: float, units: tuple[str, ...], gap: str) -> str:
     power = 0
     while number >= 999.5 and power < len(units) - 1:

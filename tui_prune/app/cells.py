@@ -9,6 +9,8 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui_prune.wording import printable
+
 
 class Cell(NamedTuple):
     """Some text and how it looks: one of the styles below, which app.tcss gives colours, or colours of a drawing
@@ -129,15 +131,6 @@ def paint(widget: Widget, cells: Sequence[Cell], width: int, over: str | None = 
         runs[-1] = (runs[-1][0] + " " * fill, runs[-1][1])
     segments = [Segment(printable(text), base + _style(widget, style) + cover) for text, style in runs]
     return Strip(segments).adjust_cell_length(width, base + cover)
-
-
-def printable(text: str) -> str:
-    """A name may have anything in it; what would move the terminal's cursor is shown as a mark, which has a width."""
-    return (
-        text
-        if text.isprintable()
-        else "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    )
 
 
 def _grounded(*styles: str) -> bool:

@@ -98,10 +98,9 @@ def plot(
             session.measure_activations(progress)
     look, view = session.look(layer), View(log, zoom, angle)
     if output is not None:
-        typer.echo(f"Written to {write_svg(look, kind, view, output, (width, height), force=force)}.")
+        console.print_lines([f"Written to {write_svg(look, kind, view, output, (width, height), force=force)}."])
     else:
-        for line in show(look, kind, view, width, height):
-            typer.echo(line, color=True)  # it has colours only where they are wanted
+        console.print_drawing(show(look, kind, view, width, height, console.results()))
 
 
 def settings(

@@ -6,6 +6,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from tui_prune.plots.palette import NOT_FINITE
+from tui_prune.wording import printable
 
 LEFT, BELOW, ABOVE = 64, 26, 18
 """Points for the figures at the left of bars, below and above them."""
@@ -31,7 +32,7 @@ def text(x: float, y: float, words: str, role: str, *, anchor: str = "start", si
     weight = ' font-weight="bold"' if role == "strong" else ""
     return (
         f'<text x="{_n(x)}" y="{_n(y)}" fill="{INKS[role]}" font-size="{size}" text-anchor="{anchor}"{weight}'
-        f' xml:space="preserve">{escape(_printable(words))}</text>'
+        f' xml:space="preserve">{escape(printable(words))}</text>'
     )
 
 
@@ -97,14 +98,9 @@ def document(parts: Sequence[tuple[str, str, list[str], int]], width: int) -> st
         f'font-family="{FONT}">'
     )
     ground = f'<rect width="100%" height="100%" rx="8" fill="{GROUND}"/>'
-    return "\n".join([head, f"<title>{escape(_printable(parts[0][0]))}</title>", ground, *made, "</svg>", ""])
+    return "\n".join([head, f"<title>{escape(printable(parts[0][0]))}</title>", ground, *made, "</svg>", ""])
 
 
 def _n(value: float) -> str:
     """A number of points, as short as it can be written."""
     return f"{value:.1f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
-
-
-def _printable(words: str) -> str:
-    """A layer may have anything in its name; XML has no words for control characters."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words)
