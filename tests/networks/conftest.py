@@ -10,5 +10,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     kinds = Counter(value for report in reports for name, value in report.user_properties if name == "sweep")
     if kinds:
         counted = ", ".join(f"{kind} {kinds[kind]}" for kind in ("exact", "structural", "refused", "failed"))
-        terminalreporter.section("torchvision's networks, cut by half")
+        terminalreporter.section("whole networks, cut by half")
         terminalreporter.line(counted)

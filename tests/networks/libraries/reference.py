@@ -1,0 +1,141 @@
+"""The masked original of a network of any library, made without asking the engine for more than what it kept.
+
+Every slot that was cut is set to zero wherever a parameter has it: rows as well as columns. What had its statistics
+over cut channels (a norm) is given the kept ones. Fused attention that takes its scale from the width of a head is
+given the width of the cut network, call by call.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from tests.exactness import largest_error, masked_original
+from tests.networks.libraries.network import Arguments
+
+Kept = Mapping[str, Tensor]
+
+
+@torch.no_grad()
+def error_by_hand(model: nn.Module, cut: nn.Module, kept: Kept, arguments: Arguments) -> tuple[float, float]:
+    """The relative difference between a cut network and the original as it is masked here, in double precision; and
+    how far the mask itself moves the output: where it doesn't, nothing is shown."""
+    model, cut, arguments = copy.deepcopy(model).eval(), copy.deepcopy(cut).eval(), copy.deepcopy(arguments)
+    in_double = _in_double(model, arguments)
+    if in_double is not None:
+        model, cut, arguments = model.double(), cut.double(), in_double
+    masked = masked_original(model, _OnlyKept(kept), zero_the_cut)
+    with attention_widths(widths := []):
+        ours = _run(cut, arguments)
+    with attention_widths(widths, given=True):
+        theirs = _run(masked, arguments)
+    return largest_error(ours, theirs), largest_error(_run(model, arguments), theirs)
+
+
+class _OnlyKept:
+    """What `masked_original` reads of a result."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.kept = kept
+
+
+def zero_the_cut(masked: nn.Module, kept: Kept) -> None:
+    """Zero what is cut of all parameters, and let norms of a library's own see the kept channels alone."""
+    for name, module in list(masked.named_modules()):
+        if _is_own_norm(module):
+            _count_kept(module, name, kept)
+    for name, module in list(masked.named_modules()):
+        if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) or _is_own_norm(module):
+            continue
+        for own, parameter in module.named_parameters(recurse=False):
+            if "parametrizations" in name or own in ("weight_g", "weight_v"):
+                continue
+            full = f"{name}.{own}".removeprefix(".")
+            for dim in range(parameter.dim()):
+                positions = kept.get(f"{full}/{dim}")
+                if positions is not None and positions.dim() == 1:
+                    parameter.data *= _indicator(positions, dim, parameter)
+
+
+def _indicator(positions: Tensor, dim: int, parameter: Tensor) -> Tensor:
+    alive = torch.zeros(parameter.shape[dim], dtype=parameter.dtype)
+    alive[positions] = 1
+    return alive.view([-1 if at == dim else 1 for at in range(parameter.dim())])
+
+
+def _is_own_norm(module: nn.Module) -> bool:
+    """A norm over channels that a library wrote itself: no part of PyTorch, and nothing but a scale and a shift."""
+    name = type(module).__name__.lower()
+    if type(module).__module__.startswith("torch.nn.") or "norm" not in name.replace("grn", "norm"):
+        return False
+    own = list(module.named_parameters())
+    return bool(own) and not list(module.children()) and all(p.numel() == max(p.shape) for _, p in own)
+
+
+def _count_kept(module: Any, name: str, kept: Kept) -> None:
+    small, found = copy.deepcopy(module), None
+    for own, parameter in module.named_parameters():
+        dim = max(range(parameter.dim()), key=lambda at: parameter.shape[at])
+        positions = kept.get(f"{name}.{own}/{dim}")
+        if positions is not None:
+            found = positions
+            setattr(small, own, nn.Parameter(parameter.detach().index_select(dim, positions)))
+    if found is None:
+        return
+    full = max(parameter.numel() for parameter in module.parameters())
+
+    def forward(x: Tensor, *more: Any) -> Tensor:
+        dim = x.dim() - 1 if x.shape[-1] == full else 1
+        part = small(x.index_select(dim, found), *more)
+        return torch.zeros_like(x, dtype=part.dtype).index_copy(dim, found, part)
+
+    module.forward = forward
+
+
+@contextmanager
+def attention_widths(widths: list[int], *, given: bool = False) -> Iterator[None]:
+    """Note the width of the heads in each call of fused attention without a scale; or scale by what was noted."""
+    original, places = functional.scaled_dot_product_attention, iter(widths)
+
+    def attention(query: Tensor, *args: Any, scale: float | None = None, **kwargs: Any) -> Tensor:
+        if scale is None and given:
+            scale = 1 / math.sqrt(next(places))
+        elif scale is None:
+            widths.append(query.shape[-1])
+        return original(query, *args, scale=scale, **kwargs)
+
+    functional.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = original
+
+
+def _in_double(model: nn.Module, arguments: Arguments) -> Arguments | None:
+    """The arguments in double precision, where the network runs so."""
+    converted = Arguments(*(torch.utils._pytree.tree_map(_double, part) for part in (arguments.args, arguments.kwargs)))
+    try:
+        outputs = _run(copy.deepcopy(model).double(), converted)
+    except Exception:
+        return None
+    return converted if outputs is not None else None
+
+
+def _double(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _run(model: nn.Module, arguments: Arguments) -> Any:
+    torch.manual_seed(0)
+    return model(*arguments.args, **arguments.kwargs)
+
+
+def has_parametrizations(model: nn.Module) -> bool:
+    """Whether some weight is computed from others."""
+    return any(parametrize.is_parametrized(module) for module in model.modules())
