@@ -22,6 +22,7 @@ from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.graph import Graph, Group, Layer, Member
 from tui_prune.channels.lines import joining_line, line_of_blocks
 from tui_prune.channels.record import (
+    RESHAPED,
     Axis,
     Grouped,
     LayerUse,
@@ -122,12 +123,22 @@ def _build(record: TraceRecord, sorted_classes: Classes, grouped: str, findings:
 
 def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
     """All blocks as rows of channels, those of grouped convolutions and norms that are cut evenly included."""
-    found = [(channel_rows(block.rows.numpy(), sorted_classes.channel), block.why) for block in record.blocks]
+    found = []
+    for block in record.blocks:
+        rows = channel_rows(block.rows.numpy(), sorted_classes.channel)
+        if block.why != RESHAPED or not _are_single_channels(rows):  # of (channels, height, width) whole channels go
+            found.append((rows, block.why))
     for i, grouped in enumerate(record.grouped):
         if i not in sorted_classes.whole:
             for side in (grouped.inputs, grouped.outputs):
                 found.append((channel_rows(side.numpy(), sorted_classes.channel), grouped.kind))
     return found
+
+
+def _are_single_channels(rows: np.ndarray) -> bool:
+    """Whether each row of a block is one channel, and no two are the same."""
+    first = rows[:, 0]
+    return bool((rows == first[:, None]).all()) and len(np.unique(first)) == len(first) and bool((first >= 0).all())
 
 
 def _form_groups(

@@ -13,6 +13,7 @@ from tui_prune.channels.model_code import Line
 MODEL_OUTPUT = "model output"
 MODEL_INPUT = "model input"
 ONE_WITH_SEVERAL = "is one with each of several channels"
+RESHAPED = "is reshaped into equal parts"
 RECURRENT = "recurrent layers stay whole"
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tui_prune.channels.labels import Dims, collapse, compact, distinct_ids, rebroadcast, reshaped, varying
 from tui_prune.channels.nested import map_tensors, tensors_in
+from tui_prune.channels.record import RESHAPED
 from tui_prune.channels.registry import Call, NotUnderstood, rule
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _even_parts(tracer: "Tracer", label: Tensor, dims: Dims) -> None:
     ids = compact(label, dims)
     if len(torch.unique(ids)) == ids.numel():
         for outer in range(len(dims) - 1):
-            tracer.block(ids.movedim(outer, 0).reshape(ids.shape[outer], -1), "is reshaped into equal parts")
+            tracer.block(ids.movedim(outer, 0).reshape(ids.shape[outer], -1), RESHAPED)
 
 
 @rule(

@@ -85,16 +85,30 @@ def _meet(
             if why == "added" and tracer.leaf(operand) is None and tracer.leaf(source) is None:
                 tracer.note_sum(ids)
             return
-    for other_dims, other, _ in others:
+    for other_dims, other, source in others:
+        rows = [d for d in dims if d in other_dims]
         if _only_rows(tracer, dims, other_dims, other):
             tracer.lock_label(label, dims, ONE_WITH_SEVERAL)
         elif _only_rows(tracer, other_dims, dims, label):
             tracer.lock_label(other, other_dims, ONE_WITH_SEVERAL)
-        elif set(other_dims) & set(dims):
+        elif _is_wide(tracer, source, dims, rows, label) and _only_rows(tracer, rows, other_dims, other):
+            tracer.lock_label(label, dims, tracer.unlabelled_reason(source))
+        elif _is_wide(tracer, operand, other_dims, rows, label) and _only_rows(tracer, rows, dims, label):
+            tracer.lock_label(other, other_dims, tracer.unlabelled_reason(operand))
+        elif rows:
             both = tuple(sorted(set(other_dims) | set(dims)))
             tracer.tie(collapse(other, both), collapse(label, both), why)
     if all(other_dims != dims for other_dims, _, _ in found):
         found.append((dims, label, operand))
+
+
+def _is_wide(tracer: "Tracer", operand: Tensor, dims: Dims, rows: Sequence[int], out: Tensor) -> bool:
+    """Whether an operand has a real size without labels along one of `dims` of the result, `rows` aside: what meets it
+    there is fixed (kernels for each position, of groups of channels)."""
+    shift = out.dim() - operand.dim()
+    labelled = {d for own in tracer.labels(operand) for d in own}
+    real = [d for d in range(operand.dim()) if d not in labelled and operand.shape[d] > 1 and operand.stride(d) != 0]
+    return bool(rows) and any(d - shift in real for d in dims if d not in rows)
 
 
 def _only_rows(tracer: "Tracer", rows: Sequence[int], dims: Dims, label: Tensor) -> bool:
