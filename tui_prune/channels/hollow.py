@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from tui_prune.channels.carried import CarriedByTensor
 from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.operators import reads_values
 from tui_prune.channels.registry import Call
 
 Made = Any
@@ -65,7 +66,7 @@ class HollowPass(TorchFunctionMode):
         func = call.func
         reads = self._reading.get(func)
         if reads is None:
-            reads = self._reading[func] = _reads_values(func)
+            reads = self._reading[func] = reads_values(func)
         if reads or (func._schema.is_mutable and not all(map(self._is_hollow, written_by(call)))):
             self._end()
         pointwise = torch.Tag.pointwise in func.tags
@@ -103,15 +104,6 @@ def written_by(call: Call) -> Iterator[Tensor]:
     for argument in call.func._schema.arguments:
         if argument.alias_info is not None and argument.alias_info.is_write:
             yield from tensors_in(call.arg(argument.name))
-
-
-def _reads_values(func: Any) -> bool:
-    """Whether an operator's result is a number for Python, or has a size that depends on values; or nobody knows."""
-    if func.namespace != "aten":
-        return True
-    if func._schema.name in ("aten::index", "aten::index_put", "aten::index_put_"):
-        return False  # only by masks, which are told by their type
-    return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}.intersection(func.tags))
 
 
 def convolution(call: Call) -> Made:

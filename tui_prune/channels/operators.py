@@ -19,12 +19,22 @@ _WITHOUT_LABELS = frozenset(
 )
 
 
+_NUMBERS = ("number", "float")
+_INDEXING = frozenset({"aten::index", "aten::index_put", "aten::index_put_"})
+
+
 class Operator(NamedTuple):
     """Of an operator: its rule, whether it counts as work, whether it gives back memory of its argument."""
 
     rule: Rule | None
     costs: bool
     aliases: bool
+    numbers: tuple[str, ...]
+    """The arguments that are numbers and neither sizes nor places."""
+    reads_values: bool
+    """Whether its result is a number for Python, or has a size that depends on values; or that isn't known."""
+    indexes: bool
+    """Whether it takes positions or a mask. With a mask, the size of its result depends on values."""
 
 
 def look_up(func: Any) -> Operator:
@@ -32,7 +42,20 @@ def look_up(func: Any) -> Operator:
     returns = func._schema.returns
     aliases = bool(returns) and returns[0].alias_info is not None
     costs = func.overloadpacket in flop_registry
-    return Operator(_find_rule(func), costs, aliases)
+    numbers = tuple(
+        a.name for a in func._schema.arguments if str(a.type).removeprefix("Optional[").startswith(_NUMBERS)
+    )
+    return Operator(_find_rule(func), costs, aliases, numbers, reads_values(func), func._schema.name in _INDEXING)
+
+
+def reads_values(func: Any) -> bool:
+    """Whether an operator's result is a number for Python, or has a size that depends on values; or that isn't
+    known."""
+    if func.namespace != "aten":
+        return True
+    if func._schema.name in _INDEXING:
+        return False  # only by masks, which are told by their type
+    return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}.intersection(func.tags))
 
 
 def _find_rule(func: Any) -> Rule | None:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from tui_prune.channels.derived import DerivedUses
+from tui_prune.channels.labels import Labels
 from tui_prune.channels.model_code import Line
 
 MODEL_OUTPUT = "model output"
@@ -124,6 +125,28 @@ class Scaling(NamedTuple):
     slots: Tensor
 
 
+class Made(NamedTuple):
+    """A result of an operator: the labels that it carries, and its shape."""
+
+    labels: Labels
+    shape: tuple[int, ...]
+
+
+class TracedCall(NamedTuple):
+    """One call of an operator, for the comparison of two forward passes of one network (`cutting.correspondence`)."""
+
+    operator: Any
+    numbers: tuple[Any, ...]
+    """Its arguments that are numbers and neither sizes nor places."""
+    labelled: bool
+    """Whether labels went in and count: not where only a size is read."""
+    made: tuple[Made, ...]
+    blocks: int
+    """How many blocks the trace had noted after it."""
+    grouped: int
+    """How many grouped convolutions and norms."""
+
+
 class Extent(NamedTuple):
     """One dimension of a tensor: its size, and the slots of its positions, shape (size, any), or None if fixed.
 
@@ -187,6 +210,12 @@ class TraceRecord:
     places: dict[str, Line] = field(default_factory=dict)
     """By layer, the line of code that runs it."""
     scalings: list[Scaling] = field(default_factory=list)
+    calls: list[TracedCall] = field(default_factory=list)
+    """Every call, in order."""
+    eval_calls: int = 0
+    """How many of them the forward pass in eval mode has made, which comes first."""
+    reads_values: bool = False
+    """Whether an operator has given values of the forward pass to Python, or results of a size that depends on them."""
     statistics: dict[str, list[Tensor]] = field(default_factory=dict)
     derived: DerivedUses = field(default_factory=DerivedUses)
     costs: list[CostedCall] = field(default_factory=list)

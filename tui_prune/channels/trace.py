@@ -98,10 +98,35 @@ def retrace(model: nn.Module, original: TraceRecord, inputs: Sequence[Any], kwar
     return _retrace(model, original, inputs, kwargs, hollow=False)
 
 
+def stop_at_step(
+    model: nn.Module,
+    original: TraceRecord,
+    record: TraceRecord,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    step: int,
+) -> RetraceFailed | None:
+    """Run again what was traced as `record`, up to one of its steps: the failure tells the line of code and the
+    modules. None where the pass doesn't come there."""
+    try:
+        _retrace(model, original, inputs, kwargs, hollow=record.hollow, stop_after=step)
+    except RetraceFailed as failed:
+        return failed
+    except ValuesNeeded:
+        pass
+    return None
+
+
 def _retrace(
-    model: nn.Module, original: TraceRecord, inputs: Sequence[Any], kwargs: Mapping[str, Any], *, hollow: bool
+    model: nn.Module,
+    original: TraceRecord,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    hollow: bool,
+    stop_after: int | None = None,
 ) -> TraceRecord:
-    tracer = Tracer(model, hollow=hollow)
+    tracer = Tracer(model, hollow=hollow, stop_after=stop_after)
     try:
         with untouched(model, original.written, keep_computed=True):
             outputs = call(model, inputs, kwargs, tracer)

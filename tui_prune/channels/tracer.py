@@ -26,13 +26,21 @@ from tui_prune.channels.record import (
     Block,
     LayerUse,
     Lock,
+    Made,
     Scaling,
     Tie,
+    TracedCall,
     TraceRecord,
     View,
     owner_of,
 )
 from tui_prune.channels.registry import Call, NotUnderstood, Rule
+
+_MASKS = (torch.bool, torch.uint8)
+
+
+class Stopped(Exception):
+    """The forward pass has come to the step after which the tracer was told to stop: its traceback says where."""
 
 
 class Tracer(TorchDispatchMode):
@@ -41,9 +49,10 @@ class Tracer(TorchDispatchMode):
     Use as a context around the forward pass, then call `finish` with what it returned. `record` holds the result.
     """
 
-    def __init__(self, model: nn.Module, *, hollow: bool = False) -> None:
-        """With `hollow`, costly operators compute nothing (`hollow.py`)."""
+    def __init__(self, model: nn.Module, *, hollow: bool = False, stop_after: int | None = None) -> None:
+        """With `hollow`, costly operators compute nothing (`hollow.py`). `stop_after`: see `Stopped`."""
         super().__init__()
+        self._stop_after = stop_after
         self.record = TraceRecord(model, hollow=hollow)
         self.failed: list[Tensor] = []
         """The slots that the tensors of a failing operator carried."""
@@ -358,6 +367,7 @@ class Tracer(TorchDispatchMode):
             self._follow(call, known.rule, tensors)
         if derived:
             self._follow_derived(call, derived, alone=len(derived) == len(tensors))
+        self._note_step(call, known, labelled and known.rule is not None, tensors)
         self.count(call, known, tensors)
         if from_input and not labelled:
             for tensor in tensors_in((out,)):
@@ -367,6 +377,18 @@ class Tracer(TorchDispatchMode):
     def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
         """Run the operator itself."""
         return func(*args, **kwargs)
+
+    def _note_step(self, call: Call, operator: Operator, labelled: bool, tensors: list[Tensor]) -> None:
+        record = self.record
+        results = (call.out,) if isinstance(call.out, Tensor) else tensors_in(call.out)
+        made = tuple(Made(self.labels(tensor), tuple(tensor.shape)) for tensor in results)
+        numbers = tuple(call.arg(name) for name in operator.numbers)
+        record.calls.append(TracedCall(call.func, numbers, labelled, made, len(record.blocks), len(record.grouped)))
+        if operator.reads_values or (operator.indexes and any(t.dtype in _MASKS for t in tensors)):
+            record.reads_values = True
+        if self._stop_after == len(record.calls) - 1:
+            self.failed = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
+            raise Stopped
 
     def _follow(self, call: Call, rule: Rule, tensors: list[Tensor]) -> None:
         self._place = ()
@@ -423,6 +445,7 @@ class Tracer(TorchDispatchMode):
             for dims, label in self.labels(tensor).items():
                 self.record.locks.append(Lock(MODEL_OUTPUT, outputs=(name,) if name else ()))
                 self.record.locked.append((self._each_once(compact(label, dims)), len(self.record.locks) - 1))
+        self.record.eval_calls = self.record.eval_calls or len(self.record.calls)
         self._note_other_layers()
         reached = {owner_of(name) for name in self._reached}
         names = {owner_of(name) for name in self.record.shapes if name in self.record.parameters}

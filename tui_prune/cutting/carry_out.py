@@ -10,7 +10,7 @@ from torch import nn
 from tui_prune.channels.model_code import failing_modules, failing_place
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, TraceRecord, View, slot_numbers
-from tui_prune.channels.trace import RetraceFailed, call, evaluating, retrace, untouched
+from tui_prune.channels.trace import RetraceFailed, call, evaluating, retrace, stop_at_step, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.building import build_cut
@@ -58,12 +58,19 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
     except RetraceFailed as failed:
         error = failed.__cause__ or failed
         raise _misfit_of_error(error, failed.tracer, module, plan, tensors) from error
-    replay = Replay(graph, tensors, record)
+    replay = Replay(graph, plan.keep, tensors, record)
     try:
         replay.prove()
     except ReplayMismatch as mismatch:
-        groups_involved = cut_groups(plan, mismatch.slots)
-        raise Misfit(groups_involved, Lock(f"a cut would mix channels up: {mismatch}")) from mismatch
+        involved = cut_groups(plan, mismatch.slots)
+        lock = Lock(f"a cut would mix channels up: {mismatch}")
+        failed = None
+        if mismatch.step is not None:
+            failed = stop_at_step(module, graph.record, record, inputs, kwargs, mismatch.step)
+        if failed is None:
+            raise Misfit(involved, lock) from mismatch
+        found = _misfit_of_error(failed.__cause__ or failed, failed.tracer, module, plan, tensors)
+        raise Misfit(involved or found.groups, found.lock, found.modules) from mismatch
     apply_order(module, replay.reordered)
     keep_scalings(module, graph.record, record)
     kernels = keep_kernels(module, plan, tensors, record, replay.reordered)

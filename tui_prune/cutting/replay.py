@@ -11,26 +11,31 @@ from tui_prune.channels.cells import axis_signatures
 from tui_prune.channels.classes import atoms
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.record import GROUPED_CONVOLUTION, Axis, Grouped, TraceRecord
+from tui_prune.cutting.correspondence import FIXED, Correspondence, Slots
 from tui_prune.cutting.surgery import CutTensors
 
 
 class ReplayMismatch(Exception):
-    """The cut module doesn't do what the original does with its kept channels. `slots`: of the original, involved."""
+    """The cut module doesn't do what the original does with its kept channels."""
 
-    def __init__(self, what: str, slots: np.ndarray) -> None:
+    def __init__(self, what: str, slots: np.ndarray, step: int | None = None) -> None:
         super().__init__(what)
         self.slots = slots
+        """Of the original, involved."""
+        self.step = step
+        """The call in the cut module's pass that shows it, where it is known."""
 
 
 Key = tuple[str, int, bool]
-UNKNOWN = -1
+UNKNOWN = -2
 
 
 class Replay:
     """Compares the trace of a cut module with the original's, and reorders what arrives in another order."""
 
-    def __init__(self, graph: Graph, cut: CutTensors, record: TraceRecord) -> None:
+    def __init__(self, graph: Graph, keep: np.ndarray, cut: CutTensors, record: TraceRecord) -> None:
         self._graph = graph
+        self._keep = keep
         self._original = graph.classes.atom
         self._uneven = np.zeros(int(self._original.max(initial=-1)) + 1, bool)
         """For each atom of the original, whether it belongs to an uneven group."""
@@ -61,6 +66,35 @@ class Replay:
         for axis in self._record.axes:
             if axis.first not in producers and axis.groups == 1:
                 self._take_follower(axis)
+        self._compare_passes()
+
+    def _compare_passes(self) -> None:
+        """Each tensor on the way must hold the channels that stay, in the rows of the original."""
+        record, before, after = self._graph.record, self._slots_before(), self._slots_after()
+        found = Correspondence(record, self._record, before, after, self._uneven).difference()
+        if found is not None:
+            raise ReplayMismatch("channels are dealt out in other rows than before", found.slots, found.step)
+
+    def _slots_before(self) -> Slots:
+        record = self._graph.record
+        channel = self._original.astype(np.int64)
+        loose = np.zeros(record.size, bool)
+        for axis in record.axes:
+            kept = self._cut.kept.get(self._cut_key(axis))
+            if kept is None:
+                loose[axis.slots] = True
+            elif kept.size == 1:
+                channel[kept.reshape(-1)] = FIXED
+        return Slots(channel, self._keep[self._graph.classes.channel], loose)
+
+    def _slots_after(self) -> Slots:
+        size = self._record.size
+        channel = self._meaning[self._atom].astype(np.int64) if size else np.zeros(0, np.int64)
+        loose = np.ones(size, bool)
+        for axis in self._record.axes:
+            if self._is_mapped(axis):
+                loose[axis.slots] = channel[axis.slots] == UNKNOWN
+        return Slots(channel, np.ones(size, bool), loose)
 
     def _slots(self, axis: Axis) -> np.ndarray:
         return self._cut.kept[axis.tensor, axis.dim, axis.groups > 1].reshape(-1)
@@ -123,8 +157,12 @@ class Replay:
         fixed = known != UNKNOWN
         if fixed.all():
             self._reorder(axis, known, have)
-        elif fixed.any() and (known[fixed] != have[fixed]).any():
+        elif (known[fixed] != have[fixed]).any():
             raise ReplayMismatch(f"{axis.tensor} meets other channels than before", self._slots(axis))
+        else:
+            self._meaning[self._atom[axis.slots]] = have
+            if (self._meaning[self._atom[axis.slots]] != have).any():
+                raise ReplayMismatch(f"{axis.tensor} ties channels that were apart", self._slots(axis))
 
     def _reorder(self, axis: Axis, want: np.ndarray, have: np.ndarray) -> None:
         if (want == have).all():
