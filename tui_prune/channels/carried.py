@@ -1,6 +1,7 @@
 """What the tracer knows of each tensor that it has seen, found by the tensor's identity while it lives."""
 
 import weakref
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -11,11 +12,19 @@ NOTHING: Labels = {}
 """The labels of a tensor that carries none; never written to."""
 
 
+class Positions(NamedTuple):
+    """The channels among which a tensor's values are positions, and the operator that has found them."""
+
+    ids: Tensor
+    operator: str
+
+
 class Carried:
     """Of one tensor: its labels, its name where it is a parameter or buffer, how it is computed where that takes only
-    such, whether it is (of) the model's input, and whether its values were never computed."""
+    such, whether it is (of) the model's input, whether its values were never computed, and the channels whose positions
+    its values are."""
 
-    __slots__ = ("_tensor", "derived", "hollow", "is_input", "labels", "name")
+    __slots__ = ("_tensor", "derived", "hollow", "is_input", "labels", "name", "positions")
 
     def __init__(self, tensor: object) -> None:
         self._tensor = tensor
@@ -24,6 +33,7 @@ class Carried:
         self.derived: Derived | None = None
         self.is_input = False
         self.hollow = False
+        self.positions: Positions | None = None
 
 
 class CarriedByTensor:

@@ -35,14 +35,21 @@ def components(size: int, pairs: Pairs) -> tuple[int, np.ndarray]:
     return connected_components(graph, directed=False)
 
 
-def atoms(record: TraceRecord) -> np.ndarray:
-    """The class of each slot by ties alone; a convolution with one channel in and out per group ties the two."""
+def atoms(record: TraceRecord, original: TraceRecord | None = None) -> np.ndarray:
+    """The class of each slot by ties alone; a convolution with one channel in and out per group ties the two.
+
+    Of a network that is cut from another, only where it did so in that one too: groups that have shrunk to one channel
+    still aren't the channels that they read.
+    """
     pairs: Pairs = []
     if record.ties:
         pairs.append((torch.cat([tie.left for tie in record.ties]).numpy(),
                       torch.cat([tie.right for tie in record.ties]).numpy()))  # fmt: skip
-    for grouped in record.grouped:
-        if grouped.inputs.shape[1] == grouped.outputs.shape[1] == 1:
+    tying = [grouped.ties_sides for grouped in record.grouped]
+    if original is not None and len(original.grouped) == len(tying):  # the same calls in the same order
+        tying = [grouped.ties_sides for grouped in original.grouped]
+    for grouped, ties in zip(record.grouped, tying, strict=True):
+        if ties:
             pairs.append((grouped.inputs.flatten().numpy(), grouped.outputs.flatten().numpy()))
     return components(record.size, pairs)[1]
 
@@ -74,12 +81,12 @@ def taken_whole(record: TraceRecord, atom: np.ndarray, mode: str) -> frozenset[i
 
 def has_choice(grouped: Grouped) -> bool:
     """Whether a grouped convolution or norm can be cut in either way."""
-    return max(grouped.inputs.shape[1], grouped.outputs.shape[1]) > 1 and not grouped.whole_only
+    return not grouped.ties_sides and grouped.way == "either"
 
 
 def _whole_at_first(grouped: Grouped, mode: str) -> bool:
     if not has_choice(grouped):
-        return True
+        return grouped.way != "even" or grouped.ties_sides
     groups = grouped.inputs.shape[0]
     sides = grouped.inputs.shape[1], grouped.outputs.shape[1]
     if mode == "auto":
@@ -90,7 +97,7 @@ def _whole_at_first(grouped: Grouped, mode: str) -> bool:
 def _has_fallen_together(grouped: Grouped, channel: np.ndarray) -> bool:
     """Whether taking whole groups is coarser than taking evenly many from each."""
     groups, size = grouped.inputs.shape
-    if min(size, grouped.outputs.shape[1]) == 1 or grouped.whole_only:
+    if min(size, grouped.outputs.shape[1]) == 1 or not has_choice(grouped):
         return False
     steps = len(np.unique(channel[grouped.inputs.flatten().numpy()]))
     return groups * size > steps * groups

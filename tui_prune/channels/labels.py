@@ -55,6 +55,11 @@ def distinct_ids(ids: Tensor) -> Tensor:
     return seen.nonzero().reshape(-1) + low
 
 
+def distinct_in_order(ids: Tensor) -> Tensor:
+    """The different ids of a tensor, each where it comes first; shape: (how many,)."""
+    return torch.tensor(list(dict.fromkeys(ids.reshape(-1).tolist())), dtype=torch.int64)
+
+
 def rebroadcast(label: Tensor) -> Tensor:
     """Give the dimensions along which a materialised label doesn't vary stride 0 again."""
     if not label.numel():

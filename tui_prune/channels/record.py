@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -16,6 +16,11 @@ MODEL_INPUT = "model input"
 ONE_WITH_SEVERAL = "is one with each of several channels"
 RESHAPED = "is reshaped into equal parts"
 RECURRENT = "recurrent layers stay whole"
+
+
+def positions_are(operator: str, read: str) -> str:
+    """The reason of a lock on channels whose positions an operator gives."""
+    return f"operator {operator} gives positions among them, which are {read}"
 
 
 def owner_of(tensor: str) -> str:
@@ -101,6 +106,11 @@ class View(NamedTuple):
 
 GROUPED_CONVOLUTION = "grouped convolution"
 GROUP_NORM = "group norm"
+RESHAPED = "is reshaped into equal parts"
+
+
+Way = Literal["either", "whole", "even"]
+"""How groups can lose channels: whole ones at a time, evenly many of each, or in either of these ways."""
 
 
 class Grouped(NamedTuple):
@@ -114,8 +124,14 @@ class Grouped(NamedTuple):
     inputs: Tensor
     outputs: Tensor
     kind: str = GROUPED_CONVOLUTION
-    whole_only: bool = False
-    """No group can lose a part: its weights are normalised over the group's channels."""
+    way: Way = "either"
+    """Whole groups only, where the weights are normalised over a group's channels; evenly many only, where nothing
+    keeps the number of groups."""
+
+    @property
+    def ties_sides(self) -> bool:
+        """Whether a group has one channel in and out: the two are one."""
+        return self.inputs.shape[1] == self.outputs.shape[1] == 1
 
 
 class Scaling(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tui_prune.channels.carried import NOTHING, CarriedByTensor
+from tui_prune.channels.carried import NOTHING, CarriedByTensor, Positions
 from tui_prune.channels.derived import Derived, DerivedUse, derive
 from tui_prune.channels.hollow import HollowPass, written_by
 from tui_prune.channels.kept_state import Overwritten
@@ -33,6 +33,7 @@ from tui_prune.channels.record import (
     TraceRecord,
     View,
     owner_of,
+    positions_are,
 )
 from tui_prune.channels.registry import Call, NotUnderstood, Rule
 
@@ -63,6 +64,7 @@ class Tracer(TorchDispatchMode):
         self._grouped_axes: dict[tuple[str, int], Axis] = {}
         self._producer_slots: set[int] = set()
         self._parts = named_modules(model)
+        self._modules = dict(self._parts)
         self._reached: set[str] = set()
         self._place: tuple[Place | None, ...] = ()
         """Where the model's code is at the running operator, once it was asked for."""
@@ -173,6 +175,10 @@ class Tracer(TorchDispatchMode):
             if name in self._sharing[tensor]:
                 return name
         return owner_of(tensor)
+
+    def module_of(self, tensor: str) -> nn.Module | None:
+        """The module that has a parameter or buffer of this name, if it isn't the network's own."""
+        return self._modules.get(owner_of(tensor))
 
     def axis_of(self, ids: Tensor) -> Axis | None:
         """The axis whose slots, all and in order, these ids are."""
@@ -295,6 +301,10 @@ class Tracer(TorchDispatchMode):
         """These slots' values are multiplied with a number that the model's code has computed."""
         self.record.scalings.append(Scaling(float(factor), ids.reshape(-1)))
 
+    def note_positions(self, tensor: Tensor, ids: Tensor, operator: str) -> None:
+        """The values of a tensor are positions among these slots; where something reads them, no slot can be cut."""
+        self._carried.note(tensor).positions = Positions(ids, operator)
+
     def fixes_size(self, ids: Tensor) -> None:
         """The running line of code names sizes; if it turns out to be hard-coded, these slots can't be cut."""
         place = self.place
@@ -337,7 +347,7 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = _tensors_of(args, kwargs)
-        labelled = from_input = hollow = False
+        labelled = from_input = hollow = positions = False
         derived: list[tuple[Tensor, Derived]] = []
         for tensor in tensors:
             entry = self._carried.get(id(tensor))
@@ -347,6 +357,7 @@ class Tracer(TorchDispatchMode):
                 labelled = labelled or bool(entry.labels)
                 from_input = from_input or entry.is_input
                 hollow = hollow or entry.hollow
+                positions = positions or entry.positions is not None
                 if entry.name is not None:
                     self._reached.add(entry.name)
         known = self._resolved.get(func)
@@ -363,6 +374,8 @@ class Tracer(TorchDispatchMode):
             self.failed = [compact(label, dims) for t in tensors for dims, label in self.labels(t).items()]
             raise
         call = Call(func, args, kwargs, out)
+        if positions:
+            self._read_positions(call, known, tensors)
         if labelled and known.rule is not None:
             self._follow(call, known.rule, tensors)
         if derived:
@@ -433,6 +446,19 @@ class Tracer(TorchDispatchMode):
         found = [entry.derived.sources for entry in entries if entry is not None and entry.derived is not None]
         return frozenset().union(*found) if len(found) == len(tensors) > 0 else None
 
+    def _read_positions(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
+        """Positions among channels mean others once channels go: an operator that reads some locks those channels."""
+        for tensor in tensors:
+            entry = self._carried.get(id(tensor))
+            if entry is None or entry.positions is None:
+                continue
+            if operator.aliases and not call.func._schema.is_mutable:
+                for view in tensors_in((call.out,)):
+                    self._carried.note(view).positions = entry.positions
+            else:
+                self.lock(entry.positions.ids, positions_are(entry.positions.operator, f"read by {call.name}"))
+                entry.positions = None
+
     def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note what a call costs; here nothing."""
 
@@ -442,6 +468,9 @@ class Tracer(TorchDispatchMode):
         """Lock what leaves the model, settle the ties and return the record."""
         self._settle_ties()
         for name, tensor in named_tensors_in(outputs):
+            entry = self._carried.get(id(tensor))
+            if entry is not None and entry.positions is not None:
+                self.lock(entry.positions.ids, positions_are(entry.positions.operator, "put out by the model"))
             for dims, label in self.labels(tensor).items():
                 self.record.locks.append(Lock(MODEL_OUTPUT, outputs=(name,) if name else ()))
                 self.record.locked.append((self._each_once(compact(label, dims)), len(self.record.locks) - 1))
@@ -454,7 +483,6 @@ class Tracer(TorchDispatchMode):
 
     def _note_other_layers(self) -> None:
         """Modules with parameters that no rule has named, so that every parameter belongs to a layer."""
-        modules = dict(self._parts)
         for name in self.record.shapes:
             layer = owner_of(name)
             if layer in self.record.layers or name not in self.record.parameters:
@@ -463,7 +491,7 @@ class Tracer(TorchDispatchMode):
             axis = next((axis for axis in self.record.axes_of(name) if axis.groups == 1), None)
             slots = None if axis is None else torch.arange(axis.first, axis.first + axis.size)
             width = axis.size if axis is not None else int(torch.Size(shape).numel())
-            module = modules.get(layer)
+            module = self._modules.get(layer)
             kind = "parameter" if module is None else type(module).__name__
             self.record.layers[layer] = LayerUse(layer, kind, slots, slots, width, width, False)
 

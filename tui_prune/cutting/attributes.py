@@ -61,7 +61,7 @@ def size_edits(module: nn.Module, groups: dict[str, int]) -> Iterator[Edit]:
     `groups`: how many groups are left of each grouped convolution whose number of groups changed.
     """
     for name, part in module.named_modules():
-        if name in groups and getattr(part, "groups", None) != groups[name]:
+        if name in groups and getattr(part, "groups", groups[name]) != groups[name]:
             yield Edit(name, "groups", groups[name])
             part.groups = groups[name]
         for kind, sizes in _SIZES:

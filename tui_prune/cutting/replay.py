@@ -45,7 +45,7 @@ class Replay:
         self._signatures: tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]] | None = None
         self._cut = cut
         self._record = record
-        self._atom = atoms(record)
+        self._atom = atoms(record, graph.record)
         self._meaning = np.full(int(self._atom.max(initial=-1)) + 1, UNKNOWN)
         """For each atom of the cut module, the atom of the original that it is."""
         self._convolutions = [grouped for grouped in record.grouped if grouped.kind == GROUPED_CONVOLUTION]

@@ -176,6 +176,11 @@ class _Extents:
         touched, counts = np.unique(cells, return_counts=True)
         return bool((touched >= 0).all()) and bool((counts == self._cell_sizes[touched]).all())
 
+    @property
+    def whole(self) -> np.ndarray:
+        """The size of every extent, uncut."""
+        return np.array(self._fixed, np.int64)
+
     def table(self, tensors: list[tuple[Extent, ...]]) -> np.ndarray:
         """Extent numbers of tensors, one row each, filled up with the number of size 1."""
         rank = max((len(extents) for extents in tensors), default=1)
@@ -230,9 +235,30 @@ class _Formula:
         if macs is None:
             if len(known) >= REMEMBERED:
                 known.clear()
-            args, kwargs, out = self._shapes(sizes)
-            macs = known[key] = self._formula(*args, **kwargs, out_shape=out) // 2
+            try:
+                macs = self._counted(sizes)
+            except Exception:  # whatever a formula makes of sizes that don't fit each other
+                macs = self._scaled(sizes)
+            known[key] = macs
         return macs
+
+    def _counted(self, sizes: np.ndarray) -> int:
+        args, kwargs, out = self._shapes(sizes)
+        return int(self._formula(*args, **kwargs, out_shape=out)) // 2
+
+    def _scaled(self, sizes: np.ndarray) -> int:
+        """The traced call's own count, times what is left of each of its dimensions.
+
+        A plan may leave sizes that can't meet in the call (heads on one side only); the cut will find that out, and
+        until then a number is needed.
+        """
+        whole = self._extents.whole
+        numbers = np.unique(self._numbers)
+        try:
+            macs = self._counted(whole)
+        except Exception:
+            return 0
+        return round(macs * float(np.prod(sizes[numbers] / np.maximum(whole[numbers], 1))))
 
     def sized(self, sizes: np.ndarray, layer: str) -> SizedCall:
         args, kwargs, out = self._shapes(sizes)

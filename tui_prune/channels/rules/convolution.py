@@ -1,73 +1,114 @@
-"""Convolutions of any dimension: plain, transposed, grouped, depthwise."""
+"""Convolutions of any dimension: plain, transposed, grouped, depthwise; by a layer's own kernel or by a computed one."""
 
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, collapse, compact, spread
-from tui_prune.channels.record import Grouped, LayerUse
+from tui_prune.channels.labels import Labels, collapse, compact, distinct_in_order, spread
+from tui_prune.channels.record import GROUPED_CONVOLUTION, Grouped, LayerUse, Way
 from tui_prune.channels.registry import Call, masked, rule
-from tui_prune.channels.rules.shared import Kept, single, zero_cut
+from tui_prune.channels.rules.shared import Kept, along_one, single, zero_cut
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
 
 _NAMES = ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "convolution_overrideable")
 
+KERNEL = "belongs to the size of a kernel"
+
 
 @rule(*_NAMES)
 def convolution(tracer: "Tracer", call: Call) -> None:
     """Input channels are tied to the weight's in-axis; the out-axis labels the output.
 
-    The weight is (out, in / groups, ...), transposed (in, out / groups, ...). Of a grouped convolution the dimension
-    that holds one group's share gets an axis of its own, over all groups: block g of the inputs feeds block g of the
-    outputs, and nothing else ties them here.
+    The weight is (out, in / groups, ...), transposed (in, out / groups, ...). Of a grouped convolution by a parameter,
+    or by what is computed from one element by element, the dimension that holds one group's share gets an axis of its
+    own, over all groups: block g of the inputs feeds block g of the outputs, and nothing else ties them here. Of a
+    kernel that is computed in another way, the groups are those of the call only (one for each image of a batch), and
+    its labels say which channels each group has.
     """
     x, weight, bias = call.arg("input"), call.arg("weight"), call.arg("bias")
     transposed, groups = bool(call.arg("transposed", False)), int(call.arg("groups", 1))
-    layer = _layer(tracer, weight, x)
-    weight_labels = dict(tracer.labels(weight))
-    first, second = single(weight_labels, 0), single(weight_labels, 1)
-    for dims, label in weight_labels.items():
-        if dims not in ((0,), (1,)) and tracer.leaf(weight) is None:
-            tracer.lock_label(label, dims, "belongs to the size of a kernel")
-    whole_only = groups > 1 and second is not None and tracer.leaf(weight) is None and _measured(tracer, second)
-    if groups > 1:
-        second = _per_group_slots(tracer, weight, first, second, groups)
-    inputs, outputs = (first, second) if transposed else (second, first)
-    width, in_width = weight.shape[0], weight.shape[1] * groups
-    if transposed:
-        width, in_width = in_width, width
-
+    labels = _kernel_labels(tracer, weight)
+    first, second = single(labels, 0), single(labels, 1)
+    own = _own_parameter(tracer, weight, first, second)
+    in_width = weight.shape[0] if transposed else weight.shape[1] * groups
+    if groups > 1 and own is None:
+        inputs, outputs = _groups_of_the_call(tracer, first, second, groups, weight, transposed)
+    else:
+        if groups > 1:
+            whole_only = second is not None and tracer.leaf(weight) is None and _measured(tracer, second)
+            second = _per_group_slots(tracer, weight, first, second, groups)
+        inputs, outputs = (first, second) if transposed else (second, first)
+        if groups > 1 and inputs is not None and outputs is not None:
+            way: Way = "whole" if whole_only else _way(tracer, own, groups, in_width)
+            rows = inputs.view(groups, -1), outputs.view(groups, -1)
+            tracer.record.grouped.append(Grouped(tracer.layer_of(own or ""), *rows, way=way))
     _take_in(tracer, x, weight, inputs, in_width)
-    if groups > 1 and inputs is not None and outputs is not None:
-        rows = inputs.view(groups, -1), outputs.view(groups, -1)
-        tracer.record.grouped.append(Grouped(layer, *rows, whole_only=whole_only))
-    labels: Labels = {}
+    made: Labels = {}
     if outputs is not None:
-        axis = tracer.axis_of(outputs)
-        if axis is None:
-            tracer.lock(outputs, "the weight is computed in a way that isn't understood")
-        tracer.produce(axis, layer)
         for label in tracer.labels(bias).values():
-            tracer.tie(outputs, label, "bias")
-        labels[(1,)] = spread(outputs, (1,), call.first_out.shape)
-    tracer.put(call.first_out, labels)
-    kind = _kind(weight, transposed, groups, width, in_width)
-    known = tracer.record.layers.get(layer)
-    if known is None or known.kind == "linear":  # a spectral norm has multiplied the weight with vectors before
-        tracer.record.layers[layer] = LayerUse(layer, kind, outputs, inputs, width, in_width, True)
+            tracer.tie(outputs, label.reshape(-1), "bias")
+        made[(1,)] = spread(outputs, (1,), call.first_out.shape)
+    tracer.put(call.first_out, made)
+    _note_layer(tracer, weight, own, inputs, outputs, groups, transposed)
 
 
-def _layer(tracer: "Tracer", weight: Tensor, x: Tensor) -> str:
-    """The module whose weight this is, also when it is computed from the module's parameters."""
+def _kernel_labels(tracer: "Tracer", weight: Tensor) -> Labels:
+    """A kernel's labels; of one that is computed, those that run over its positions too hold for all of these."""
+    labels = dict(tracer.labels(weight))
+    if tracer.leaf(weight) is not None:
+        return labels
+    for dims, label in tracer.labels(weight).items():
+        if dims in ((0,), (1,)):
+            continue
+        del labels[dims]
+        channels = [d for d in dims if d < 2]
+        if len(channels) != 1:
+            tracer.lock_label(label, dims, KERNEL)
+            continue
+        narrow, place = along_one(tracer, label, dims, channels[0], "one kernel"), (channels[0],)
+        if place in labels:
+            tracer.tie(compact(labels[place], place), compact(narrow, place), "one kernel")
+        else:
+            labels[place] = narrow
+    return labels
+
+
+def _own_parameter(tracer: "Tracer", weight: Tensor, first: Tensor | None, second: Tensor | None) -> str | None:
+    """The parameter that the weight is, or that it is computed from element by element."""
     name = tracer.leaf(weight)
     if name is None:
-        for label in tracer.labels(weight).values():
-            axis = tracer.axis_of(label.reshape(label.shape[0], -1)[:, 0]) if label.dim() else None
-            name = axis.tensor if axis is not None else name
-    return tracer.layer_of(name) if name is not None else "(computed weight)"
+        axes = [None if ids is None else tracer.axis_of(ids) for ids in (first, second)]
+        names = {axis.tensor for dim, axis in enumerate(axes) if axis is not None and axis.dim == dim}
+        name = names.pop() if len(names) == 1 else None
+    return name if name is not None and tracer.record.shapes[name] == tuple(weight.shape) else None
+
+
+def _way(tracer: "Tracer", name: str | None, groups: int, in_width: int) -> Way:
+    """Where no module keeps the number of groups, and it isn't the number of channels, it is fixed in the code."""
+    known = getattr(tracer.module_of(name or ""), "groups", None) == groups
+    return "either" if known or groups == in_width else "even"
+
+
+def _groups_of_the_call(
+    tracer: "Tracer", first: Tensor | None, second: Tensor | None, groups: int, weight: Tensor, transposed: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """The labels of a computed kernel's inputs and outputs over all groups; the columns of all groups are the same."""
+    if second is not None:
+        second = second.repeat(groups)
+        if first is not None:
+            rows = first.view(groups, -1)
+            if not bool((rows == rows[0]).all()):
+                tracer.block(rows, GROUPED_CONVOLUTION)
+    elif first is not None and weight.shape[1] == 1:
+        # One channel a group on this side: a group's other side goes with it.
+        rows = first.view(groups, -1)
+        if rows.shape[1] > 1:
+            tracer.tie(rows[:, :1], rows, "a whole group")
+        second = rows[:, 0]
+    return (first, second) if transposed else (second, first)
 
 
 def _measured(tracer: "Tracer", columns: Tensor) -> bool:
@@ -112,6 +153,38 @@ def _take_in(tracer: "Tracer", x: Tensor, weight: Tensor, inputs: Tensor | None,
             tracer.lock_label(label, dims, "a convolution slides over these positions")
     if inputs is not None and not tied:
         tracer.lock(inputs, tracer.unlabelled_reason(x))
+
+
+def _note_layer(
+    tracer: "Tracer",
+    weight: Tensor,
+    own: str | None,
+    inputs: Tensor | None,
+    outputs: Tensor | None,
+    groups: int,
+    transposed: bool,
+) -> None:
+    """The layer whose weight this is: a kernel that other layers put out for the input at hand is none of its own."""
+    if own is not None:
+        axis = None if outputs is None else tracer.axis_of(outputs)
+        if outputs is not None and axis is None:
+            tracer.lock(outputs, "the weight is computed in a way that isn't understood")
+        width, in_width = weight.shape[0], weight.shape[1] * groups
+        if transposed:
+            width, in_width = in_width, width
+    else:
+        inputs, outputs = (None if ids is None else distinct_in_order(ids) for ids in (inputs, outputs))
+        axis = None if outputs is None else tracer.axis_of(outputs)
+        if axis is None or len(tracer.record.shapes[axis.tensor]) < weight.dim():
+            return
+        own, groups = axis.tensor, 1
+        width, in_width = axis.size, weight.shape[1] if inputs is None else len(inputs)
+    layer = tracer.layer_of(own)
+    tracer.produce(axis, layer)
+    known = tracer.record.layers.get(layer)
+    if known is None or known.kind == "linear":  # a spectral norm has multiplied the weight with vectors before
+        kind = _kind(weight, transposed, groups, width, in_width)
+        tracer.record.layers[layer] = LayerUse(layer, kind, outputs, inputs, width, in_width, True)
 
 
 def _kind(weight: Tensor, transposed: bool, groups: int, width: int, in_width: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from tui_prune.channels.labels import Dims, collapse, compact
@@ -13,17 +14,19 @@ if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
 
 _REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "var", "var_mean", "std", "std_mean", "norm", "aminmax",
-               "linalg_vector_norm", "logsumexp", "prod", "any", "all", "nansum")  # fmt: skip
+               "linalg_vector_norm", "logsumexp", "prod", "any", "all", "nansum",
+               "median", "nanmedian", "kthvalue", "mode")  # fmt: skip
 _LENGTHS = ("norm", "linalg_vector_norm")
 """A weight that is divided by its length is scaled back after a cut, so nothing of it changes (`cutting.kernels`)."""
-_ALONG = ("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "logcumsumexp")
+_ALONG = ("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "logcumsumexp", "cumprod", "cummax", "cummin")
+_WITH_POSITIONS = frozenset({"max", "min", "median", "nanmedian", "kthvalue", "mode", "cummax", "cummin"})
+"""Operators whose second output says at which positions the values were found."""
 UNCLEAR = "values are put together along rows of channels (heads) that can't be told from the places in them"
 
 
 def _reduced(call: Call) -> tuple[int, ...]:
     rank = call.args[0].dim()
-    dims = call.arg("dim")
-    return dimensions(dims, rank)
+    return dimensions(call.arg("dim", -1 if call.name in ("kthvalue", "mode") else None), rank)
 
 
 @rule(*_REDUCTIONS)
@@ -41,6 +44,7 @@ def reduce(tracer: "Tracer", call: Call) -> None:
     reduced = _reduced(call)
     outputs = [o for o in (call.out if isinstance(call.out, (tuple, list)) else (call.out,)) if isinstance(o, Tensor)]
     labels: list[Tensor] = []
+    found: list[Tensor] = []
     for dims, label in tracer.labels(x).items():
         over = set(dims) & set(reduced)
         places = places_of(label, dims) if over else None
@@ -54,8 +58,8 @@ def reduce(tracer: "Tracer", call: Call) -> None:
             if call.name not in _LENGTHS or tracer.sources([x]) is None:
                 tracer.statistic(compact(label, dims), call.name)
             tracer.note_bare_norm(x, x.dim() - len(reduced))
-            if len(outputs) > 1 and call.name in ("max", "min"):
-                tracer.lock_label(label, dims, f"operator {call.name} gives positions")
+            if len(outputs) > 1 and call.name in _WITH_POSITIONS:
+                found.append(compact(label, dims).reshape(-1))
             continue
         small = collapse(label, dims)
         if outputs[0].dim() != x.dim():
@@ -64,6 +68,8 @@ def reduce(tracer: "Tracer", call: Call) -> None:
         labels.append(small.expand(outputs[0].shape))
     for out in outputs:
         tracer.put(out, labels)
+    if found:
+        tracer.note_positions(outputs[1], torch.cat(found), call.name)
 
 
 def _tied_rows(tracer: "Tracer", label: Tensor, dims: Dims, reduced: Sequence[int]) -> Tensor:
@@ -80,6 +86,7 @@ def normalise_along(tracer: "Tracer", call: Call) -> None:
     """Labels pass; along the operator's own dimension the values depend on all that is there."""
     x, labels = call.args[0], tracer.labels(call.args[0])
     dim = call.arg("dim", -1) % max(x.dim(), 1)
+    found: list[Tensor] = []
     for dims, label in labels.items():
         if dim not in dims:
             continue
@@ -90,7 +97,13 @@ def normalise_along(tracer: "Tracer", call: Call) -> None:
             _tied_rows(tracer, label, dims, (dim,))
         else:
             tracer.statistic(compact(label, dims), call.name.strip("_"))
+            if call.name in _WITH_POSITIONS:
+                found.append(compact(label, dims).reshape(-1))
     tracer.put(call.first_out, labels)
+    if call.name in _WITH_POSITIONS:
+        tracer.put(call.out[1], labels)
+        if found:
+            tracer.note_positions(call.out[1], torch.cat(found), call.name)
 
 
 @masked(*_REDUCTIONS)
@@ -124,4 +137,8 @@ def masked_along(call: Call, cut: Kept) -> Any:
     if places is None:
         return NotImplemented
     small = call.func(x.gather(dim, places), *call.args[1:], **call.kwargs)
-    return small.new_zeros(x.shape).scatter(dim, places, small)
+
+    def widened(part: Tensor) -> Tensor:
+        return part.new_zeros(x.shape).scatter(dim, places, part)
+
+    return tuple(map(widened, small)) if isinstance(small, (tuple, list)) else widened(small)

@@ -1,10 +1,14 @@
 """What several rules need."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, Labels, compact, spread
+from tui_prune.channels.labels import Dims, Labels, collapse, compact, spread
+
+if TYPE_CHECKING:
+    from tui_prune.channels.tracer import Tracer
 
 Kept = Callable[[Tensor], dict[Dims, Tensor]]
 """For a tensor, by dimensions, the mask of what is kept; only labels of which something is cut."""
@@ -43,6 +47,17 @@ def places_of(label: Tensor, dims: Dims) -> int | None:
         if by_one:
             found.append((d, 2 * by_one > len(steps)))
     return found[0][0] if len(found) == 1 and found[0][1] else None
+
+
+def along_one(tracer: "Tracer", label: Tensor, dims: Dims, dim: int, why: str) -> Tensor:
+    """The label of a tensor whose channels lie along `dim`, one of `dims`: what lies at the same place goes together
+    along all others."""
+    first = label
+    for d in dims:
+        if d != dim:
+            first = first.narrow(d, 0, 1)
+    tracer.tie(collapse(first, dims), collapse(label, dims), why)
+    return first.expand(label.shape)
 
 
 def kept_places(tensor: Tensor, dims: Dims, mask: Tensor, dim: int) -> Tensor | None:

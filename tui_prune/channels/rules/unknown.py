@@ -23,7 +23,7 @@ def read_value(tracer: "Tracer", call: Call) -> None:
     _lock_arguments(tracer, call, "the model reads these values to decide what to do")
 
 
-@rule("topk", "sort", "argsort", "argmax", "argmin", "kthvalue", "searchsorted", "bucketize", "nms", "torchvision::nms")
+@rule("topk", "sort", "argsort", "argmax", "argmin", "searchsorted", "bucketize", "nms", "torchvision::nms")
 def rank(tracer: "Tracer", call: Call) -> None:
     """Ranking by value mixes positions."""
     _lock_arguments(tracer, call, f"operator {call.name} ranks these values")
