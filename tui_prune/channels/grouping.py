@@ -123,11 +123,11 @@ def _build(record: TraceRecord, sorted_classes: Classes, grouped: str, findings:
 
 def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
     """All blocks as rows of channels, those of grouped convolutions and norms that are cut evenly included."""
-    found = []
-    for block in record.blocks:
-        rows = channel_rows(block.rows.numpy(), sorted_classes.channel)
-        if block.why != RESHAPED or not _are_single_channels(rows):  # of (channels, height, width) whole channels go
-            found.append((rows, block.why))
+    found = [
+        (channel_rows(block.rows.numpy(), sorted_classes.channel), block.why)
+        for block in record.blocks
+        if block.why != RESHAPED or not _is_row_for_row(block.rows.numpy(), sorted_classes.atom)
+    ]
     for i, grouped in enumerate(record.grouped):
         if i not in sorted_classes.whole:
             for side in (grouped.inputs, grouped.outputs):
@@ -135,10 +135,10 @@ def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
     return found
 
 
-def _are_single_channels(rows: np.ndarray) -> bool:
-    """Whether each row of a block is one channel, and no two are the same."""
-    first = rows[:, 0]
-    return bool((rows == first[:, None]).all()) and len(np.unique(first)) == len(first) and bool((first >= 0).all())
+def _is_row_for_row(rows: np.ndarray, atom: np.ndarray) -> bool:
+    """Whether all of each row is one position of the data: evenly many could only mean all, so it is the number of rows
+    that must follow a cut."""
+    return rows.shape[1] > 1 and bool((rows >= 0).all()) and bool((atom[rows] == atom[rows[:, :1]]).all())
 
 
 def _form_groups(

@@ -106,7 +106,6 @@ class View(NamedTuple):
 
 GROUPED_CONVOLUTION = "grouped convolution"
 GROUP_NORM = "group norm"
-RESHAPED = "is reshaped into equal parts"
 
 
 Way = Literal["either", "whole", "even"]

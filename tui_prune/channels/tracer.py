@@ -287,13 +287,14 @@ class Tracer(TorchDispatchMode):
         module = running_module()
         return next((name for name, part in self._parts if part is module), None), module
 
-    def note_bare_norm(self, x: Tensor, first: int) -> None:
-        """What runs may be a norm without any tensor of its own, over the dimensions of `x` from `first`."""
+    def note_bare_norm(self, labels: Labels, first: int) -> None:
+        """What runs may be a norm without any tensor of its own, over the dimensions from `first` of what has these
+        labels."""
         name, module = self.running_part()
         if name is not None and module is not None and not [*module.parameters(), *module.buffers()]:
             self.record.bare_norms[name] = {
                 dims[0] - first: compact(label, dims)
-                for dims, label in self.labels(x).items()
+                for dims, label in labels.items()
                 if len(dims) == 1 and dims[0] >= first
             }
 

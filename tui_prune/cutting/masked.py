@@ -34,7 +34,9 @@ class MaskedTracer(Tracer):
             ids = compact(label, dims)
             mask = self._kept_slots[ids.clamp(min=0)] | (ids < 0)
             if not bool(mask.all()):
-                found[dims] = mask.to(tensor.device)
+                dims, mask = _told_apart(dims, mask)
+                known = found.get(dims)
+                found[dims] = mask.to(tensor.device) if known is None else known & mask.to(tensor.device)
         return found
 
     def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
@@ -65,6 +67,17 @@ class MaskedTracer(Tracer):
             if len(dims) == 1:
                 tensor = tensor.index_select(dims[0], mask.nonzero().flatten())
         return tensor
+
+
+def _told_apart(dims: Dims, mask: Tensor) -> tuple[Dims, Tensor]:
+    """A mask along those of its dimensions along which it isn't the same everywhere, or along the first of all."""
+    stay = []
+    for n, dim in enumerate(dims):
+        if len(stay) + len(dims) - n > 1 and bool((mask == mask.narrow(len(stay), 0, 1)).all()):
+            mask = mask.select(len(stay), 0)
+        else:
+            stay.append(dim)
+    return tuple(stay), mask
 
 
 class Digests(MaskedTracer):

@@ -1,4 +1,4 @@
-"""Convolutions of any dimension: plain, transposed, grouped, depthwise; by a layer's own kernel or by a computed one."""
+"""Convolutions of any dimension, plain, transposed, grouped or depthwise, by a layer's own kernel or a computed one."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from tui_prune.channels.labels import Labels, collapse, compact, distinct_in_order, spread
 from tui_prune.channels.record import GROUPED_CONVOLUTION, Grouped, LayerUse, Way
 from tui_prune.channels.registry import Call, masked, rule
-from tui_prune.channels.rules.shared import Kept, along_one, single, zero_cut
+from tui_prune.channels.rules.shared import Kept, single, tied_over, zero_cut
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -68,7 +68,7 @@ def _kernel_labels(tracer: "Tracer", weight: Tensor) -> Labels:
         if len(channels) != 1:
             tracer.lock_label(label, dims, KERNEL)
             continue
-        narrow, place = along_one(tracer, label, dims, channels[0], "one kernel"), (channels[0],)
+        narrow, place = tied_over(tracer, label, dims, [d for d in dims if d > 1], "one kernel"), (channels[0],)
         if place in labels:
             tracer.tie(compact(labels[place], place), compact(narrow, place), "one kernel")
         else:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, collapse, compact
+from tui_prune.channels.labels import Dims, Labels, collapse, compact
 from tui_prune.channels.registry import Call, rule
 from tui_prune.channels.rules.pointwise import combine
+from tui_prune.channels.rules.shared import tied_over
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -20,20 +21,38 @@ def concatenate(tracer: "Tracer", call: Call) -> None:
     out: Tensor = call.out
     dim = call.arg("dim", 0) % out.dim()
     labels: list[Tensor] = []
-    for dims in {dims for t in tensors for dims in tracer.labels(t)}:
+    carried = _narrowed(tracer, tensors, dim)
+    for dims in {dims for own in carried for dims in own}:
         if dim in dims:
-            labels.append(_side_by_side(tracer, tensors, dims, dim, out.shape))
+            labels.append(_side_by_side(tracer, tensors, carried, dims, dim, out.shape))
         else:
             labels.append(_in_step(tracer, tensors, dims, out.shape))
     # A label along the joined dimension that needs no other one: widths differ, so a missing side is filled above.
     tracer.put(out, labels)
 
 
-def _side_by_side(tracer: "Tracer", tensors: list[Tensor], dims: Dims, dim: int, shape: torch.Size) -> Tensor:
+def _narrowed(tracer: "Tracer", tensors: list[Tensor], dim: int) -> list[Labels]:
+    """The tensors' labels; where some vary along the joined dimension alone, and some along others too (rows of a finer
+    image), what lies over the same place goes together there."""
+    carried = [dict(tracer.labels(tensor)) for tensor in tensors]
+    if not any((dim,) in own for own in carried):
+        return carried
+    for own in carried:
+        for dims in [dims for dims in own if dim in dims and len(dims) > 1]:
+            label = tied_over(tracer, own.pop(dims), dims, [d for d in dims if d != dim], "one channel")
+            if (dim,) in own:
+                tracer.tie(compact(own[dim,], (dim,)), compact(label, (dim,)), "one channel")
+            own.setdefault((dim,), label)
+    return carried
+
+
+def _side_by_side(
+    tracer: "Tracer", tensors: list[Tensor], carried: list[Labels], dims: Dims, dim: int, shape: torch.Size
+) -> Tensor:
     fixed: int | None = None
     parts: list[Tensor] = []
-    for tensor in tensors:
-        label = tracer.labels(tensor).get(dims)
+    for tensor, own in zip(tensors, carried, strict=True):
+        label = own.get(dims)
         if label is not None:
             parts.append(collapse(label, dims))
             continue

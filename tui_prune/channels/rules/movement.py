@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, collapse, compact, distinct_ids, rebroadcast, reshaped, varying
+from tui_prune.channels.labels import Dims, collapse, compact, distinct_ids, rebroadcast, reshaped, spread, varying
 from tui_prune.channels.nested import map_tensors, tensors_in
 from tui_prune.channels.record import RESHAPED
 from tui_prune.channels.registry import Call, NotUnderstood, rule
@@ -94,9 +94,26 @@ def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: in
         tracer.lock_label(label, dims, "is sliced at a fixed place")
 
 
+@rule("pixel_shuffle")
+def finer_image(tracer: "Tracer", call: Call) -> None:
+    """(..., C * r * r, H, W) to (..., C, H * r, W * r): each run of r * r channels becomes one, and goes together."""
+    x, out, factor = call.arg("self"), call.first_out, call.arg("upscale_factor")
+    channel = x.dim() - 3
+    labels: list[Tensor] = []
+    for dims, label in tracer.labels(x).items():
+        if dims == (channel,) and out.numel():
+            tracer.fixes_size(compact(label, dims))
+            runs = compact(label, dims).view(-1, factor * factor)
+            tracer.tie(runs[:, :1], runs, "one channel of a finer image")
+            labels.append(spread(runs[:, 0], dims, out.shape))
+        else:
+            labels.append(rebroadcast(call.func(label, factor)))
+    tracer.put(out, labels)
+
+
 @rule(
     *("roll", "flip", "rot90", "repeat", "repeat_interleave", "unfold"),
-    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
+    *("pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
     *("index", "index_select", "gather", "take_along_dim"),
 )
 def materialise(tracer: "Tracer", call: Call) -> None:

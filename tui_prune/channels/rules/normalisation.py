@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import collapse, compact, spread
+from tui_prune.channels.labels import Labels, collapse, compact, spread
 from tui_prune.channels.record import GROUP_NORM, Grouped, LayerUse
 from tui_prune.channels.registry import Call, masked, rule
-from tui_prune.channels.rules.shared import Kept, zero_cut
+from tui_prune.channels.rules.shared import Kept, recurs, tied_over, zero_cut
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -31,11 +31,10 @@ def batch_norm(tracer: "Tracer", call: Call) -> None:
         for dims, label in labels.items():
             if dims != (1,):
                 tracer.statistic(compact(label, dims), call.name)
-    _tie_parameters(tracer, x, parameters, 1, "batch norm")
-    tracer.put(call.first_out, labels)
+    tracer.put(call.first_out, _tie_parameters(tracer, x, parameters, "batch norm"))
     _note(tracer, parameters, "batch norm", x.shape[1])
     if not parameters:
-        tracer.note_bare_norm(x, 1)
+        tracer.note_bare_norm(labels, 1)
 
 
 def _takes_statistics(call: Call) -> bool:
@@ -49,7 +48,8 @@ def layer_norm(tracer: "Tracer", call: Call) -> None:
     x, shape = call.args[0], call.args[1]
     parameters = [p for p in call.args[2:4] if isinstance(p, Tensor)]
     first = x.dim() - len(shape)
-    for dims, label in tracer.labels(x).items():
+    labels = _without_finer_rows(tracer, x, first)
+    for dims, label in list(labels.items()):
         inside = [d for d in dims if d >= first]
         if not inside:
             continue
@@ -62,10 +62,25 @@ def layer_norm(tracer: "Tracer", call: Call) -> None:
                     both = tuple(sorted({*shifted, *dims}))
                     wide = partner.expand(x.shape)
                     tracer.tie(collapse(label.expand(x.shape), both), collapse(wide, both), "layer norm")
-    tracer.put(call.first_out, tracer.labels(x))
+                    if set(shifted) < set(dims):  # all that lies over one place of the weight is one now
+                        labels.pop(dims, None)
+                        labels.setdefault(shifted, wide)
+    tracer.put(call.first_out, labels)
     _note(tracer, parameters, "layer norm", shape[-1])
     if not parameters:
-        tracer.note_bare_norm(x, first)
+        tracer.note_bare_norm(labels, first)
+
+
+def _without_finer_rows(tracer: "Tracer", x: Tensor, first: int) -> Labels:
+    """The input's labels; what recurs along all dimensions outside of a norm (the places of a finer image) is one."""
+    labels = dict(tracer.labels(x))
+    for dims, label in tracer.labels(x).items():
+        outside = [d for d in dims if d < first]
+        if outside and dims[-1] >= first and all(recurs(compact(label, dims), dims.index(d)) for d in outside):
+            inside = tuple(d for d in dims if d >= first)
+            narrow = tied_over(tracer, labels.pop(dims), dims, outside, "one channel")
+            labels.setdefault(inside, narrow)
+    return labels
 
 
 @rule("native_group_norm", "group_norm")
@@ -77,7 +92,8 @@ def group_norm(tracer: "Tracer", call: Call) -> None:
     x, groups = call.args[0], call.arg("group", call.arg("num_groups"))
     parameters = [p for p in call.args[1:5] if isinstance(p, Tensor)]
     name, module = tracer.running_part()
-    for dims, label in tracer.labels(x).items():
+    labels = _tie_parameters(tracer, x, parameters, "group norm")
+    for dims, label in labels.items():
         if 1 not in dims:
             continue
         ids = compact(label, dims).movedim(dims.index(1), 0)
@@ -87,11 +103,10 @@ def group_norm(tracer: "Tracer", call: Call) -> None:
             tracer.record.grouped.append(Grouped(name, rows, rows, GROUP_NORM))
         else:
             tracer.block(rows, GROUP_NORM)
-    _tie_parameters(tracer, x, parameters, 1, "group norm")
-    tracer.put(call.first_out, tracer.labels(x))
+    tracer.put(call.first_out, labels)
     _note(tracer, parameters, "group norm", x.shape[1])
     if not parameters:
-        tracer.note_bare_norm(x, 1)
+        tracer.note_bare_norm(labels, 1)
 
 
 @rule("_weight_norm_interface", "_weight_norm")
@@ -109,22 +124,20 @@ def weight_norm(tracer: "Tracer", call: Call) -> None:
     tracer.put(call.first_out, labels)
 
 
-def _tie_parameters(tracer: "Tracer", x: Tensor, parameters: list[Tensor], dim: int, why: str) -> None:
+def _tie_parameters(tracer: "Tracer", x: Tensor, parameters: list[Tensor], why: str) -> Labels:
+    """Tie a norm's parameters to the channels (dimension 1); what is left to tell apart of the input's labels."""
+    labels = dict(tracer.labels(x))
+    partners = [partner for parameter in parameters for partner in tracer.labels(parameter).values()]
+    shape = [-1 if d == 1 else 1 for d in range(x.dim())]
     for dims, label in tracer.labels(x).items():
-        if dim not in dims:
+        if 1 not in dims:
             continue
-        if dims == (dim,):
-            ids = compact(label, dims)
-            for parameter in parameters:
-                for partner in tracer.labels(parameter).values():
-                    tracer.tie(ids, partner.reshape(-1), why)
-            continue
-        small = collapse(label, dims)
-        shape = [1] * x.dim()
-        shape[dim] = x.shape[dim]
-        for parameter in parameters:
-            for partner in tracer.labels(parameter).values():
-                tracer.tie(small, partner.reshape(shape), why)
+        for partner in partners:
+            tracer.tie(collapse(label, dims), partner.reshape(shape), why)
+        if partners and len(dims) > 1:  # all that lies over one of the norm's channels is one now
+            del labels[dims]
+            labels.setdefault((1,), partners[0].reshape(shape).expand(x.shape))
+    return labels
 
 
 def _note(tracer: "Tracer", parameters: list[Tensor], kind: str, width: int) -> None:

@@ -9,6 +9,7 @@ from tui_prune.channels.labels import Dims, Labels, collapse, compact, distinct_
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import ONE_WITH_SEVERAL
 from tui_prune.channels.registry import Call, rule
+from tui_prune.channels.rules.shared import places_of, tied_over
 from tui_prune.channels.rules.writing import write_through
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
             if operand is source or any(set(dims) & set(mine) for mine in own):
                 continue
             real = [d for d in dims if d >= shift and operand.shape[d - shift] > 1 and operand.stride(d - shift) != 0]
-            if real and not _only_rows(tracer, real, dims, label):
+            if not real or _only_rows(tracer, real, dims, label):
+                continue
+            if set(real) < set(dims) and places_of(label, dims) not in (None, *real):
+                tied_over(tracer, label, dims, real, why)
+            else:
                 tracer.lock_label(label, dims, tracer.unlabelled_reason(operand))
     return {dims: label for dims, label, _ in found}
 
@@ -98,6 +103,10 @@ def _meet(
         elif rows:
             both = tuple(sorted(set(other_dims) | set(dims)))
             tracer.tie(collapse(other, both), collapse(label, both), why)
+            if set(other_dims) < set(dims):  # all that lies over one of its places is one now
+                return
+            if set(dims) < set(other_dims):
+                found[:] = [one for one in found if one[0] != other_dims]
     if all(other_dims != dims for other_dims, _, _ in found):
         found.append((dims, label, operand))
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tui_prune.channels.labels import collapse
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.registry import Call, rule
+from tui_prune.channels.rules.shared import tied_over
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -33,6 +34,9 @@ def within_channels(tracer: "Tracer", call: Call) -> None:
     labels = []
     for dims, label in tracer.labels(x).items():
         first = x.dim() - spatial
+        if dims[0] < first <= dims[-1]:  # rows and columns of a finer image
+            label = tied_over(tracer, label, dims, [d for d in dims if d >= first], "one channel")
+            dims = tuple(d for d in dims if d < first)
         passes = dims[-1] < first and out.dim() == x.dim() and all(out.shape[d] == x.shape[d] for d in dims)
         if passes:
             labels.append(collapse(label, dims).expand(out.shape))

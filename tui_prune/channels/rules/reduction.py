@@ -1,14 +1,13 @@
 """Reductions, and operators that normalise along a dimension: what they sum over changes with a cut."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, collapse, compact
+from tui_prune.channels.labels import collapse, compact
 from tui_prune.channels.registry import Call, masked, rule
-from tui_prune.channels.rules.shared import Kept, differs_along, dimensions, kept_places, places_of
+from tui_prune.channels.rules.shared import Kept, differs_along, dimensions, kept_places, places_of, tied_over
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -21,6 +20,7 @@ _LENGTHS = ("norm", "linalg_vector_norm")
 _ALONG = ("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "logcumsumexp", "cumprod", "cummax", "cummin")
 _WITH_POSITIONS = frozenset({"max", "min", "median", "nanmedian", "kthvalue", "mode", "cummax", "cummin"})
 """Operators whose second output says at which positions the values were found."""
+SUMMED = "summed up"
 UNCLEAR = "values are put together along rows of channels (heads) that can't be told from the places in them"
 
 
@@ -52,12 +52,12 @@ def reduce(tracer: "Tracer", call: Call) -> None:
             tracer.lock_label(label, dims, UNCLEAR)
             continue
         if over and places not in reduced:
-            label = _tied_rows(tracer, label, dims, reduced)
+            label = tied_over(tracer, label, dims, reduced, SUMMED)
             dims = tuple(d for d in dims if d not in reduced)
         elif over:
             if call.name not in _LENGTHS or tracer.sources([x]) is None:
                 tracer.statistic(compact(label, dims), call.name)
-            tracer.note_bare_norm(x, x.dim() - len(reduced))
+            tracer.note_bare_norm(tracer.labels(x), x.dim() - len(reduced))
             if len(outputs) > 1 and call.name in _WITH_POSITIONS:
                 found.append(compact(label, dims).reshape(-1))
             continue
@@ -70,15 +70,6 @@ def reduce(tracer: "Tracer", call: Call) -> None:
         tracer.put(out, labels)
     if found:
         tracer.note_positions(outputs[1], torch.cat(found), call.name)
-
-
-def _tied_rows(tracer: "Tracer", label: Tensor, dims: Dims, reduced: Sequence[int]) -> Tensor:
-    """Tie what lies at the same place of all rows along the reduced dimensions; the label of the first rows."""
-    first = label
-    for d in set(dims) & set(reduced):
-        first = first.narrow(d, 0, 1)
-    tracer.tie(collapse(first, dims), collapse(label, dims), "summed up")
-    return first
 
 
 @rule(*_ALONG)
@@ -94,7 +85,7 @@ def normalise_along(tracer: "Tracer", call: Call) -> None:
         if places is None:
             tracer.lock_label(label, dims, UNCLEAR)
         elif places != dim:
-            _tied_rows(tracer, label, dims, (dim,))
+            tied_over(tracer, label, dims, (dim,), SUMMED)
         else:
             tracer.statistic(compact(label, dims), call.name.strip("_"))
             if call.name in _WITH_POSITIONS:

@@ -1,6 +1,6 @@
 """What several rules need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -32,12 +32,16 @@ def places_of(label: Tensor, dims: Dims) -> int | None:
     """The dimension on which the places in a row lie (channels of one head), of a label that varies along `dims`; along
     the others lie the rows (heads). None where that isn't sure.
 
-    A row's channels follow each other in the layer that puts them out: there, and nowhere else, slots step by one
-    (with a few leaps where parts have changed places).
+    Where slots recur along all dimensions but one (the rows and columns of a finer image, the images of a batch), it is
+    that one. Else a row's channels follow each other in the layer that puts them out: there, and nowhere else, slots
+    step by one (with a few leaps where parts have changed places).
     """
     if len(dims) == 1:
         return dims[0]
     ids = compact(label, dims)
+    once = [d for n, d in enumerate(dims) if not recurs(ids, n)]
+    if len(once) == 1:
+        return once[0]
     found = []
     for n, d in enumerate(dims):
         locked = ids < 0
@@ -49,15 +53,19 @@ def places_of(label: Tensor, dims: Dims) -> int | None:
     return found[0][0] if len(found) == 1 and found[0][1] else None
 
 
-def along_one(tracer: "Tracer", label: Tensor, dims: Dims, dim: int, why: str) -> Tensor:
-    """The label of a tensor whose channels lie along `dim`, one of `dims`: what lies at the same place goes together
-    along all others."""
+def tied_over(tracer: "Tracer", label: Tensor, dims: Dims, over: Iterable[int], why: str) -> Tensor:
+    """Tie what lies at the same place along the dimensions `over`; the label, with the first of them for all."""
     first = label
-    for d in dims:
-        if d != dim:
-            first = first.narrow(d, 0, 1)
+    for d in set(dims) & set(over):
+        first = first.narrow(d, 0, 1)
     tracer.tie(collapse(first, dims), collapse(label, dims), why)
     return first.expand(label.shape)
+
+
+def recurs(ids: Tensor, dim: int) -> bool:
+    """Whether some slot comes twice along a dimension, at the same position of all others."""
+    ordered = ids.sort(dim).values
+    return bool((ordered.diff(dim=dim) == 0).any())
 
 
 def kept_places(tensor: Tensor, dims: Dims, mask: Tensor, dim: int) -> Tensor | None:
