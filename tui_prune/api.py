@@ -20,6 +20,7 @@ from tui_prune.evaluating.sensitivity import RATIOS, Sensitivity
 from tui_prune.evaluating.task import Task, load_task
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
+from tui_prune.opening.places import set_number
 from tui_prune.opening.plain_module import plain_module
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
@@ -230,5 +231,5 @@ def _take_over(model: nn.Module, result: Result) -> nn.Module:
         for key, buffer in cut._buffers.items():
             own._buffers[key] = buffer
     for edit in result.edits:
-        setattr(parts[edit.module], edit.attribute, edit.value)
+        set_number(parts[edit.module], edit.attribute, edit.path, edit.value)
     return model

@@ -285,4 +285,4 @@ def _latency(before: Measured, after: Measured, predicted: float) -> Latency:
 
 def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
     """Of several edits of one attribute the last."""
-    return tuple({(edit.module, edit.attribute): edit for edit in edits}.values())
+    return tuple({(edit.module, edit.attribute, edit.path): edit for edit in edits}.values())

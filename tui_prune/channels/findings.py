@@ -30,6 +30,12 @@ class Repair:
     attribute: str
     tensor: str
     dim: int
+    path: tuple[str | int, ...] = ()
+    """Where the attribute holds several numbers: the way to the size in it."""
+
+    @property
+    def place(self) -> tuple[str, str, tuple[str | int, ...]]:
+        return self.module, self.attribute, self.path
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +60,8 @@ class Findings:
         return replace(self, links=tuple(link for link in self.links if all(link is not own for own in slots)))
 
     def with_repairs(self, repairs: tuple[Repair, ...]) -> "Findings":
-        return replace(self, repairs=tuple(dict.fromkeys((*self.repairs, *repairs))))
+        """Of two repairs of one place the later counts."""
+        return replace(self, repairs=tuple({repair.place: repair for repair in (*self.repairs, *repairs)}.values()))
 
     def without_repairs(self, repairs: Collection[Repair]) -> "Findings":
         return replace(self, repairs=tuple(repair for repair in self.repairs if repair not in repairs))

@@ -229,6 +229,19 @@ def untouched(
 
 
 @contextmanager
+def training(model: nn.Module) -> Iterator[None]:
+    """As `untouched`, but in train mode: what the run changes (statistics, counters, modes) is put back."""
+    kept = KeptState(model)
+    try:
+        with evaluating(model):
+            for _, module in named_modules(model):
+                module.training = True
+            yield
+    finally:
+        kept.restore()
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """As `untouched`, but what the run changes in the model stays changed, except the modes of its modules.
 

@@ -1,6 +1,6 @@
 """The sizes that modules keep as attributes, set to those of their cut tensors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 
 from torch import nn
 
@@ -50,9 +50,14 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[[nn.Module], Sizes]], ...] = (
 )
 
 
-def keeps_own_sizes(module: nn.Module) -> bool:
-    """Whether the sizes that a module keeps are those of its tensors, which `apply_edits` sets."""
-    return isinstance(module, tuple(kind for kind, _ in _SIZES))
+def own_sizes(module: nn.Module) -> Set[str]:
+    """The attributes of one of torch's layers that `apply_edits` sets by its tensors, and others that can't be sizes of
+    channels; empty for all other modules."""
+    kind = next((kind for kind, _ in _SIZES if isinstance(module, kind)), None)
+    if kind is None:
+        return frozenset()
+    constants = {name for base in type(module).__mro__ for name in vars(base).get("__constants__", ())}
+    return constants | {"_reversed_padding_repeated_twice", "output_padding"}
 
 
 def size_edits(module: nn.Module, groups: dict[str, int]) -> Iterator[Edit]:

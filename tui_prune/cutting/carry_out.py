@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tui_prune.channels.model_code import failing_modules, failing_place
+from tui_prune.channels.model_code import Line, failing_modules, failing_place
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, TraceRecord, View, slot_numbers
-from tui_prune.channels.trace import RetraceFailed, call, evaluating, retrace, stop_at_step, untouched
+from tui_prune.channels.trace import RetraceFailed, call, evaluating, retrace, stop_at_step, training, untouched
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.building import build_cut
-from tui_prune.cutting.copying import named_tensors
+from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.cutting.kernels import KeptKernels, keep_kernels
+from tui_prune.cutting.other_runs import training_runs
 from tui_prune.cutting.repairs import keep_scalings
 from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
 from tui_prune.cutting.surgery import CutTensors, UnevenCut
@@ -39,11 +40,22 @@ class CutModule:
 class Misfit(Exception):
     """A plan that the model's code can't follow: the groups that seem to be the reason, and the lock to put on them."""
 
-    def __init__(self, groups: frozenset[int], lock: Lock, modules: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        groups: frozenset[int],
+        lock: Lock,
+        modules: Sequence[str] = (),
+        line: Line | None = None,
+        error: BaseException | None = None,
+    ) -> None:
         super().__init__(lock.reason)
         self.groups, self.lock = groups, lock
         self.modules = tuple(modules)
         """The modules whose code failed, innermost first."""
+        self.line = line
+        """Where the code went wrong, where that isn't where it failed."""
+        self.error = error
+        """What the code was stopped by."""
 
 
 def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> CutModule:
@@ -70,7 +82,7 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         if failed is None:
             raise Misfit(involved, lock) from mismatch
         found = _misfit_of_error(failed.__cause__ or failed, failed.tracer, module, plan, tensors)
-        raise Misfit(involved or found.groups, found.lock, found.modules) from mismatch
+        raise Misfit(involved or found.groups, found.lock, found.modules, found.line, found.error) from mismatch
     apply_order(module, replay.reordered)
     keep_scalings(module, graph.record, record)
     kernels = keep_kernels(module, plan, tensors, record, replay.reordered)
@@ -83,6 +95,26 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
     return CutModule(module, edits, tensors, kernels)
 
 
+def check_training(
+    model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan, made: CutModule
+) -> None:
+    """Run a cut network in train mode. Raises `Misfit` where it fails and the original doesn't."""
+    record = plan.graph.record
+    for run in training_runs(inputs, kwargs):
+        if run.outputs(made.module) is not None:
+            return
+        copy = with_tensors(model, {n: t.detach() for n, t in named_tensors(model, record).items()}, record)
+        if run.outputs(copy) is None:
+            continue
+        tracer = Tracer(made.module)
+        try:
+            with training(made.module):
+                call(made.module, *run.arguments, tracer)
+        except (Exception, SystemExit) as error:
+            raise _misfit_of_error(error, tracer, made.module, plan, made.tensors) from error
+        return
+
+
 def _misfit_of_error(
     error: BaseException, tracer: Tracer, module: nn.Module, plan: Plan, tensors: CutTensors
 ) -> Misfit:
@@ -93,6 +125,7 @@ def _misfit_of_error(
     record = plan.graph.record
     suspects = frozenset[int]()
     view = first_other_view(record, tracer.record)
+    line = None if view is None else view.where
     if view is not None and (suspects := cut_groups(plan, slot_numbers(view.slots))):
         lock = Lock(FIXED_SIZE, str(view.where) if view.where else None)
     if not suspects and place is not None:
@@ -103,7 +136,7 @@ def _misfit_of_error(
     failing = [names[id(part)] for part in failing_modules(error) if id(part) in names]
     for name in filter(None, failing):  # that the whole network fails says nothing
         suspects = suspects or groups_inside(plan, name)
-    return Misfit(suspects, lock, failing)
+    return Misfit(suspects, lock, failing, line, error)
 
 
 def first_other_view(original: TraceRecord, cut: TraceRecord) -> View | None:

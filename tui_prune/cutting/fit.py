@@ -11,11 +11,13 @@ from tui_prune.channels.findings import Repair
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.record import Lock
-from tui_prune.cutting.carry_out import CutModule, Misfit, cut, cut_groups, groups_inside
+from tui_prune.cutting.carry_out import CutModule, Misfit, check_training, cut, cut_groups, groups_inside
 from tui_prune.cutting.flow import find_flows
-from tui_prune.cutting.repairs import find_repairs
+from tui_prune.cutting.size_search import FEW_TRIES, TRIES, SizeSearch
+from tui_prune.cutting.unread_sizes import set_unread_sizes
 from tui_prune.cutting.verify import NotEqual, Verification, verify
 from tui_prune.errors import TuiPruneError
+from tui_prune.opening.opened import Path
 from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import uncosted_plan
@@ -35,6 +37,8 @@ class Fitted:
     cut: CutModule
     verification: Verification | None
     """None where only the replay was asked for."""
+    doubtful: tuple[str, ...] = ()
+    """Places of numbers that may be sizes of what is cut, and that stay because nothing shows it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +60,17 @@ class Subject:
         if not verifying:
             return Fitted(plan, made, None)
         try:
-            return Fitted(plan, made, verify(self.model, self.inputs, self.kwargs, plan, made))
+            verification = verify(self.model, self.inputs, self.kwargs, plan, made)
         except NotEqual as error:
             raise Misfit(frozenset(), Lock(CHANGES_RESULT)) from error
+        check_training(self.model, self.inputs, self.kwargs, plan, made)
+        return Fitted(plan, made, verification)
+
+    def with_unread_sizes(self, fitted: Fitted) -> Fitted:
+        """Set the sizes that no run reads, too."""
+        found = set_unread_sizes(self.model, self.inputs, self.kwargs, fitted.plan, fitted.cut)
+        made = replace(fitted.cut, edits=(*fitted.cut.edits, *found.edits))
+        return replace(fitted, cut=made, doubtful=found.doubtful)
 
 
 def fit(
@@ -70,25 +82,30 @@ def fit(
     """
     linked: dict[str | None, tuple[np.ndarray, ...]] = {}
     known = frozenset(graph.findings.repairs)
+    search = SizeSearch()
     while True:
         plan = planning(graph)
         progress("cut", len(graph.findings.locks) / (len(graph.groups) + 1))
         try:
             fitted = subject.try_plan(plan, verifying)
-            return _without_needless_repairs(subject, fitted, known)
+            fitted = _without_needless_repairs(subject, fitted, known)
+            return subject.with_unread_sizes(fitted) if verifying else fitted
         except Misfit as misfit:
-            repairs = find_repairs(plan, misfit.modules)
             where = misfit.lock.where
             links = _links(plan, misfit) if where not in linked else ()
-            if repairs:
-                findings = graph.findings.with_repairs(repairs)
+            step = search.next(plan, misfit, FEW_TRIES if links or linked.get(where) else TRIES)
+            misfit, where = step.misfit, step.misfit.lock.where
+            base = replace(graph.findings, repairs=step.repairs)
+            if step.trying:
+                findings = base
             elif links:
                 linked[where] = links
-                findings = graph.findings.with_link(*links)
+                findings = base.with_link(*links)
             elif linked.get(where):  # that wasn't it, and what is linked would be locked together
-                findings = graph.findings.without_links(*linked[where])
+                findings = base.without_links(*linked[where])
                 linked[where] = ()
             else:
+                plan = replace(plan, graph=replace(graph, findings=base))
                 groups = misfit.groups or _culprits_by_halves(subject, plan, verifying)
                 if not groups:
                     place = f" ({where})" if where else ""
@@ -98,7 +115,7 @@ def fit(
                         f"No cut of this model can be proved{place}: {reason}. "
                         "Lock layers, or choose lower ratios, and try again."
                     ) from misfit
-                findings = graph.findings.with_lock(_slots_of(graph, groups), misfit.lock)
+                findings = base.with_lock(_slots_of(graph, groups), misfit.lock)
             graph = build_graph(graph.record, graph.grouped, findings)
 
 
@@ -106,11 +123,11 @@ def _without_needless_repairs(subject: Subject, fitted: Fitted, known: Collectio
     """Leave out each newly found size that the cut does without: its number may be a width's by chance (a window of as
     many positions), and then other inputs would come out wrong. What PyTorch's own layers keep is no guess."""
     model = fitted.plan.graph.model
-    named: dict[tuple[type[nn.Module], str], list[Repair]] = {}
+    named: dict[tuple[type[nn.Module], str, Path], list[Repair]] = {}
     for repair in fitted.plan.graph.findings.repairs:
         kind = type(model.get_submodule(repair.module))
         if repair not in known and not kind.__module__.startswith("torch.nn."):
-            named.setdefault((kind, repair.attribute), []).append(repair)
+            named.setdefault((kind, repair.attribute, repair.path), []).append(repair)
     for repairs in named.values():
         graph = fitted.plan.graph
         fewer = replace(graph, findings=graph.findings.without_repairs(repairs))

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tui_prune.opening.recognised import Recognised
 
 Kind = Literal["torchvision", "timm", "bundled", "file", "module"]
-EditValue = int | float | bool | tuple[int, ...]
+EditValue = int | tuple[int, ...]
+Path = tuple[str | int, ...]
+"""The way from an attribute's value to a number in it: keys of dicts, positions in sequences, names in objects."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,18 @@ class Origin:
 
 @dataclass(frozen=True)
 class Edit:
-    """One size attribute of one module of a cut network."""
+    """One size that one module of a cut network keeps."""
 
     module: str
     attribute: str
     value: EditValue
+    path: Path = ()
+    """Where the attribute holds several: the way to the size in it."""
+
+    @property
+    def place(self) -> str:
+        """In the form "blocks.0.config.sizes.1"."""
+        return ".".join(map(str, filter(lambda step: step != "", (self.module, self.attribute, *self.path))))
 
 
 @dataclass(frozen=True, eq=False)

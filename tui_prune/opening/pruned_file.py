@@ -1,6 +1,6 @@
 """The file format of a pruned checkpoint, and reading it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,10 @@ class Checkpoint:
             "format": FORMAT,
             "version": VERSION,
             "origin": self.origin.to_dict(),
-            "edits": [[edit.module, edit.attribute, edit.value] for edit in self.edits],
+            "edits": [
+                [edit.module, edit.attribute, edit.value, *([list(edit.path)] if edit.path else [])]
+                for edit in self.edits
+            ],
             "recipe": dict(self.recipe),
             "report": dict(self.report),
             "versions": dict(self.versions),
@@ -157,10 +160,12 @@ def _positions(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(values)
 
 
-def _edit(module: str, attribute: str, value: Any) -> Edit:
+def _edit(module: str, attribute: str, value: Any, path: Sequence[Any] = ()) -> Edit:
     if not isinstance(module, str) or not isinstance(attribute, str):
         raise TypeError("an edit has no name")
-    return Edit(module, attribute, value)
+    if not isinstance(path, (list, tuple)) or any(type(step) not in (str, int) for step in path):
+        raise TypeError("an edit has no place")
+    return Edit(module, attribute, value, tuple(path))
 
 
 def _probe_content(probe: Probe) -> dict[str, Any]:

@@ -71,9 +71,9 @@ def _other_positions(kept: Mapping[str, Tensor], others: Mapping[str, Tensor]) -
             yield f"other channels of {axis.rpartition('/')[0]} stay now"
 
 
-def _sizes(edits: Iterable[Edit]) -> dict[tuple[str, str], Any]:
+def _sizes(edits: Iterable[Edit]) -> dict[str, Any]:
     """What a file has may be something that no set takes."""
-    return {(edit.module, edit.attribute): edit.value for edit in edits}
+    return {edit.place: edit.value for edit in edits}
 
 
 def _steps(report: Mapping[str, Any]) -> tuple[str, ...]:
