@@ -25,6 +25,7 @@ from tui_prune.planning.plan import Plan
 
 Outcome = tuple[tuple[str, int], ...]
 """What a number becomes: by module."""
+_READING_ANY = frozenset({"getattr", "vars", "__dict__", "__getattribute__", "attrgetter"})
 _EQUAL = 1e-5
 _METHODS = 8
 """Of other methods, so many are tried."""
@@ -112,7 +113,8 @@ class _Setting:
     def _unread(self, numbers: list[_Number]) -> list[_Number]:
         """The numbers that no run reads: the others are right for what has been tried."""
         reached = self._functions.names_from("forward", "__call__")
-        suspects = [number for number in numbers if number.names & reached]
+        # Code that computes the names of attributes may read any.
+        suspects = [number for number in numbers if number.names & reached or reached & _READING_ANY]
         if not suspects:
             return numbers
         kinds = {number.kind for number in suspects}
