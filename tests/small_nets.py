@@ -674,7 +674,7 @@ class UnevenSplit(Ends):
         super().__init__(32)
 
     def between(self, y: Tensor) -> Tensor:
-        one, two = y.split([10, 22], 1)
+        one, two = y.split([9, 23], 1)
         return torch.cat([two, one], 1)
 
 

@@ -1,5 +1,6 @@
 """The dispatch mode that runs beside a forward pass and carries labels through every operator."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -187,6 +188,15 @@ class Tracer(TorchDispatchMode):
         axis = self._axes_by_first.get(int(ids[0]))
         whole = axis is not None and axis.size == len(ids) and int(ids[-1]) - int(ids[0]) == axis.size - 1
         return axis if whole else None
+
+    def axis_around(self, ids: Tensor) -> Axis | None:
+        """The axis that these ids are a part of, where it isn't a whole one (some rows of a packed weight)."""
+        if ids.dim() != 1 or not len(ids):
+            return None
+        low, high = int(ids.min()), int(ids.max())
+        after = bisect_right(self.record.axes, low, key=lambda axis: axis.first)
+        axis = self.record.axes[after - 1]
+        return axis if low >= 0 and high < axis.first + axis.size else None
 
     def fixed(self, reason: str) -> int:
         """A label for positions that can't go away, for this reason, at the running line of code."""

@@ -174,10 +174,11 @@ def _note_layer(
             width, in_width = in_width, width
     else:
         inputs, outputs = (None if ids is None else distinct_in_order(ids) for ids in (inputs, outputs))
-        axis = None if outputs is None else tracer.axis_of(outputs)
+        axis = None if outputs is None else tracer.axis_of(outputs) or tracer.axis_around(outputs)
         if axis is None or len(tracer.record.shapes[axis.tensor]) < weight.dim():
             return
         own, groups = axis.tensor, 1
+        outputs = torch.arange(axis.first, axis.first + axis.size)  # some rows of a packed weight stand for all
         width, in_width = axis.size, weight.shape[1] if inputs is None else len(inputs)
     layer = tracer.layer_of(own)
     tracer.produce(axis, layer)

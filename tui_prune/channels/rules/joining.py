@@ -1,5 +1,6 @@
 """Operators that join tensors or take them apart."""
 
+from math import gcd
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,7 +91,8 @@ def stack(tracer: "Tracer", call: Call) -> None:
 @rule("split", "split_with_sizes", "chunk", "unbind", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk",
       "tensor_split", "hsplit")  # fmt: skip
 def split(tracer: "Tracer", call: Call) -> None:
-    """The parts of a labelled dimension must keep equally many; unequal parts have a fixed place."""
+    """The parts of a labelled dimension must stay in proportion: equally many stay of each run as long as the parts'
+    common unit. Parts without one have a fixed place."""
     x, parts = call.args[0], list(call.out)
     dim = call.arg("dim", 0) % x.dim()
     carried: list[list[Tensor]] = [[] for _ in parts]
@@ -101,8 +103,10 @@ def split(tracer: "Tracer", call: Call) -> None:
             continue
         ids = compact(label, dims).movedim(dims.index(dim), 0)
         tracer.fixes_size(ids)
-        if call.name == "unbind" or len({part.shape[dim] for part in parts}) == 1:
-            tracer.block(ids.reshape(len(parts), -1), "is split into equal parts")
+        sizes = {1} if call.name == "unbind" else {part.shape[dim] for part in parts}
+        unit = gcd(*sizes)
+        if unit > 1 or len(sizes) == 1:
+            tracer.block(ids.reshape(len(ids) // unit, -1), "is split into equal parts")
         else:
             tracer.lock(ids, "is split into unequal parts")
     for part, place in zip(parts, carried, strict=True):

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from tui_prune.channels.labels import Labels, collapse, compact
@@ -91,8 +92,12 @@ def _note_layer(
         if name is None or tensor.dim() > 2:
             continue
         layer = tracer.layer_of(name)
-        tracer.produce(axes.get(outer) if outer is not None else None, layer)
         width = tensor.shape[outer] if outer is not None else 1
+        if outer in slots:
+            axis = axes[outer] or tracer.axis_around(slots[outer])
+            tracer.produce(axis, layer)
+            if axis is not None:  # some rows of a packed weight stand for all
+                slots[outer], width = torch.arange(axis.first, axis.first + axis.size), axis.size
         use = LayerUse(layer, "linear", slots.get(outer), slots.get(inner), width, tensor.shape[inner], True)
         tracer.record.layers.setdefault(layer, use)
         return

@@ -1,5 +1,6 @@
 """Operators that only move elements: the same operator runs on the labels."""
 
+from math import gcd
 from typing import TYPE_CHECKING
 
 import torch
@@ -80,16 +81,17 @@ def take_part(tracer: "Tracer", call: Call) -> None:
 
 
 def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: int) -> None:
-    """A slice [start, end) of equal parts must stay a slice of equal parts; any other place is locked."""
+    """What a slice [start, end) takes and what it leaves must stay in proportion: equally many of each run as long as
+    their common unit. Any other place is locked."""
     size = label.shape[dim]
     start, end, step = call.arg("start") or 0, call.arg("end"), call.arg("step", 1)
     end = size if end is None else min(end, size)
     start = start + size if start < 0 else start
     end = end + size if end < 0 else end
-    width = end - start
-    if step == 1 and width > 0 and size % width == 0 and start % width == 0:
+    unit = gcd(start, end, size)
+    if step == 1 and end > start and (unit > 1 or end - start == 1):
         ids = compact(label, dims).movedim(dims.index(dim), 0)
-        tracer.block(ids.reshape(size // width, -1), "is sliced into equal parts")
+        tracer.block(ids.reshape(size // unit, -1), "is sliced into equal parts")
     else:
         tracer.lock_label(label, dims, "is sliced at a fixed place")
 
