@@ -50,11 +50,13 @@ def finetune(model: nn.Module, progress: Callable[..., None]) -> None:
     parameter = _parameter(model)
     pixels, labels = split("train")
     generator = seeded()
-    steps_per_epoch = -(-len(pixels) // BATCH)
+    steps_per_epoch = len(pixels) // BATCH
     steps = FINETUNE_EPOCHS * steps_per_epoch
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
-    batches = itertools.chain.from_iterable(shuffled_batches(len(pixels), generator) for _ in range(FINETUNE_EPOCHS))
+    epochs = (shuffled_batches(len(pixels), generator) for _ in range(FINETUNE_EPOCHS))
+    # An epoch's last batch may be of three images, whose batch-norm statistics are noise; they come in another epoch.
+    batches = itertools.chain.from_iterable(epoch[:steps_per_epoch] for epoch in epochs)
     progress(0.0)
     with _mode(model, training=True), torch.enable_grad():
         for step, indices in enumerate(batches, 1):

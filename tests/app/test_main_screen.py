@@ -125,7 +125,7 @@ async def test_locking_and_unlocking(start):
         await desk.press("l")
         assert "96 → 48" in desk.row("tnn_bin.3.conv")
         await desk.go_to("tnn_bin.11")
-        await desk.press("l")
+        await desk.press("l", "l")
         assert "10 → 5" in desk.row("tnn_bin.11")
 
 

@@ -127,7 +127,7 @@ def test_the_example_changes_nothing_and_names_every_key() -> None:
 def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     homes = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE", "DATA")}
     command = [sys.executable, "-m", "tui_prune", "config", *arguments]
-    return subprocess.run(command, env={**os.environ, **homes}, capture_output=True, text=True, check=True)
+    return subprocess.run(command, env={**os.environ, **homes}, capture_output=True, text=True)
 
 
 def test_the_command_says_where_things_are_and_what_is_wrong(tmp_path: Path) -> None:
@@ -138,6 +138,7 @@ def test_the_command_says_where_things_are_and_what_is_wrong(tmp_path: Path) -> 
     (folder / "recipes" / "mine.toml").write_text("ratio = 0.5\n")
     done = run(tmp_path)
     assert str(folder / "config.toml") in done.stdout
+    assert done.returncode == 1
     assert "theme light, 1 of your own keys" in done.stdout
     assert "1 file, 12 B" in done.stdout
     assert "! 'them' is no setting (did you mean 'theme'?)" in done.stdout

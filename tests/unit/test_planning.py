@@ -631,3 +631,20 @@ def test_saving_makes_a_session_clean(session: Session, tmp_path: Path) -> None:
     assert session.dirty
     session.undo()
     assert not session.dirty
+
+
+def test_a_layer_that_collapses_is_named() -> None:
+    graph = tui_prune.trace(nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 4, 1)), torch.zeros(1, 3, 8, 8))
+    assert tui_prune.plan(graph, ratio=0.5).notes == ()
+    assert tui_prune.plan(graph, ratio=0.99).notes == ("0 keeps only 1 of 64 channels",)
+
+
+def test_scores_that_are_all_the_same_are_named() -> None:
+    norm = nn.BatchNorm2d(8)
+    graph = tui_prune.trace(nn.Sequential(nn.Conv2d(3, 8, 3), norm, nn.Conv2d(8, 4, 1)), torch.zeros(1, 3, 8, 8))
+    chance = "the channels of 0 all score the same by bn_scale, so which of them go is chance"
+    assert tui_prune.plan(graph, ratio=0.5, criterion="bn_scale").notes == (chance,)
+    assert tui_prune.plan(graph, ratio=0.5).notes == ()
+    nn.init.uniform_(norm.weight)
+    graph = tui_prune.trace(graph.model, torch.zeros(1, 3, 8, 8))
+    assert tui_prune.plan(graph, ratio=0.5, criterion="bn_scale").notes == ()

@@ -54,14 +54,27 @@ def _why_locked(plan: Plan, name: str) -> str:
 
 
 def ratio_of(plan: Plan, where: Selection) -> float:
-    """The ratio to start from when another is asked for."""
+    """The ratio to start from when another is asked for: the one in force, whether it was typed or follows from a
+    target, a threshold or a ranking."""
     recipe = plan.recipe
+    whole = plan.ratio if recipe.threshold is None else cut_share(plan)
     if not where:
-        return recipe.ratio
+        return whole
     first = where.parts[0]
     if first.patterns[0] in recipe.layers:
         return recipe.layers[first.patterns[0]]
-    return plan.layer(first.name).ratio if first.is_layer else recipe.ratio
+    if not first.is_layer:
+        return whole
+    layer = plan.layer(first.name)
+    ranked = recipe.threshold is not None or recipe.scope == "global"
+    return round(1 - layer.after / layer.before, 4) if ranked and not layer.own_ratio else layer.ratio
+
+
+def cut_share(plan: Plan) -> float:
+    """The share of all layers' channels that a plan cuts."""
+    layers = [layer for layer in plan.layers if layer.producer]
+    before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
+    return round(1 - after / before, 4) if before else 0.0
 
 
 def with_ratio(plan: Plan, where: Selection, ratio: float) -> Recipe:
@@ -157,6 +170,17 @@ def with_lock_toggled(plan: Plan, where: Selection) -> Recipe:
         return _with_layer_toggled(plan, where.layer)
     locked = all(_is_locked(plan.recipe, name) for name in where.layers)
     return _with_lock(plan, plan.recipe, where, not locked)
+
+
+def lifted_output(plan: Plan, where: Selection) -> str | None:
+    """The layer whose lock as a model output `with_lock_toggled` would lift; None where it does something else."""
+    if where.layer is None:
+        return None
+    try:
+        lifted = set(_with_layer_toggled(plan, where.layer).unlock) - set(plan.recipe.unlock)
+    except UsageError:
+        return None
+    return next(iter(lifted), None)
 
 
 def _with_layer_toggled(plan: Plan, layer: str) -> Recipe:

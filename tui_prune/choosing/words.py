@@ -27,6 +27,17 @@ def what_changed(before: Recipe, after: Recipe, many: int = MANY) -> str:
     return ", ".join(sayings[name](getattr(before, name), getattr(after, name)) for name in changed)
 
 
+def given_way(before: Recipe, after: Recipe) -> str:
+    """The targets or the threshold of a recipe that a ratio has taken the place of: "the target of 50 % MACs"; empty
+    where there were none, or where others hold now."""
+    if not (before.targets or before.threshold is not None) or after.targets or after.threshold is not None:
+        return ""
+    if before.threshold is not None:
+        return f"the threshold {before.threshold:.4g}"
+    sayings = _sayings(MANY)
+    return "the target of " + " and ".join(sayings[name](None, getattr(before, name)) for name in before.targets)
+
+
 def in_words(recipe: Recipe, columns: int | None = None) -> str:
     """All that a recipe chooses, in words; "nothing is cut" where that is nothing. Where names make it longer than so
     many columns, they are counted."""

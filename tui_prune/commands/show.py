@@ -120,6 +120,8 @@ def settings(
         console.print_json(found)
     else:
         console.print_lines(tables.settings_lines(found))
+    if found["config"]["problems"]:
+        raise typer.Exit(1)
 
 
 def _inspection(session: "Session") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import difflib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,9 @@ from tui_prune.planning.plan import LayerPlan, Pair, Plan, Reached
 from tui_prune.planning.recipe import Recipe, matches
 from tui_prune.planning.targets import Spent, found_in_words, goals_of, largest_network, unreachable
 from tui_prune.planning.widths import Draft, Kept, Scores
+
+COLLAPSE = 32
+"""A layer that has lost all but one channel in so many has collapsed."""
 
 
 class Planner:
@@ -95,7 +98,12 @@ class Planner:
             for layer, outputs, inputs in widths
         )
         named = {group.name for group in self.graph.groups}
-        notes = tuple(f"{layer.name} {layer.note}" for layer in layers if "can't" in layer.note and layer.name in named)
+        notes = (
+            *(f"{layer.name} {layer.note}" for layer in layers if "can't" in layer.note and layer.name in named),
+            *self._output_notes(layers),
+            *_collapse_notes(layers),
+            *_chance_notes(draft, keep),
+        )
         return Plan(
             draft.recipe,
             self.graph,
@@ -109,6 +117,14 @@ class Planner:
             decisions=kept.decisions,
             unaligned=kept.unaligned,
         )
+
+    def _output_notes(self, layers: Sequence[LayerPlan]) -> Iterator[str]:
+        """What to say of model outputs that are cut, since their locks were lifted."""
+        for layer in layers:
+            group = None if layer.group is None else self.graph.groups[layer.group]
+            if group is not None and layer.producer and layer.after < layer.before and group.liftable:
+                left = f"{layer.after} of {layer.before} channels"
+                yield f"{layer.name} puts out the model's output, which has {left} left"
 
     def _note(self, layer: Layer, draft: Draft, kept: Kept) -> str:
         """Why a layer has its width, in its own channels."""
@@ -144,6 +160,28 @@ class _Counts:
     def of(self, keep: np.ndarray) -> list[int]:
         kept = np.concatenate([[0], np.cumsum(keep[self._channels])])
         return np.diff(kept[self._bounds]).tolist()
+
+
+def _collapse_notes(layers: Sequence[LayerPlan]) -> Iterator[str]:
+    """Say which layers are left with next to nothing, though they had a lot: what lies behind them can't recover."""
+    collapsed = [layer for layer in layers if layer.producer and layer.before >= COLLAPSE * layer.after > 0]
+    if len(collapsed) == 1:
+        yield f"{collapsed[0].name} keeps only {collapsed[0].after} of {collapsed[0].before} channels"
+    elif collapsed:
+        worst = max(collapsed, key=lambda layer: layer.before / layer.after)
+        left = f"{worst.after} of {worst.before} channels"
+        yield f"{len(collapsed)} layers keep next to nothing, such as {worst.name}: {left}"
+
+
+def _chance_notes(draft: Draft, keep: np.ndarray) -> Iterator[str]:
+    """Say which layers have channels that all score the same: then which of them go is chance."""
+    names = []
+    for group, scores in zip(draft.graph.groups, draft.scores, strict=True):
+        if scores is not None and len(scores) > 1 and not keep[group.channels].all() and np.ptp(scores) == 0:
+            names.append(group.name)
+    if names:
+        which = names[0] if len(names) == 1 else f"{len(names)} layers, such as {names[0]},"
+        yield f"the channels of {which} all score the same by {draft.recipe.criterion}, so which of them go is chance"
 
 
 def uncosted_plan(graph: Graph, recipe: Recipe, scores: Scores) -> Plan:

@@ -342,7 +342,8 @@ class LongWork:
         session = self._screen.session
         if session.plan is not plan and session.recipe == recipe:
             self._screen.show_plan(session.plan)
-            self._screen.remark("the network's own code fixes some widths: they are locked now, Channels says why")
+            if _widths(session.plan) != _widths(plan):
+                self._screen.remark("the network's own code fixes some widths: they are locked now, Channels says why")
 
     def _say_recovery(self, result: "Result") -> None:
         """Say what recovering has brought."""
@@ -356,3 +357,8 @@ class LongWork:
         self._screen.remark(words, "strong", result.traceback)
         if self.recovery is not None and not self.recovering:
             self.recovery.end(words)
+
+
+def _widths(plan: "Plan") -> list[tuple[str, int, str | None]]:
+    """What a plan leaves of each layer, and what locks it."""
+    return [(layer.name, layer.after, layer.locked) for layer in plan.layers]

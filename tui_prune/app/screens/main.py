@@ -42,10 +42,12 @@ from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.app.widgets.tab_line import TabLine
+from tui_prune.choosing.words import given_way
 from tui_prune.errors import UsageError
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan
+    from tui_prune.planning.recipe import Recipe
     from tui_prune.session import Session
 
 WIDE = 100
@@ -157,14 +159,20 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
 
     def change(self, do: "Callable[[], Plan]") -> bool:
         """Change the session and show the plan that follows; a refusal is said, changes nothing, and gives False."""
+        before = self.session.recipe
         try:
             plan = do()
         except UsageError as error:
             self.remark(f"! {error}", "error")
             return False
-        self._remark = ()
-        self.show_plan(plan)
+        self.show_choice(before, plan)
         return True
+
+    def show_choice(self, before: "Recipe", plan: "Plan") -> None:
+        """Show the plan of another recipe than before, and say which target that has ended."""
+        gone = given_way(before, plan.recipe)
+        self._remark = (Cell(f"{gone} no longer holds; u brings it back", "strong"),) if gone else ()
+        self.show_plan(plan)
 
     def _fill(self) -> None:
         """Fill the tree and the table with the layers to show."""
@@ -296,6 +304,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         self.set_class(half == "details", "-details")
         self.query_one("#halves").set_class(half == "details" and self.tabs.active == "print", "-alone")
         target = self.query_one(f"#{self.tabs.active}") if half == "details" else self.layer_tree
+        if target is self.table and self.node is not None and self.table.path != self.node.path:
+            self.reveal(self.table.path or "")  # the keys act on the row under the bar, and the top row has none there
         self.set_focus(target)
 
     def action_other_half(self) -> None:

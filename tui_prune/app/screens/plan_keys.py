@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.choosing import changes
 from tui_prune.choosing.selection import NETWORK
+from tui_prune.choosing.words import what_changed
 from tui_prune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 class PlanKeys(MainParts):
     """The part of the main screen that changes the plan."""
 
+    _lifting: str | None = None
+    """The layer for which the user was asked, by the last `l`, whether the lock of its output is to be lifted."""
+
     def _apply(self, change: "Callable[[Plan], Recipe]") -> None:
         self.change(lambda: self.session.apply(change(self.session.plan)))
 
@@ -27,11 +31,16 @@ class PlanKeys(MainParts):
         self._apply(lambda plan: changes.without_ratio(plan, self.target))
 
     def action_lock(self) -> None:
-        target = self.target
+        target, asked, self._lifting = self.target, self._lifting, None
         if not target:
             self.remark("! Move to the layer that you want to lock.", "error")
-        else:
+            return
+        output = changes.lifted_output(self.session.plan, target)
+        if output is None or output == asked:
             self._apply(lambda plan: changes.with_lock_toggled(plan, target))
+        else:
+            self._lifting = output
+            self.remark(f"{output} puts out the model's output: l again lets it be cut, which changes it", "strong")
 
     def action_scope(self) -> None:
         scope = "local" if self.session.recipe.scope == "global" else "global"
@@ -39,15 +48,22 @@ class PlanKeys(MainParts):
 
     def action_undo(self) -> None:
         if self.session.can_undo:
-            self.change(self.session.undo)
+            self._go("undone", self.session.undo)
         else:
             self.remark("there is nothing to undo", "dim")
 
     def action_redo(self) -> None:
         if self.session.can_redo:
-            self.change(self.session.redo)
+            self._go("done again", self.session.redo)
         else:
             self.remark("there is nothing to redo", "dim")
+
+    def _go(self, how: str, step: "Callable[[], Plan]") -> None:
+        """Go a step back or on, and say which choice that was."""
+        before = self.session.recipe
+        if self.change(step):
+            earlier, later = sorted((before, self.session.recipe), key=lambda one: (one == before) == (how == "undone"))
+            self.remark(f"{how}: {what_changed(earlier, later)}", "dim")
 
     def action_ask_ratio(self) -> None:
         try:

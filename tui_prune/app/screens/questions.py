@@ -228,8 +228,8 @@ class Questions:
             if screen.session.waits_for(chosen):
                 screen.work.prepare(chosen)
                 return
-            screen.show_plan(screen.session.apply(chosen))
-            screen.remark("")
+            before = screen.session.recipe
+            screen.show_choice(before, screen.session.apply(chosen))
 
         self.ask(Question(label, hint, value, preview, accept, screen.settle, few, meanings, slider))
 
