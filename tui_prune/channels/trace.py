@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from tui_prune.channels.counting import CountingTracer
 from tui_prune.channels.derived import DerivedUses
 from tui_prune.channels.hollow import ValuesNeeded
-from tui_prune.channels.kept_state import KeptState, may_keep_values
 from tui_prune.channels.model_code import failing_line
 from tui_prune.channels.modules import named_modules, named_tensors
 from tui_prune.channels.nested import all_tensors_in, map_tensors
+from tui_prune.channels.outside import Outside
 from tui_prune.channels.record import TraceRecord, owner_of
+from tui_prune.channels.stand_in import stand_in
 from tui_prune.channels.tracer import Tracer
 from tui_prune.errors import TuiPruneError
 
@@ -28,21 +29,22 @@ def record_trace(model: nn.Module, example_inputs: Sequence[Any], example_kwargs
 
     Raises `TuiPruneError` when the forward pass fails on the example input.
     """
-    if not may_keep_values(model):
-        with suppress(Exception, SystemExit, ValuesNeeded):  # whatever stops it, the values will tell
-            return _record(model, example_inputs, example_kwargs, CountingTracer(model, hollow=True))
-    return _record(model, example_inputs, example_kwargs, CountingTracer(model))
+    with suppress(Exception, SystemExit, ValuesNeeded):  # whatever stops it, the values will tell
+        return _record(model, example_inputs, example_kwargs, hollow=True)
+    return _record(model, example_inputs, example_kwargs, hollow=False)
 
 
 def _record(
-    model: nn.Module, example_inputs: Sequence[Any], example_kwargs: Mapping[str, Any], tracer: Tracer
+    model: nn.Module, example_inputs: Sequence[Any], example_kwargs: Mapping[str, Any], *, hollow: bool
 ) -> TraceRecord:
-    kept = KeptState(model)
-    try:
-        with evaluating(model):
-            return _record_run(model, example_inputs, example_kwargs, tracer)
-    finally:
-        tracer.record.written |= kept.restore() | tracer.overwritten.restore()
+    with untouched(model) as twin:
+        tracer = CountingTracer(twin, hollow=hollow)
+        try:
+            record = _record_run(twin, example_inputs, example_kwargs, tracer)
+        finally:
+            tracer.record.written |= tracer.overwritten.restore()
+    record.model = model
+    return record
 
 
 def _record_run(
@@ -91,7 +93,8 @@ class RetraceFailed(Exception):
 
 
 def retrace(model: nn.Module, original: TraceRecord, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> TraceRecord:
-    """Trace what has been made of a traced network; it is left as `untouched` leaves it. Raises `RetraceFailed`."""
+    """Trace what has been made of a traced network. Of all that the run leaves in it, only tensors among its attributes
+    that it has computed anew stay. Raises `RetraceFailed`."""
     if original.hollow:
         with suppress(RetraceFailed, ValuesNeeded):  # with its values it may not fail
             return _retrace(model, original, inputs, kwargs, hollow=True)
@@ -126,13 +129,35 @@ def _retrace(
     hollow: bool,
     stop_after: int | None = None,
 ) -> TraceRecord:
-    tracer = Tracer(model, hollow=hollow, stop_after=stop_after)
-    try:
-        with untouched(model, original.written, keep_computed=True):
-            outputs = call(model, inputs, kwargs, tracer)
-    except (Exception, SystemExit) as error:
-        raise RetraceFailed(tracer) from error
-    return tracer.finish(outputs)
+    with untouched(model, original.written) as twin:
+        tracer = Tracer(twin, hollow=hollow, stop_after=stop_after)
+        try:
+            outputs = call(twin, inputs, kwargs, tracer)
+        except (Exception, SystemExit) as error:
+            raise RetraceFailed(tracer) from error
+        _keep_computed(model, twin, tracer)
+    record = tracer.finish(outputs)
+    record.model = model
+    return record
+
+
+def recompute(model: nn.Module, written: Collection[str], inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Compute the tensors anew that a forward pass keeps among the attributes of modules, such as weights by hooks."""
+    with untouched(model, written) as twin:
+        call(twin, inputs, kwargs)
+        _keep_computed(model, twin)
+
+
+def _keep_computed(model: nn.Module, twin: nn.Module, tracer: Tracer | None = None) -> None:
+    """Give a module the tensors among its attributes that a run of its twin has made anew, such as weights that hooks
+    compute: they have another size now."""
+    for (_, module), (_, ran) in zip(named_modules(model), named_modules(twin), strict=True):
+        own = vars(module)
+        for name, value in own.items():
+            if isinstance(value, Tensor):
+                made = vars(ran).get(name)
+                if isinstance(made, Tensor) and not (tracer is not None and tracer.is_hollow(made)):
+                    own[name] = made
 
 
 def call(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: Tracer | None = None) -> Any:
@@ -208,42 +233,42 @@ def _lock_what_unreached_parts_may_read(tracer: Tracer, activations: int) -> Non
 
 
 @contextmanager
-def untouched(
-    model: nn.Module, written: Collection[str] | None = None, *, keep_computed: bool = False
-) -> Iterator[None]:
-    """Run a model in eval mode without gradients and leave it and the random state as they were: its tensors, and what
-    its modules keep as attributes, with what is in lists and dicts among them.
+def standing_in(model: nn.Module, written: Collection[str] = ()) -> Iterator[nn.Module]:
+    """A copy of a model, to be run in its place: nothing that runs leave behind is left in the model, or in what its
+    hooks and code write to.
 
-    `written` are the parameters that the forward pass is known to change, where it has run before. With
-    `keep_computed`, tensors that the run computes anew in the place of others (weights by hooks) stay.
+    It shares the memory of the parameters, except of those that the forward pass is known to write over (`written`).
+
+    Raises `TuiPruneError` for a model that can't be copied.
+    """
+    outside = Outside(model)
+    with outside.put_back():
+        yield stand_in(model, outside, written)
+
+
+@contextmanager
+def untouched(model: nn.Module, written: Collection[str] = ()) -> Iterator[nn.Module]:
+    """As `standing_in`, to be run in eval mode without gradients; the random state is left as it was, too.
 
     Meanwhile attention's fused fast path is off, which hides the operators that labels follow, and so is TF32, which
     rounds more coarsely than a comparison allows; compiled code runs as it was written.
     """
-    kept = KeptState(model, written)
-    try:
-        with evaluating(model):
-            yield
-    finally:
-        kept.restore(keep_computed=keep_computed)
+    with standing_in(model, written) as twin, evaluating(twin):
+        yield twin
 
 
 @contextmanager
-def training(model: nn.Module) -> Iterator[None]:
-    """As `untouched`, but in train mode: what the run changes (statistics, counters, modes) is put back."""
-    kept = KeptState(model)
-    try:
-        with evaluating(model):
-            for _, module in named_modules(model):
-                module.training = True
-            yield
-    finally:
-        kept.restore()
+def training(model: nn.Module) -> Iterator[nn.Module]:
+    """As `untouched`, but in train mode."""
+    with standing_in(model) as twin, evaluating(twin):
+        for _, module in named_modules(twin):
+            module.training = True
+        yield twin
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """As `untouched`, but what the run changes in the model stays changed, except the modes of its modules.
+    """As `untouched`, but to run the model itself: what that changes stays changed, except the modes of its modules.
 
     A network that draws random numbers draws the same ones in every run, whoever runs it.
     """

@@ -12,12 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tui_prune.channels.carried import NOTHING, CarriedByTensor, Positions
 from tui_prune.channels.derived import Derived, DerivedUse, derive
 from tui_prune.channels.hollow import HollowPass, written_by
-from tui_prune.channels.kept_state import Overwritten
 from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
 from tui_prune.channels.model_code import Place, running_module, running_place
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.nested import all_tensors_in, named_tensors_in, tensors_in
 from tui_prune.channels.operators import Operator, look_up
+from tui_prune.channels.overwritten import Overwritten
 from tui_prune.channels.record import (
     MODEL_INPUT,
     MODEL_OUTPUT,
@@ -169,6 +169,11 @@ class Tracer(TorchDispatchMode):
         entry = None if base is None else self._carried.get(id(base))
         return None if entry is None else entry.name
 
+    def is_hollow(self, tensor: Tensor) -> bool:
+        """Whether the tensor's values were never computed."""
+        entry = self._carried.get(id(tensor))
+        return entry is not None and entry.hollow
+
     def layer_of(self, tensor: str) -> str:
         """The module that a user would name for a parameter; of several that share it, the one that runs."""
         if tensor in self._sharing:
@@ -295,7 +300,11 @@ class Tracer(TorchDispatchMode):
     def running_part(self) -> tuple[str | None, nn.Module | None]:
         """The module whose forward runs innermost, and its name; None for one that isn't part of the model."""
         module = running_module()
-        return next((name for name, part in self._parts if part is module), None), module
+        return self.name_of(module), module
+
+    def name_of(self, module: nn.Module | None) -> str | None:
+        """The name of a part of the module that is run; None for any other."""
+        return next((name for name, part in self._parts if part is module), None)
 
     def note_bare_norm(self, labels: Labels, first: int) -> None:
         """What runs may be a norm without any tensor of its own, over the dimensions from `first` of what has these

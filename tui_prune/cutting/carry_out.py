@@ -10,11 +10,11 @@ from torch import nn
 from tui_prune.channels.model_code import Line, failing_modules, failing_place
 from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, TraceRecord, View, slot_numbers
-from tui_prune.channels.trace import RetraceFailed, call, evaluating, retrace, stop_at_step, training, untouched
+from tui_prune.channels.trace import RetraceFailed, call, evaluating, recompute, retrace, stop_at_step, training
 from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.building import build_cut
-from tui_prune.cutting.copying import named_tensors, with_tensors
+from tui_prune.cutting.copying import named_tensors
 from tui_prune.cutting.kernels import KeptKernels, keep_kernels
 from tui_prune.cutting.other_runs import training_runs
 from tui_prune.cutting.repairs import keep_scalings
@@ -69,7 +69,7 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         record = retrace(module, graph.record, inputs, kwargs)
     except RetraceFailed as failed:
         error = failed.__cause__ or failed
-        raise _misfit_of_error(error, failed.tracer, module, plan, tensors) from error
+        raise _misfit_of_error(error, failed.tracer, plan, tensors) from error
     replay = Replay(graph, plan.keep, tensors, record)
     try:
         replay.prove()
@@ -81,15 +81,14 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
             failed = stop_at_step(module, graph.record, record, inputs, kwargs, mismatch.step)
         if failed is None:
             raise Misfit(involved, lock) from mismatch
-        found = _misfit_of_error(failed.__cause__ or failed, failed.tracer, module, plan, tensors)
+        found = _misfit_of_error(failed.__cause__ or failed, failed.tracer, plan, tensors)
         raise Misfit(involved or found.groups, found.lock, found.modules, found.line, found.error) from mismatch
     apply_order(module, replay.reordered)
     keep_scalings(module, graph.record, record)
     kernels = keep_kernels(module, plan, tensors, record, replay.reordered)
     if any(part._forward_pre_hooks for _, part in named_modules(module)):
         if replay.reordered or kernels.scaled:  # what hooks have computed in the replay is out of date
-            with untouched(module, graph.record.written, keep_computed=True):
-                call(module, inputs, kwargs)
+            recompute(module, graph.record.written, inputs, kwargs)
         with evaluating(module):  # weights that a hook computes have their new size only now
             edits = (*edits, *apply_edits(module, groups))
     return CutModule(module, edits, tensors, kernels)
@@ -99,25 +98,21 @@ def check_training(
     model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan, made: CutModule
 ) -> None:
     """Run a cut network in train mode. Raises `Misfit` where it fails and the original doesn't."""
-    record = plan.graph.record
     for run in training_runs(inputs, kwargs):
         if run.outputs(made.module) is not None:
             return
-        copy = with_tensors(model, {n: t.detach() for n, t in named_tensors(model, record).items()}, record)
-        if run.outputs(copy) is None:
+        if run.outputs(model) is None:
             continue
-        tracer = Tracer(made.module)
-        try:
-            with training(made.module):
-                call(made.module, *run.arguments, tracer)
-        except (Exception, SystemExit) as error:
-            raise _misfit_of_error(error, tracer, made.module, plan, made.tensors) from error
+        with training(made.module) as twin:
+            tracer = Tracer(twin)
+            try:
+                call(twin, *run.arguments, tracer)
+            except (Exception, SystemExit) as error:
+                raise _misfit_of_error(error, tracer, plan, made.tensors) from error
         return
 
 
-def _misfit_of_error(
-    error: BaseException, tracer: Tracer, module: nn.Module, plan: Plan, tensors: CutTensors
-) -> Misfit:
+def _misfit_of_error(error: BaseException, tracer: Tracer, plan: Plan, tensors: CutTensors) -> Misfit:
     """Find the groups that made a forward pass fail: what was first taken for rows (or rows for it), else what the
     failing line has reshaped, else what met in the failing call, else what the failing module works on."""
     place = failing_place(error)
@@ -132,8 +127,7 @@ def _misfit_of_error(
         suspects = cut_groups(plan, slot_numbers(record.sites.get(place.exact, [])))
     if not suspects and tracer.failed:
         suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed), tracer, tensors))
-    names = {id(part): name for name, part in module.named_modules()}
-    failing = [names[id(part)] for part in failing_modules(error) if id(part) in names]
+    failing = [name for part in failing_modules(error) if (name := tracer.name_of(part)) is not None]
     for name in filter(None, failing):  # that the whole network fails says nothing
         suspects = suspects or groups_inside(plan, name)
     return Misfit(suspects, lock, failing, line, error)

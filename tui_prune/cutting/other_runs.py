@@ -26,10 +26,9 @@ class OtherRun:
     def outputs(self, model: nn.Module) -> list[Tensor] | None:
         """What the network puts out in this run, or None where it fails. It is left as it was."""
         state = training(model) if self.in_training else untouched(model)
-        path = nullcontext() if self.method is None else _running(model, *self.method)
         try:
-            with state, path:
-                outputs = all_tensors_in(call(model, *self.arguments))
+            with state as twin, nullcontext() if self.method is None else _running(twin, *self.method):
+                outputs = all_tensors_in(call(twin, *self.arguments))
                 return [tensor for tensor in outputs if tensor.is_floating_point()]
         except (Exception, SystemExit):  # whatever the network's own code raises
             return None

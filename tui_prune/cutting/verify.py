@@ -1,9 +1,9 @@
 """Verify: the cut module's numbers beside the masked original's, on the same input."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 2e-2, tor
 _HALF = (torch.float16, torch.bfloat16)
 TELLING = 1e-3
 """A mask that moves the output by less (relative) leaves nothing to compare."""
+
+T = TypeVar("T", bound=Tracer)
 
 
 class NotEqual(TuiPruneError):
@@ -119,16 +121,22 @@ class _Comparison:
     def _kept_slots(self) -> Tensor:
         return torch.from_numpy(self.plan.keep[self.plan.graph.classes.channel])
 
-    def _run(self, model: nn.Module, tracer: Tracer | None = None) -> list[Tensor]:
-        with untouched(model, self.plan.graph.record.written):
-            outputs = all_tensors_in(run(model, self.inputs, self.kwargs, tracer))
-            return [tensor for tensor in outputs if tensor.is_floating_point() or tensor.is_complex()]
+    def _run(self, model: nn.Module) -> list[Tensor]:
+        with untouched(model, self.plan.graph.record.written) as twin:
+            return _numbers(run(twin, self.inputs, self.kwargs))
+
+    def _run_traced(self, model: nn.Module, tracer: Callable[[nn.Module], T]) -> tuple[list[Tensor], T]:
+        """The outputs, and the tracer, which is made for what is run."""
+        with untouched(model, self.plan.graph.record.written) as twin:
+            running = tracer(twin)
+            return _numbers(run(twin, self.inputs, self.kwargs, running)), running
 
     def of_outputs(self) -> Verification:
         """Outputs of the cut module, of the masked original, and of the original without a mask."""
         plain = self._run(self.model)
-        tracer = MaskedTracer(self.model, self._kept_slots, self.cut.kernels.sources)
-        masked = self._run(self.model, tracer)
+        masked, tracer = self._run_traced(
+            self.model, lambda twin: MaskedTracer(twin, self._kept_slots, self.cut.kernels.sources)
+        )
         reference = [tracer.kept_of(tensor) for tensor in masked]
         if any(bool(tensor.isnan().any()) for tensor in (*plain, *reference)):
             raise TuiPruneError(
@@ -152,14 +160,12 @@ class _Comparison:
         """
         original = with_tensors(self.model, self._stirred(), self.plan.graph.record)
         everything = torch.ones(Tracer(self.cut.module).record.size * 2, dtype=torch.bool)
-        tracers = [
-            Digests(original, self._kept_slots, self.cut.kernels.sources, masking=False),
-            Digests(original, self._kept_slots, self.cut.kernels.sources, masking=True),
-            Digests(self.cut.module, everything, masking=False),
-        ]
-        for tracer, model in zip(tracers, (original, original, self.cut.module), strict=True):
-            self._run(model, tracer)
-        plain, masked, cut = (tracer.digests for tracer in tracers)
+        runs = (
+            (original, lambda twin: Digests(twin, self._kept_slots, self.cut.kernels.sources, masking=False)),
+            (original, lambda twin: Digests(twin, self._kept_slots, self.cut.kernels.sources, masking=True)),
+            (self.cut.module, lambda twin: Digests(twin, everything, masking=False)),
+        )
+        plain, masked, cut = (self._run_traced(model, tracer)[1].digests for model, tracer in runs)
         same = [a.shape == b.shape for a, b in zip(cut, masked, strict=False)]
         steps = same.index(False) if False in same else len(same)
         error = max(map(relative_error, cut[:steps], masked[:steps]), default=0.0)
@@ -194,6 +200,10 @@ class _Comparison:
                 values = torch.where(gone.to(values.device), noise.to(values), values)
             found[name] = values
         return found
+
+
+def _numbers(outputs: Any) -> list[Tensor]:
+    return [tensor for tensor in all_tensors_in(outputs) if tensor.is_floating_point() or tensor.is_complex()]
 
 
 def relative_error(one: Tensor, other: Tensor) -> float:

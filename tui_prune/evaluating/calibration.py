@@ -29,11 +29,12 @@ def gather(graph: Graph, needs: Needs, task: Task, progress: Progress = silent) 
     Raises `UsageError` when there are no batches or no loss can be told, `TuiPruneError` when its code, the network or
     the loss fails.
     """
-    watch = _Activations(graph) if needs == "activations" else _Gradients(graph, task)
-    with untouched(graph.model), watch.watching():
-        for number, batch in enumerate(calibration_batches(task, graph.model)):
-            progress("calibrate", guess(number))
-            watch.run(batch)
+    with untouched(graph.model) as model:
+        watch = _Activations(graph, model) if needs == "activations" else _Gradients(graph, model, task)
+        with watch.watching():
+            for number, batch in enumerate(calibration_batches(task, model)):
+                progress("calibrate", guess(number))
+                watch.run(batch)
     progress("calibrate", 1.0)
     return watch.gathered()
 
@@ -47,12 +48,12 @@ def checked_calibration(task: Task | None) -> Task:
 
 
 class _Watch:
-    """Something to be noted of a network while batches run through it."""
+    """Something to be noted of a network while batches run through what stands in for it."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, model: nn.Module) -> None:
         self.batches = 0
-        self._graph, self._model = graph, graph.model
-        self._modules = dict(graph.model.named_modules())
+        self._graph, self._model = graph, model
+        self._modules = dict(model.named_modules())
         self._putting_out: dict[str, tuple[str, int]] = {}
         """Tensor and dimension of the axis that a module's outputs are, by module, where they are linear in it."""
         for axis in graph.record.producers:
@@ -65,8 +66,8 @@ class _Watch:
 class _Activations(_Watch):
     """Mean |value| of each input of every layer with weights, and of each output of those that put channels out."""
 
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph)
+    def __init__(self, graph: Graph, model: nn.Module) -> None:
+        super().__init__(graph, model)
         self._inputs: dict[str, _Mean] = {}
         self._outputs: dict[tuple[str, int], _Mean] = {}
 
@@ -132,8 +133,8 @@ class _Gradients(_Watch):
     multiplied with their own gradient.
     """
 
-    def __init__(self, graph: Graph, task: Task) -> None:
-        super().__init__(graph)
+    def __init__(self, graph: Graph, model: nn.Module, task: Task) -> None:
+        super().__init__(graph, model)
         self._task = task
         self._sums: dict[tuple[str, int], np.ndarray] = {}
         self._gates: dict[tuple[str, int], Tensor] = {}

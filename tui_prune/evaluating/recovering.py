@@ -244,8 +244,8 @@ def _copy(model: nn.Module, record: TraceRecord, values: Mapping[str, Tensor] | 
 
 def _outputs(model: nn.Module, result: Result) -> tuple[Tensor, ...]:
     """What the network puts out for the example inputs. Raises `TuiPruneError` where that isn't right."""
-    with untouched(model):
-        found = run(model, result.example_inputs, result.example_kwargs)
+    with untouched(model) as twin:
+        found = run(twin, result.example_inputs, result.example_kwargs)
     outputs = tuple(tensor for tensor in tensors_in(found) if tensor.is_floating_point())
     same = [t.shape for t in outputs] == [t.shape for t in result.reference_outputs]
     if not same or any(bool(tensor.isnan().any()) for tensor in outputs):

@@ -257,9 +257,9 @@ class Scanner:
     def _run(self, model: nn.Module) -> list[Tensor]:
         """What a model puts out for some calibration data or, where there is none, for the example input."""
         found = []
-        with untouched(model):
+        with untouched(model) as twin:
             for batch in self._compared(model):
-                outputs = model(*map_tensors(batch.args, Tensor.clone), **map_tensors(dict(batch.kwargs), Tensor.clone))
+                outputs = twin(*map_tensors(batch.args, Tensor.clone), **map_tensors(dict(batch.kwargs), Tensor.clone))
                 for output in tensors_in(outputs):
                     if output.is_floating_point():
                         step = max(1, -(-output.numel() // _MOST_COMPARED))

@@ -50,8 +50,8 @@ class Task:
             yield
 
     def score(self, model: nn.Module, progress: Progress = silent) -> float:
-        """What `evaluate` says of a model, which it is given in eval mode. `progress` may raise before each forward
-        pass, to stop an evaluation that takes long or never ends. The model is as it was afterwards.
+        """What `evaluate` says of a model, of which it is given a copy over the same weights, in eval mode. `progress`
+        may raise before each forward pass, to stop an evaluation that takes long or never ends.
 
         Raises `TuiPruneError` when it fails, gives no number, or changes the model's parameters.
         """
@@ -59,13 +59,13 @@ class Task:
             raise TuiPruneError(f"{self.name} has no function evaluate(model).")
         passes = itertools.count()
         with (
-            safeguarded(model, f"evaluate(model) of {self.name}"),
-            Breaker().breaking(model, lambda: progress("evaluate", guess(next(passes)))),
+            safeguarded(model, f"evaluate(model) of {self.name}") as twin,
+            Breaker().breaking(twin, lambda: progress("evaluate", guess(next(passes)))),
             self.own_errors("in evaluate(model)"),
         ):
-            for module in model.modules():
+            for module in twin.modules():
                 module.training = False
-            value = float(self.evaluate(model))
+            value = float(self.evaluate(twin))
         if not math.isfinite(value):
             raise TuiPruneError(f"evaluate(model) of {self.name} gave {value}, which is no number to compare.")
         return value

@@ -42,14 +42,14 @@ def measure_activations(graph: Graph, task: Task | None, progress: Progress = si
     if task is None or task.calibration is None:
         what = "open the network with --task FILE.py, a task with" if task is None else f"give {task.name}"
         raise UsageError(f"Activations are measured on calibration data: {what} a function calibration().")
-    modules = dict(graph.model.named_modules())
-    watches = {layer.name: _Watch(layer.width) for layer in graph.layers if layer.name in modules}
-    with untouched(graph.model), ExitStack() as hooks:
+    with untouched(graph.model) as model, ExitStack() as hooks:
+        modules = dict(model.named_modules())
+        watches = {layer.name: _Watch(layer.width) for layer in graph.layers if layer.name in modules}
         for name, watch in watches.items():
             hooks.callback(modules[name].register_forward_hook(watch.take).remove)
-        for batches, batch in enumerate(calibration_batches(task, graph.model), 1):
+        for batches, batch in enumerate(calibration_batches(task, model), 1):
             progress("calibrate", guess(batches))
-            forward(graph.model, batch)
+            forward(model, batch)
     progress("calibrate", 1.0)
     return {name: watch.found() for name, watch in watches.items() if watch.count}
 

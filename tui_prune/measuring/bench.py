@@ -54,8 +54,7 @@ def measure(
     """
     passes: list[list[float]] = [[] for _ in models]
     with ExitStack() as stack:
-        for model in models:
-            stack.enter_context(_as_used(model))
+        models = [stack.enter_context(_as_used(model)) for model in models]
         runs = [lambda model=model: model(*inputs, **(kwargs or {})) for model in models]
         memory = [peak_memory(model, inputs, kwargs or {}) for model in models]
         started = time.perf_counter()
@@ -164,13 +163,13 @@ class _AliveTensors(TorchDispatchMode):
 
 
 @contextmanager
-def _as_used(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients, with the user's own settings of attention and precision; the model left as it
-    was."""
+def _as_used(model: nn.Module) -> Iterator[nn.Module]:
+    """What stands in for a model, in eval mode without gradients, with the user's own settings of attention and
+    precision."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    with untouched(model):
+    with untouched(model) as twin:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = tf32
-        yield
+        yield twin

@@ -63,8 +63,8 @@ def run_probe(model: nn.Module, checkpoint: Checkpoint, probe: Probe) -> list[Te
 
 def run(model: nn.Module, inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> list[Tensor]:
     """The numbers that the network puts out in eval mode; it is as before afterwards."""
-    with untouched(model):
-        outputs = call(model, inputs, keywords)
+    with untouched(model) as twin:
+        outputs = call(twin, inputs, keywords)
     return [tensor for tensor in all_tensors_in(outputs) if tensor.is_floating_point() or tensor.is_complex()]
 
 

@@ -40,6 +40,8 @@ class Evidence:
 
     graph: Graph
     group: Group
+    model: nn.Module
+    """The graph's network, or what stands in for it."""
     seed: int = 0
     gathered: Gathered = field(default_factory=Gathered)
     known: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Evidence:
         for axis, places in self.producers():
             key, layer = (axis.tensor, axis.dim), owner_of(axis.tensor)
             if key not in self.known:
-                self.known[key] = score(_rows(_effective_weight(self.graph.model, axis.tensor, layer), axis))
+                self.known[key] = score(_rows(_effective_weight(self.model, axis.tensor, layer), axis))
             found.append(Part(layer, self.known[key], places))
         return found
 
@@ -71,7 +73,7 @@ class Evidence:
             if "bias" in axis.tensor.rpartition(".")[2]:
                 continue
             if key not in self.known:
-                self.known[key] = score(_rows(_effective_weight(self.graph.model, axis.tensor, layer), axis))
+                self.known[key] = score(_rows(_effective_weight(self.model, axis.tensor, layer), axis))
             found.append(Part(layer, self.known[key], position[channel[axis.slots]]))
         return found
 
@@ -81,7 +83,7 @@ class Evidence:
         found = []
         for name, use in self.graph.record.layers.items():
             if use.kind == "batch norm" and use.outputs is not None:
-                scale = getattr(self.graph.model.get_submodule(name), "weight", None)
+                scale = getattr(self.model.get_submodule(name), "weight", None)
                 places = position[channel[use.outputs.numpy()]]
                 if scale is not None and (places >= 0).any():
                     found.append((name, scale.detach().abs(), places))

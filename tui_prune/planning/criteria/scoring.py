@@ -44,8 +44,8 @@ def score_parts(
     gathered, known = gathered or Gathered(), {} if known is None else known
     computed = any(".parametrizations." in tensor for tensor in graph.record.shapes)
     # Reading a computed weight may update its module's buffers.
-    with untouched(graph.model, graph.record.written) if computed else nullcontext():
-        every = tuple(function(Evidence(graph, group, seed, gathered, known)) for group in graph.groups)
+    with untouched(graph.model, graph.record.written) if computed else nullcontext(graph.model) as model:
+        every = tuple(function(Evidence(graph, group, model, seed, gathered, known)) for group in graph.groups)
     for parts in every:
         for part in parts:
             if not np.isfinite(part.values).all():

@@ -1,0 +1,35 @@
+"""Parameters whose values a forward pass writes over."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Overwritten:
+    """The values of parameters that operators of a forward pass write over, remembered before they do."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._by_memory: dict[int, list[tuple[str, Tensor]]] | None = None
+        self._values: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def keep(self, func: Any, args: Sequence[Any]) -> None:
+        """Remember the parameters in whose memory an operator is about to write."""
+        if self._by_memory is None:
+            self._by_memory = {}
+            for name, parameter in self._model.named_parameters():
+                self._by_memory.setdefault(parameter.untyped_storage().data_ptr(), []).append((name, parameter))
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor):
+                for name, parameter in self._by_memory.get(value.untyped_storage().data_ptr(), ()):
+                    if name not in self._values:
+                        self._values[name] = parameter.detach(), parameter.detach().clone()
+
+    @torch.no_grad()
+    def restore(self) -> frozenset[str]:
+        """Put the values back, and give the names of the parameters."""
+        for memory, values in self._values.values():
+            memory.copy_(values)
+        return frozenset(self._values)
