@@ -1,5 +1,6 @@
 """A trace needs no values, so it computes none where it can. Code that looks at them takes the way that they say."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -139,19 +140,24 @@ class KeepsElsewhere(nn.Module):
         return self.out(x / self.notes.scale)
 
 
-def test_what_a_network_keeps_in_an_object_of_its_own_has_values() -> None:
+def test_what_a_network_keeps_in_an_object_of_its_own_is_forgotten_again() -> None:
     model = KeepsElsewhere().eval()
     image = torch.randn(1, 3, 8, 8)
-    tui_prune.trace(model, image)
-    assert model.notes.scale is not None
-    torch.testing.assert_close(model.notes.scale, model.features(image).abs().mean())
+    result = tui_prune.prune(model, image, ratio=0.5)
+    assert model.notes.scale is None
+    assert result.model.notes.scale is None
+    result.model(image)
+    torch.testing.assert_close(result.model.notes.scale, result.model.features(image).abs().mean())
+    assert model.notes.scale is None
 
 
-TABLES: dict[int, Tensor] = {}
+@functools.cache
+def table(rows: int, columns: int) -> Tensor:
+    return torch.mm(torch.ones(rows, 1), torch.arange(float(columns))[None])
 
 
 class Positions(nn.Module):
-    """Keeps a table of positions for all networks of its kind, made as a product."""
+    """Takes a table of positions that is kept for all networks of its kind, made as a product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,12 +167,11 @@ class Positions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)
-        if x.shape[2] not in TABLES:
-            TABLES[x.shape[2]] = torch.mm(torch.ones(x.shape[2], 1), torch.arange(float(x.shape[3]))[None])
-        return self.out(x + TABLES[x.shape[2]])
+        return self.out(x + table(x.shape[2], x.shape[3]))
 
 
 def test_a_table_that_is_kept_for_later_has_values() -> None:
-    TABLES.clear()
+    table.cache_clear()
     tui_prune.trace(Positions(), torch.randn(1, 3, 8, 8))
-    assert torch.equal(TABLES[6], torch.arange(6.0).expand(6, 6))
+    assert table.cache_info().currsize == 1
+    assert torch.equal(table(6, 6), torch.arange(6.0).expand(6, 6))

@@ -40,8 +40,8 @@ def safeguarded(model: nn.Module, function: str) -> Iterator[nn.Module]:
                         tensor.copy_(values)
     if changed:
         raise TuiPruneError(
-            f"{function} has changed the network ({changed[0]}), so what it found isn't used; the network was put back. "
-            "Let it work on a copy: copy.deepcopy(model)."
+            f"{function} has changed the network ({changed[0]}), so what it found isn't used; the network was put "
+            "back. Let it work on a copy: copy.deepcopy(model)."
         )
 
 
