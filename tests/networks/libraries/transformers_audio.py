@@ -18,6 +18,7 @@ WAVE = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
     "mask_time_prob": 0.0,
+    "layerdrop": 0.0,
     "apply_spec_augment": False,
 }
 """Convolutions over samples, then a transformer."""

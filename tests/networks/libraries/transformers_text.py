@@ -105,7 +105,8 @@ def networks() -> Iterator[Network]:
             "shared_expert_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2}),
         "qwen3": ("Qwen3", "ForCausalLM", {**GROUPED, "head_dim": 16}),
     }
-    t5 = {"vocab_size": VOCABULARY, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
+    t5 = {"vocab_size": VOCABULARY, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_decoder_layers": 2,
+        "num_heads": 4}
     pairs: dict[str, tuple[str, str, dict[str, Any]]] = {
         "bart": ("Bart", "ForConditionalGeneration", PAIRED),
         "pegasus": ("Pegasus", "ForConditionalGeneration", PAIRED),
