@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, collapse, compact
+from tui_prune.channels.labels import Labels, collapse, compact, varying
 from tui_prune.channels.record import LayerUse
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.pointwise import combine
-from tui_prune.channels.rules.shared import Kept, zero_cut
+from tui_prune.channels.rules.shared import Kept, places_of, tied_over, zero_cut
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
@@ -33,9 +33,10 @@ def product(tracer: "Tracer", call: Call) -> None:
     """
     left_name, right_name = {**_PLAIN, **_WITH_BIAS}[call.name.rstrip("_")]
     left, right, out = call.arg(left_name), call.arg(right_name), call.first_out
-    left_labels, right_labels = tracer.labels(left), tracer.labels(right)
     left_inner = left.dim() - 1
     right_inner = max(right.dim() - 2, 0)
+    left_labels = _without_summed_rows(tracer, tracer.labels(left), left_inner)
+    right_labels = _without_summed_rows(tracer, tracer.labels(right), right_inner)
     _contract(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner))
 
     labels: list[Tensor] = []
@@ -66,18 +67,44 @@ def _contract(tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[T
              for dims, label in left_labels.items() if left_inner in dims}  # fmt: skip
     rights = {tuple(d for d in dims if d != right_inner): (dims, label)
               for dims, label in right_labels.items() if right_inner in dims}  # fmt: skip
+    one_of_each = [next(iter(side.values()), None) for side in (lefts, rights)]
     for others in lefts.keys() & rights.keys():
         (left_dims, a), (right_dims, b) = lefts.pop(others), rights.pop(others)
         ids, partners = compact(a, left_dims), compact(b, right_dims)
         tracer.tie(ids, partners, "feeds")
         if others:
             tracer.block(ids.reshape(-1, ids.shape[-1]), "heads")
+    if all(one_of_each):  # what is left over meets what has other rows (a table that all heads share) place by place
+        (_, first_left), (_, first_right) = one_of_each
+        for _, label in lefts.values():
+            tracer.tie(_opposite(label, left=True), _opposite(first_right, left=False), "feeds")
+        for _, label in rights.values():
+            tracer.tie(_opposite(first_left, left=True), _opposite(label, left=False), "feeds")
+        return
     reason = tracer.unlabelled_reason(right_tensor)
     for dims, label in lefts.values():
-        tracer.lock_label(label, dims, "heads of two shapes meet" if rights else reason)
+        tracer.lock_label(label, dims, reason)
     reason = tracer.unlabelled_reason(left_tensor)
     for dims, label in rights.values():
-        tracer.lock_label(label, dims, "heads of two shapes meet" if lefts else reason)
+        tracer.lock_label(label, dims, reason)
+
+
+def _without_summed_rows(tracer: "Tracer", labels: Labels, inner: int) -> Labels:
+    """The labels. Where rows of channels lie along the inner dimension, with the places in them along another one, a
+    place of the sum stands for those of all rows, and they go together."""
+    found: list[Tensor] = []
+    for dims, label in labels.items():
+        rows = len(dims) > 1 and inner in dims and places_of(label, dims) not in (inner, None)
+        found.append(tied_over(tracer, label, dims, [inner], "summed up") if rows else label)
+    return tracer.by_dims(found)
+
+
+def _opposite(label: Tensor, *, left: bool) -> Tensor:
+    """A label of one side of a product as (..., rows, columns, inner), with size 1 where it doesn't vary."""
+    small = collapse(label, varying(label))
+    if small.dim() < 2:
+        return small
+    return small.unsqueeze(-2) if left else small.transpose(-1, -2).unsqueeze(-3)
 
 
 def _note_layer(

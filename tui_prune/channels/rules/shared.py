@@ -47,6 +47,7 @@ def places_of(label: Tensor, dims: Dims) -> int | None:
         locked = ids < 0
         real = ~(locked.narrow(n, 1, ids.shape[n] - 1) | locked.narrow(n, 0, ids.shape[n] - 1))
         steps = ids.diff(dim=n)[real].abs()
+        steps = steps[steps > 0]  # a place may stand at several positions in a row
         by_one = int((steps == 1).sum())
         if by_one:
             found.append((d, 2 * by_one > len(steps)))
