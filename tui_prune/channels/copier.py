@@ -141,12 +141,12 @@ class Copier:
         if made is None:
             return None
         self._note(module, made)
-        for name in HOOKS.keys() & vars(module).keys():  # torch.fx's copies lose those of the forward pass
-            self._place = module, name
-            for suffix in ("", "_with_kwargs", "_always_called"):
-                hooks = vars(module).get(name + suffix)
-                if hooks:
-                    vars(made)[name + suffix] = self.value(hooks)
+        # A deep copy shares all functions, and some classes' own copies lose hooks.
+        for name, value in vars(module).items():
+            if ("_hooks" in name and value) or type(value) in (types.FunctionType, functools.partial):
+                self._place = module, name
+                self._memo.pop(id(value), None)
+                vars(made)[name] = self.value(value)
         return made
 
     def _attempt(

@@ -1,11 +1,13 @@
 """Tracing a model: one forward pass beside which labels run, with the model left as it was."""
 
 import inspect
+import random
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -282,7 +284,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = False
         for module in training:
             module.training = False
-        with torch.no_grad(), torch.random.fork_rng(sorted(devices)), _eager():
+        with torch.no_grad(), torch.random.fork_rng(sorted(devices)), _other_random_states(), _eager():
             for generator in (torch.default_generator, *(torch.cuda.default_generators[i] for i in devices)):
                 generator.manual_seed(SEED)
             yield
@@ -292,6 +294,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = tf32
         for module in training:
             module.training = True
+
+
+@contextmanager
+def _other_random_states() -> Iterator[None]:
+    """The random numbers of Python and of NumPy, as torch's: the same in every run, and put back."""
+    ours, theirs = random.getstate(), np.random.get_state()
+    try:
+        random.seed(SEED)
+        np.random.seed(SEED)
+        yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(theirs)
 
 
 def _eager() -> AbstractContextManager[Any]:
