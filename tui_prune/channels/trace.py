@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tui_prune.channels.counting import CountingTracer
 from tui_prune.channels.derived import DerivedUses
+from tui_prune.channels.elsewhere import check_that_it_runs_its_layers
 from tui_prune.channels.hollow import ValuesNeeded
 from tui_prune.channels.model_code import failing_line
 from tui_prune.channels.modules import named_modules, named_tensors
@@ -59,14 +60,15 @@ def _record_run(
         raise TuiPruneError(
             f"The network makes its part {made[0]} in the forward pass. Run it once on an input, then prune it."
         )
+    record = tracer.finish(outputs)
+    if record.unreached:
+        _trace_training_parts(model, example_inputs, example_kwargs, tracer)
+    check_that_it_runs_its_layers(model, record)
     if next(all_tensors_in(outputs), None) is None:
         raise TuiPruneError(
             f"The network's forward pass returns a {type(outputs).__name__} without a tensor in it, so a cut couldn't "
             "be checked. Let it return its tensors."
         )
-    record = tracer.finish(outputs)
-    if record.unreached:
-        _trace_training_parts(model, example_inputs, example_kwargs, tracer)
     return record
 
 

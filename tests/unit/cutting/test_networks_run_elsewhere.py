@@ -1,0 +1,101 @@
+"""Modules that run none of their own layers: refused, with the part to open."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tui_prune
+from tests.small_nets import conv
+
+IMAGE = torch.randn(1, 3, 8, 8)
+
+
+def chain() -> nn.Sequential:
+    return nn.Sequential(conv(3, 16), nn.ReLU(), conv(16, 4))
+
+
+class RunsACopy(nn.Module):
+    """Its forward pass works with a copy, and gives anything but what that puts out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = chain()
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.inference_mode():
+            score = float(copy.deepcopy(self.model)(x).max())
+        return {"picture": x, "score": score}
+
+
+class GivesNoTensor(RunsACopy):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x)["score"]
+
+
+class RunsNone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList([chain(), nn.ModuleDict({"b": conv(3, 4)})])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu()
+
+
+class InAList(nn.Module):
+    """Its network isn't among its modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nets = [chain()]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.nets[0](x)
+
+
+class Predictor:
+    def __init__(self) -> None:
+        self.network = chain()
+
+
+class InAnObject(InAList):
+    def __init__(self) -> None:
+        super().__init__()
+        self.predictor = Predictor()
+        self.nets = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.predictor.network(x)
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (RunsACopy, r"RunsACopy can't be pruned: it runs none of its layers\. Open its part model \(a Sequential\) "),
+        (GivesNoTensor, r"it runs none of its layers\. Open its part model \(a Sequential\) instead\.$"),
+        (RunsNone, r"Open one of its parts instead: nets\.0 \(a Sequential\), nets\.1\.b \(a Conv2d\)\.$"),
+        (InAList, r"no layers with weights among its modules\. Open its part nets\[0\] \(a Sequential\) instead\.$"),
+        (InAnObject, r"Open its part predictor\.network \(a Sequential\) instead\.$"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_part_to_open_is_named(build: Callable[[], nn.Module], sentence: str) -> None:
+    model = build()
+    for use in (tui_prune.trace, tui_prune.prune):
+        with pytest.raises(tui_prune.TuiPruneError, match=sentence):
+            use(model, IMAGE)
+
+
+def test_a_layer_of_its_own_beside_it_is_enough() -> None:
+    class Both(RunsACopy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.out = conv(3, 16), conv(16, 4)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.out(self.a(x)) + super().forward(x)["score"]
+
+    assert tui_prune.trace(Both(), IMAGE).layer("a").width == 16
