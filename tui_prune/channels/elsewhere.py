@@ -7,21 +7,20 @@ from typing import Any
 from torch import nn
 
 from tui_prune.channels.modules import named_modules
-from tui_prune.channels.record import TraceRecord, owner_of
+from tui_prune.channels.record import TraceRecord
 from tui_prune.errors import TuiPruneError
 
 _MOST_NAMED = 3
 
 
 def check_that_it_runs_its_layers(model: nn.Module, record: TraceRecord) -> None:
-    """Raise `TuiPruneError`, with the part to open, where a forward pass has used none of a network's parameters."""
-    owners = {owner_of(name) for name in record.parameters}
-    if owners - set(record.unreached):
+    """Raise `TuiPruneError`, with the part to open, where a forward pass computes nothing with a network's tensors."""
+    if record.runs_layers:
         return
     kind = type(model).__name__
-    if owners:
+    if record.parameters:
         parts = list(_parts_with_weights(model, ""))
-        if parts and set(map(id, dict(parts).values())) != {id(model)}:
+        if parts:
             raise TuiPruneError(f"This {kind} can't be pruned: it runs none of its layers. {_advice(parts)}")
         return
     held = [(name, part) for name, part in _held(model) if next(part.parameters(), None) is not None]

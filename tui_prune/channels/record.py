@@ -241,6 +241,8 @@ class TraceRecord:
     bare_norms: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     """Of norms without parameters and statistics, by module: the slots along the dimensions that they normalise."""
     unreached: tuple[str, ...] = ()
+    runs_layers: bool = False
+    """Whether anything is computed with the network's own parameters or buffers."""
     hollow: bool = False
     """Whether it was made without computing values: then so can a trace of the cut network be."""
     written: set[str] = field(default_factory=set)

@@ -45,6 +45,11 @@ class Stopped(Exception):
     """The forward pass has come to the step after which the tracer was told to stop: its traceback says where."""
 
 
+_aten = torch.ops.aten
+_HANDING_ON = frozenset((_aten.detach, _aten.alias, _aten.clone, _aten._to_copy))
+"""Operators by which a network's weights go into another network, where one is copied in the forward pass."""
+
+
 class Tracer(TorchDispatchMode):
     """Give every parameter and buffer of a module one label per axis and follow them through a forward pass.
 
@@ -367,7 +372,7 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = _tensors_of(args, kwargs)
-        labelled = from_input = hollow = positions = False
+        labelled = named = from_input = hollow = positions = False
         derived: list[tuple[Tensor, Derived]] = []
         for tensor in tensors:
             entry = self._carried.get(id(tensor))
@@ -379,7 +384,10 @@ class Tracer(TorchDispatchMode):
                 hollow = hollow or entry.hollow
                 positions = positions or entry.positions is not None
                 if entry.name is not None:
+                    named = True
                     self._reached.add(entry.name)
+        if (named or labelled) and func.overloadpacket not in _HANDING_ON:
+            self.record.runs_layers = True
         known = self._resolved.get(func)
         if known is None:
             known = self._resolved[func] = look_up(func)
