@@ -408,7 +408,7 @@ class Tracer(TorchDispatchMode):
             self._follow(call, known.rule, tensors)
         if derived:
             self._follow_derived(call, derived, alone=len(derived) == len(tensors))
-        self._note_step(call, known, labelled and known.rule is not None, tensors)
+        self.note_call(call, known, labelled and known.rule is not None, tensors)
         self.count(call, known, tensors)
         if from_input and not labelled:
             for tensor in tensors_in((out,)):
@@ -419,7 +419,8 @@ class Tracer(TorchDispatchMode):
         """Run the operator itself."""
         return func(*args, **kwargs)
 
-    def _note_step(self, call: Call, operator: Operator, labelled: bool, tensors: list[Tensor]) -> None:
+    def note_call(self, call: Call, operator: Operator, labelled: bool, tensors: list[Tensor]) -> None:
+        """Note what a call was given and made, for the comparison with the pass of a cut network."""
         record = self.record
         results = (call.out,) if isinstance(call.out, Tensor) else tensors_in(call.out)
         made = tuple(Made(self.labels(tensor), tuple(tensor.shape)) for tensor in results)

@@ -17,8 +17,8 @@ from tui_prune.cutting.building import build_cut
 from tui_prune.cutting.copying import named_tensors
 from tui_prune.cutting.kernels import KeptKernels, keep_kernels
 from tui_prune.cutting.other_runs import training_runs
-from tui_prune.cutting.repairs import keep_scalings
-from tui_prune.cutting.replay import Replay, ReplayMismatch, apply_order
+from tui_prune.cutting.repairs import Rescaled, keep_scalings
+from tui_prune.cutting.replay import Key, Replay, ReplayMismatch, apply_order
 from tui_prune.cutting.surgery import CutTensors, UnevenCut
 from tui_prune.opening.opened import Edit
 from tui_prune.planning.plan import Plan
@@ -35,6 +35,9 @@ class CutModule:
     tensors: CutTensors
     kernels: KeptKernels
     """Of weights that are normalised."""
+    reordered: Mapping[Key, np.ndarray]
+    """For each axis whose order the replay has changed, the new order of its positions."""
+    scalings: tuple[Rescaled, ...]
 
 
 class Misfit(Exception):
@@ -84,14 +87,14 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         found = _misfit_of_error(failed.__cause__ or failed, failed.tracer, plan, tensors)
         raise Misfit(involved or found.groups, found.lock, found.modules, found.line, found.error) from mismatch
     apply_order(module, replay.reordered)
-    keep_scalings(module, graph.record, record)
+    scalings = keep_scalings(module, graph.record, record)
     kernels = keep_kernels(module, plan, tensors, record, replay.reordered)
     if any(part._forward_pre_hooks for _, part in named_modules(module)):
         if replay.reordered or kernels.scaled:  # what hooks have computed in the replay is out of date
             recompute(module, graph.record.written, inputs, kwargs)
         with evaluating(module):  # weights that a hook computes have their new size only now
             edits = (*edits, *apply_edits(module, groups))
-    return CutModule(module, edits, tensors, kernels)
+    return CutModule(module, edits, tensors, kernels, replay.reordered, scalings)
 
 
 def check_training(

@@ -57,6 +57,9 @@ class MaskedTracer(Tracer):
         sources = self.sources(tensors) if self._steady else None
         return sources is not None and sources <= self._steady
 
+    def note_call(self, call: Call, operator: Operator, labelled: bool, tensors: list[Tensor]) -> None:
+        """Note nothing: only numbers are compared."""
+
     def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note the number format."""
         self.formats.update(tensor.dtype for tensor in tensors_in((call.out,)))

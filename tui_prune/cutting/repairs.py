@@ -1,10 +1,11 @@
 """Sizes that a module's own code keeps (`self.hidden_dim`, `head_dim`), set with the cut."""
 
 from math import isclose
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.record import GROUP_NORM, TraceRecord
@@ -55,20 +56,34 @@ def apply_norm_sizes(module: nn.Module, graph: Graph, keep: np.ndarray) -> tuple
     return tuple(edits)
 
 
+class Rescaled(NamedTuple):
+    """Places along a dimension of a tensor, which are multiplied with a number."""
+
+    tensor: str
+    dim: int
+    places: Tensor
+    factor: float
+
+    def apply(self, tensor: Tensor) -> None:
+        """Scale a tensor in place."""
+        places = self.places.to(tensor.device)
+        tensor.index_copy_(self.dim, places, tensor.index_select(self.dim, places) * self.factor)
+
+
 @torch.no_grad()
-def keep_scalings(module: nn.Module, original: TraceRecord, cut: TraceRecord) -> None:
+def keep_scalings(module: nn.Module, original: TraceRecord, cut: TraceRecord) -> tuple[Rescaled, ...]:
     """Where the code scales by what it computes from a size (a query by the root of its head's), the smaller size
-    would change the numbers: the rows of the layer that puts those values out are scaled back."""
+    would change the numbers: the rows of the layer that puts those values out are scaled back. Returns what was
+    scaled."""
     if len(original.scalings) != len(cut.scalings):
-        return
+        return ()
     changed = [
         (before.factor / after.factor, after.slots)
         for before, after in zip(original.scalings, cut.scalings, strict=True)
         if not isclose(before.factor, after.factor, rel_tol=1e-6)
     ]
-    if not changed:
-        return
-    tensors = dict(module.named_parameters(remove_duplicate=False))
+    tensors = dict(module.named_parameters(remove_duplicate=False)) if changed else {}
+    done = []
     for factor, ids in changed:
         slots = np.unique(ids[ids >= 0].numpy())
         for axis in cut.producers:
@@ -81,5 +96,6 @@ def keep_scalings(module: nn.Module, original: TraceRecord, cut: TraceRecord) ->
             ]
             for name, dim in ((axis.tensor, axis.dim), *biases):
                 if name in tensors:
-                    tensor, index = tensors[name].data, torch.from_numpy(rows).to(tensors[name].device)
-                    tensor.index_copy_(dim, index, tensor.index_select(dim, index) * factor)
+                    done.append(Rescaled(name, dim, torch.from_numpy(rows), factor))
+                    done[-1].apply(tensors[name].data)
+    return tuple(done)

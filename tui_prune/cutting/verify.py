@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite, isinf, prod
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from tui_prune.channels.tracer import Tracer
 from tui_prune.cutting.carry_out import CutModule
 from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.cutting.masked import Digests, MaskedTracer
+from tui_prune.cutting.telling import Pair, telling_copies, widened
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.plan import Plan
 
@@ -25,6 +27,10 @@ TELLING = 1e-3
 """A mask that moves the output by less (relative) leaves nothing to compare."""
 
 T = TypeVar("T", bound=Tracer)
+
+
+_SMALL, _CHEAP = 1_000_000, 30_000_000
+"""Networks of at most so many numbers and multiply-accumulates are compared in float64 at once."""
 
 
 class NotEqual(TuiPruneError):
@@ -50,6 +56,11 @@ class Verification:
     """The number format that was compared in."""
     seconds: float
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether equal numbers show something here."""
+        return self.kind == "exact" and not self.operators and self.moved >= TELLING
+
 
 def verify(
     model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan, cut_module: CutModule
@@ -64,22 +75,38 @@ def verify(
     """
     started = time.perf_counter()
     comparison = _Comparison(model, inputs, kwargs, plan, cut_module)
-    precise = comparison.of_copies(_HALF, torch.float32)
-    found = comparison.made() if precise is None else comparison.of_outputs()
-    if precise is None and found.max_error > TOLERANCES.get(found.precision, 1e-4) and not found.operators:
+    used, found = comparison.in_format(_HALF, torch.float32) or (comparison, comparison.of_outputs())
+    if used is comparison and found.max_error > _tolerance(found) and not found.operators:
         # Rounding may turn round which of two near scores a detector takes first; a wrong cut is as wrong in float64.
-        precise = comparison.of_copies((torch.float32,), torch.float64)
-    if precise is not None:
-        rounded = found.max_error > TOLERANCES.get(found.precision, 1e-4)
-        found = replace(precise, outputs=() if rounded else found.outputs)
-    tolerance = TOLERANCES.get(found.precision, 1e-4)
-    if found.max_error > tolerance and not found.operators:
+        used, found = comparison.in_format((torch.float32,), torch.float64) or (used, found)
+    if used is not comparison:
+        own = comparison.of_outputs(moving=False)
+        found = replace(found, outputs=() if own.max_error > _tolerance(own) else own.outputs)
+    _check(found)
+    if plan.cuts:
+        told = comparison.on_telling_weights(moving=found.moved < TELLING)
+        if told is not None:
+            _check(told)
+        if told is not None and told.is_shown and not found.is_shown:
+            found = replace(found, moved=told.moved)
+        if found.moved < TELLING:
+            found = used.of_layers(found)
+            _check(found)
+    kind: Literal["exact", "structural"] = "structural" if found.max_error > _tolerance(found) else found.kind
+    return replace(found, kind=kind, seconds=time.perf_counter() - started)
+
+
+def _tolerance(found: Verification) -> float:
+    return TOLERANCES.get(found.precision, 1e-4)
+
+
+def _check(found: Verification) -> None:
+    """Raise `NotEqual` where an error is more than rounding, and no operator without a reference explains it."""
+    if isinf(found.max_error) or (found.max_error > _tolerance(found) and not found.operators):
         raise NotEqual(
             f"The cut network differs from the masked original by {found.max_error:.1e} "
-            f"(at most {tolerance:.0e} is rounding)."
+            f"(at most {_tolerance(found):.0e} is rounding)."
         )
-    kind: Literal["exact", "structural"] = "structural" if found.max_error > tolerance else found.kind
-    return replace(found, kind=kind, seconds=time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +117,9 @@ class _Comparison:
     plan: Plan
     cut: CutModule
 
-    def made(self) -> Verification:
-        """Of the outputs, and where they show nothing, of the layers."""
-        found = self.of_outputs()
-        return self.of_layers(found) if self.plan.cuts and found.moved < TELLING else found
-
-    def of_copies(self, formats: Collection[torch.dtype], precise: torch.dtype) -> Verification | None:
+    def in_format(
+        self, formats: Collection[torch.dtype], precise: torch.dtype
+    ) -> tuple["_Comparison", Verification] | None:
         """The same of copies in a more precise number format; None where nothing has one of `formats`, or where the
         code won't run so."""
         record = self.plan.graph.record
@@ -103,19 +127,55 @@ class _Comparison:
         tensors[1][1].update(self.cut.kernels.scaled)
         if not any(tensor.dtype in formats for tensor in tensors[0][1].values()):
             return None
-
-        def widened(tensor: Tensor) -> Tensor:
-            return tensor.to(precise) if tensor.dtype in formats else tensor
-
         try:
-            original, cut = (
-                with_tensors(module, {name: widened(tensor.detach()) for name, tensor in own.items()}, record)
-                for module, own in tensors
+            copies = Pair(
+                *(
+                    with_tensors(module, {n: widened(t.detach(), formats, precise) for n, t in own.items()}, record)
+                    for module, own in tensors
+                )
             )
-            inputs, kwargs = map_tensors((tuple(self.inputs), dict(self.kwargs)), widened)
-            return _Comparison(original, inputs, kwargs, self.plan, replace(self.cut, module=cut)).made()
+            other = self._of(copies, formats, precise)
+            return other, other.of_outputs()
         except (TuiPruneError, RuntimeError):  # it asks for its own number format, or there isn't room for the copies
             return None
+
+    def _of(self, copies: Pair, formats: Collection[torch.dtype], precise: torch.dtype) -> "_Comparison":
+        inputs, kwargs = map_tensors(
+            (tuple(self.inputs), dict(self.kwargs)), lambda tensor: widened(tensor, formats, precise)
+        )
+        return _Comparison(copies.original, inputs, kwargs, self.plan, replace(self.cut, module=copies.cut))
+
+    def on_telling_weights(self, *, moving: bool) -> Verification | None:
+        """The same with other weights (`telling.py`); None where the network doesn't run with them. Small networks are
+        compared in float64, others where float32 shows a difference.
+
+        With `moving`, also how far the mask moves what is put out, by the outputs or the layers.
+        """
+        formats = [torch.float64, torch.float32] if self._is_small else [torch.float32, torch.float64]
+        if self.cut.kernels.scaled:  # in float32
+            formats.remove(torch.float64)
+        found = None
+        for precise in formats:
+            found = self._on_telling_weights(precise, moving) or found
+            if found is not None and (found.precision == torch.float64 or found.max_error <= _tolerance(found)):
+                break
+        return found
+
+    @property
+    def _is_small(self) -> bool:
+        size = sum(prod(shape) for shape in self.plan.graph.record.shapes.values())
+        return size <= _SMALL and self.plan.before.macs <= _CHEAP
+
+    def _on_telling_weights(self, precise: torch.dtype, moving: bool) -> Verification | None:
+        formats = (*_HALF, torch.float32)
+        try:
+            other = self._of(telling_copies(self.model, self.plan, self.cut, precise), formats, precise)
+            found = other.of_outputs(moving=moving)
+            if moving and found.moved < TELLING:
+                found = other.of_layers(found)
+        except (TuiPruneError, RuntimeError):  # it asks for its own number format, or these weights lead to NaN
+            return None
+        return found if isfinite(found.max_error) or not self.plan.graph.record.reads_values else None
 
     @property
     def _kept_slots(self) -> Tensor:
@@ -131,9 +191,10 @@ class _Comparison:
             running = tracer(twin)
             return _numbers(run(twin, self.inputs, self.kwargs, running)), running
 
-    def of_outputs(self) -> Verification:
-        """Outputs of the cut module, of the masked original, and of the original without a mask."""
-        plain = self._run(self.model)
+    def of_outputs(self, *, moving: bool = True) -> Verification:
+        """Outputs of the cut module, of the masked original, and of the original without a mask, where it is asked how
+        far that moves them."""
+        plain = self._run(self.model) if moving else []
         masked, tracer = self._run_traced(
             self.model, lambda twin: MaskedTracer(twin, self._kept_slots, self.cut.kernels.sources)
         )
