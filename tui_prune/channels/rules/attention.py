@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tui_prune.channels.labels import collapse, compact
+from tui_prune.channels.labels import Labels, collapse, compact
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept, zero_cut
 
@@ -25,17 +25,21 @@ _NAMES = (
 
 @rule(*_NAMES)
 def attend(tracer: "Tracer", call: Call) -> None:
-    """Query and key (batch, heads, tokens, size) are contracted; the value's last dimension goes to the output."""
+    """Query and key (batch, heads, tokens, size) are contracted; the value's last dimension goes to the output.
+
+    Where there are fewer heads of keys and values than of queries, each serves as many queries, one after the other.
+    """
     query, key, value = call.args[:3]
     last = query.dim() - 1
-    for tensor in (query, key):
-        for dims, label in tracer.labels(tensor).items():
+    keys, values = (_for_each_query(tracer, tensor, query) for tensor in (key, value))
+    for labels_of_one in (tracer.labels(query), keys):
+        for dims, label in labels_of_one.items():
             if last not in dims and last - 1 in dims:
                 tracer.lock_label(label, dims, SUMMED)
     for dims, label in tracer.labels(query).items():
         if last not in dims and last - 1 in dims:  # of keys there may be more or fewer than of queries
             continue
-        partner = tracer.labels(key).get(dims)
+        partner = keys.get(dims)
         ids = compact(label, dims)
         if last in dims:
             tracer.statistic(ids, "attention scale")
@@ -44,17 +48,34 @@ def attend(tracer: "Tracer", call: Call) -> None:
             continue
         tracer.tie(ids, compact(partner, dims), "feeds")
         _even_heads(tracer, ids, len(dims))
-    for dims, label in tracer.labels(key).items():
+    for dims, label in keys.items():
         if dims not in tracer.labels(query) and (last in dims or last - 1 not in dims):
             tracer.lock_label(label, dims, tracer.unlabelled_reason(query))
     labels: list[Tensor] = []
-    for dims, label in tracer.labels(value).items():
+    for dims, label in values.items():
         if last - 1 in dims:
             tracer.lock_label(label, dims, SUMMED)
             continue
         labels.append(collapse(label, dims).expand(call.first_out.shape))
         _even_heads(tracer, compact(label, dims), len(dims))
     tracer.put(call.first_out, labels)
+
+
+def _for_each_query(tracer: "Tracer", tensor: Tensor, query: Tensor) -> Labels:
+    """The labels of keys or values, repeated along the heads as often as queries share them."""
+    labels, heads = tracer.labels(tensor), query.dim() - 3
+    if heads < 0 or tensor.shape[heads] == query.shape[heads]:
+        return labels
+    times = query.shape[heads] // tensor.shape[heads]
+    shape = (*tensor.shape[:heads], query.shape[heads], *tensor.shape[heads + 1 :])
+    queries_differ = any(heads in dims for dims in tracer.labels(query))
+    repeated = []
+    for dims, label in labels.items():
+        small = collapse(label, dims)
+        if heads in dims or (queries_differ and tensor.shape[heads] == 1):
+            small = small.repeat_interleave(times, heads)
+        repeated.append(small.expand(shape))
+    return tracer.by_dims(repeated)
 
 
 def _even_heads(tracer: "Tracer", ids: Tensor, rank: int) -> None:
