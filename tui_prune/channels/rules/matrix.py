@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, collapse, compact, varying
+from tui_prune.channels.labels import Labels, collapse, compact, distinct_in_order, varying
 from tui_prune.channels.record import LayerUse
-from tui_prune.channels.registry import Call, masked, rule
+from tui_prune.channels.registry import Call, NotUnderstood, masked, rule
 from tui_prune.channels.rules.pointwise import combine
 from tui_prune.channels.rules.shared import Kept, places_of, tied_over, zero_cut
 
@@ -23,6 +23,7 @@ _PLAIN = {
     "vdot": ("self", "other"),
     "matmul": ("self", "other"),
 }
+DEALT_OUT = "rows are dealt out by their number"
 
 
 @rule(*_PLAIN, *_WITH_BIAS)
@@ -110,15 +111,22 @@ def _opposite(label: Tensor, *, left: bool) -> Tensor:
 def _note_layer(
     tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[Tensor, Labels, int], out: Tensor
 ) -> None:
-    """Whichever operand is a parameter makes this a layer with weights; its outer axis is the output."""
-    for tensor, labels, inner in (right, left):
-        outer = next((d for d in range(tensor.dim()) if d != inner), None)
+    """Whichever operand is a parameter makes this a layer with weights; its outer axis is the output.
+
+    A parameter that holds several matrices (experts, inner, outer) is a layer by itself: a module has several of these.
+    """
+    for (tensor, labels, inner), (_, other, other_inner) in ((right, left), (left, right)):
+        outer = None if tensor.dim() < 2 else 2 * tensor.dim() - 3 - inner
         slots = {d: compact(labels[(d,)], (d,)) for d in (inner, outer) if d is not None and (d,) in labels}
+        if tensor.dim() > 2:  # of matrices side by side, each has the same labels
+            slots = {d: distinct_in_order(ids) for d, ids in slots.items()}
         axes = {d: tracer.axis_of(ids) for d, ids in slots.items()}
         name = tracer.leaf(tensor) or _common_owner(axes)
-        if name is None or tensor.dim() > 2:
+        batched = name in tracer.record.parameters and _holds_matrices(tracer, name)
+        reads_channels = outer in slots and any(other_inner in dims for dims in other)
+        if name is None or (tensor.dim() > 2 and not (batched and reads_channels)):
             continue
-        layer = tracer.layer_of(name)
+        layer = name if batched else tracer.layer_of(name)
         width = tensor.shape[outer] if outer is not None else 1
         if outer in slots:
             axis = axes[outer] or tracer.axis_around(slots[outer])
@@ -130,16 +138,37 @@ def _note_layer(
         return
 
 
+def _holds_matrices(tracer: "Tracer", name: str) -> bool:
+    shape = tracer.record.shapes[name]
+    return len(shape) == 3 and min(shape) > 1
+
+
 def _common_owner(axes: dict[int | None, Any]) -> str | None:
     """The parameter that both axes of a computed matrix belong to."""
     owners = {axis.tensor for axis in axes.values() if axis is not None}
     return owners.pop() if len(owners) == 1 and len(axes) == 2 and None not in axes.values() else None
 
 
-@masked(*_PLAIN, *_WITH_BIAS)
+@rule("_grouped_mm")
+def grouped_product(tracer: "Tracer", call: Call) -> None:
+    """Rows (rows, inner), dealt out by their number to the matrices (experts, inner, columns) that multiply them."""
+    left, right, out = call.arg("self"), call.arg("mat2"), call.first_out
+    if (left.dim(), right.dim()) != (2, 3) or call.arg("bias") is not None:
+        raise NotUnderstood("matrices of other shapes")
+    left_labels, right_labels = dict(tracer.labels(left)), dict(tracer.labels(right))
+    for labels in (left_labels, right_labels):
+        for dims in [dims for dims in labels if 0 in dims]:
+            tracer.lock_label(labels.pop(dims), dims, DEALT_OUT)
+    _contract(tracer, (left, left_labels, 1), (right, right_labels, 1))
+    columns = right_labels.get((2,))
+    tracer.put(out, [] if columns is None else [collapse(columns, (2,)).squeeze(0).expand(out.shape)])
+    _note_layer(tracer, (left, left_labels, 1), (right, right_labels, 1), out)
+
+
+@masked(*_PLAIN, *_WITH_BIAS, "_grouped_mm")
 def masked_product(call: Call, cut: Kept) -> Tensor:
     """Cut positions of the inner dimension are zero in the first operand."""
-    names = {**_PLAIN, **_WITH_BIAS}[call.name.rstrip("_")]
+    names = {**_PLAIN, **_WITH_BIAS, "_grouped_mm": ("self", "mat2")}[call.name.rstrip("_")]
     positions = [i for i, a in enumerate(call.func._schema.arguments) if a.name == names[0]]
     arguments = list(call.args)
     arguments[positions[0]] = zero_cut(arguments[positions[0]], cut)
