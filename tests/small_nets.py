@@ -761,10 +761,10 @@ class Ranked(Ends):
 
 
 class Frequencies(Ends):
-    """An operator without a rule."""
+    """Frequencies along the channels."""
 
     def between(self, y: Tensor) -> Tensor:
-        return torch.fft.rfft2(y).abs()
+        return torch.fft.fft(y, dim=1).abs()
 
 
 class LocalResponse(Ends):

@@ -135,6 +135,7 @@ def _retrace(
 ) -> TraceRecord:
     with untouched(model, original.written) as twin:
         tracer = Tracer(twin, hollow=hollow, stop_after=stop_after)
+        tracer.original = original
         try:
             outputs = call(twin, inputs, kwargs, tracer)
         except (Exception, SystemExit) as error:

@@ -61,6 +61,8 @@ class Tracer(TorchDispatchMode):
         super().__init__()
         self._stop_after = stop_after
         self.record = TraceRecord(model, hollow=hollow)
+        self.original: TraceRecord | None = None
+        """Of what was made of a traced network, that network's record."""
         self.failed: list[Tensor] = []
         """The slots that the tensors of a failing operator carried."""
         self._carried = CarriedByTensor()
@@ -155,15 +157,30 @@ class Tracer(TorchDispatchMode):
                 found[dims] = label
                 continue
             ids, others = compact(label, dims), compact(other, dims)
-            kinds, other_kinds = torch.unique(ids).numel(), torch.unique(others).numel()
-            if kinds == other_kinds:
+            if _name_the_same(ids, others):
                 self.tie(others, ids, "same place")
                 continue
             # One names whole rows (heads), the other the places in them: rows stay, places may go.
-            coarse, fine = (ids, other) if kinds < other_kinds else (others, label)
+            coarse, fine = (ids, other) if self._is_coarser(ids, others) else (others, label)
             self.lock(coarse, ONE_WITH_SEVERAL)
             found[dims] = fine
         return found
+
+    def _is_coarser(self, ids: Tensor, others: Tensor) -> bool:
+        """Whether `ids` has fewer slots than `others`, or as many, which change less often from position to position.
+
+        Of a cut network, there may be more rows than places left: what is cut of them are places.
+        """
+        cut = self._is_cut(ids), self._is_cut(others)
+        if cut[0] != cut[1]:
+            return cut[1]
+        kinds = [(torch.unique(part).numel(), int((part.reshape(-1).diff() != 0).sum())) for part in (ids, others)]
+        return kinds[0] < kinds[1]
+
+    def _is_cut(self, ids: Tensor) -> bool:
+        """Whether the axis that these slots lie on is shorter than in the network that was traced first."""
+        axis = None if self.original is None else self.axis_around(ids.reshape(-1)[:1])
+        return axis is not None and axis.groups == 1 and self.original.shapes[axis.tensor][axis.dim] != axis.size
 
     def leaf(self, tensor: Any) -> str | None:
         """The name of the parameter or buffer that a tensor is, or is a view of."""
@@ -523,6 +540,13 @@ class Tracer(TorchDispatchMode):
             module = self._modules.get(layer)
             kind = "parameter" if module is None else type(module).__name__
             self.record.layers[layer] = LayerUse(layer, kind, slots, slots, width, width, False)
+
+
+def _name_the_same(ids: Tensor, others: Tensor) -> bool:
+    """Whether two labels of the same shape tell the same positions apart: each slot of one stands beside one only."""
+    both = torch.stack([ids.reshape(-1), others.reshape(-1)])
+    pairs = torch.unique(both, dim=1).shape[1]
+    return pairs == torch.unique(both[0]).numel() == torch.unique(both[1]).numel()
 
 
 def _tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

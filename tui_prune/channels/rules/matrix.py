@@ -41,9 +41,15 @@ def product(tracer: "Tracer", call: Call) -> None:
     _contract(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner))
 
     labels: list[Tensor] = []
-    for tensor, tensor_labels, inner in ((left, left_labels, left_inner), (right, right_labels, right_inner)):
+    for tensor, tensor_labels, inner, other in (
+        (left, left_labels, left_inner, right),
+        (right, right_labels, right_inner, left),
+    ):
         for dims, label in tensor_labels.items():
             if inner in dims:
+                continue
+            if len(dims) == 1 and dims[0] < tensor.dim() - 2 and _is_fixed_along(tracer, other, dims[0]):
+                tracer.lock_label(label, dims, tracer.unlabelled_reason(other))
                 continue
             if tensor.dim() == 1 or (right.dim() == 1 and tensor is right):
                 continue
@@ -88,6 +94,11 @@ def _contract(tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[T
     reason = tracer.unlabelled_reason(left_tensor)
     for dims, label in rights.values():
         tracer.lock_label(label, dims, reason)
+
+
+def _is_fixed_along(tracer: "Tracer", tensor: Tensor, dim: int) -> bool:
+    """Whether a tensor has a real size along a dimension, and no labels."""
+    return tensor.shape[dim] > 1 and tensor.stride(dim) != 0 and all(dim not in dims for dims in tracer.labels(tensor))
 
 
 def _without_summed_rows(tracer: "Tracer", labels: Labels, inner: int) -> Labels:

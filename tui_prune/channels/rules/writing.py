@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, collapse, compact, rebroadcast
+from tui_prune.channels.labels import Dims, Labels, collapse, compact, rebroadcast
 from tui_prune.channels.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -81,6 +81,10 @@ def write_through(tracer: "Tracer", view: Tensor, labels: Labels) -> None:
         return
     if not before and not labels:
         return
+    if before.keys() == labels.keys() and all(_spans(view, base, dims) for dims in labels):
+        for dims, label in labels.items():
+            tracer.tie(compact(before[dims], dims), compact(label, dims), "written side by side")
+        return
     if len(before) > 1 or len(labels) > 1 or not _dense(base):
         for carried, tensor in ((before, base), (labels, view)):
             for dims, label in carried.items():
@@ -93,6 +97,11 @@ def write_through(tracer: "Tracer", view: Tensor, labels: Labels) -> None:
     part = whole.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
     part.copy_(next(iter(labels.values())) if labels else torch.full((), fixed))
     tracer.put(base, [rebroadcast(whole)])
+
+
+def _spans(view: Tensor, base: Tensor, dims: Dims) -> bool:
+    """Whether a view is a part of its base that is as long along these dimensions."""
+    return view.stride() == base.stride() and all(view.shape[d] == base.shape[d] for d in dims)
 
 
 def _dense(tensor: Tensor) -> bool:
