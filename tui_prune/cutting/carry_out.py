@@ -24,6 +24,8 @@ from tui_prune.opening.opened import Edit
 from tui_prune.planning.plan import Plan
 
 FIXED_SIZE = "the model's code fixes this size"
+EVERYTHING = 10**9
+"""More calls than a forward pass has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ class Misfit(Exception):
         modules: Sequence[str] = (),
         line: Line | None = None,
         error: BaseException | None = None,
+        reached: int = 0,
     ) -> None:
         super().__init__(lock.reason)
         self.groups, self.lock = groups, lock
@@ -59,6 +62,8 @@ class Misfit(Exception):
         """Where the code went wrong, where that isn't where it failed."""
         self.error = error
         """What the code was stopped by."""
+        self.reached = reached
+        """How many calls of operators went right before."""
 
 
 def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> CutModule:
@@ -133,7 +138,20 @@ def _misfit_of_error(error: BaseException, tracer: Tracer, plan: Plan, tensors: 
     failing = [name for part in failing_modules(error) if (name := tracer.name_of(part)) is not None]
     for name in filter(None, failing):  # that the whole network fails says nothing
         suspects = suspects or groups_inside(plan, name)
-    return Misfit(suspects, lock, failing, line, error)
+    return Misfit(suspects, lock, failing, line, error, _right_calls(record, tracer.record))
+
+
+def _right_calls(original: TraceRecord, cut: TraceRecord) -> int:
+    """How many operators have put out as many rows as those of the original, before one didn't."""
+    for number, (before, after) in enumerate(zip(original.calls, cut.calls, strict=False)):
+        if before.operator is not after.operator or len(before.made) != len(after.made):
+            return number
+        for one, other in zip(before.made, after.made, strict=True):
+            labelled = {dim for dims in one.labels for dim in dims}
+            rows = [d for d in range(len(one.shape)) if d not in labelled]
+            if len(one.shape) != len(other.shape) or any(one.shape[d] != other.shape[d] for d in rows):
+                return number
+    return min(len(original.calls), len(cut.calls))
 
 
 def first_other_view(original: TraceRecord, cut: TraceRecord) -> View | None:

@@ -11,7 +11,7 @@ from tui_prune.channels.findings import Repair
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.record import Lock
-from tui_prune.cutting.carry_out import CutModule, Misfit, check_training, cut, cut_groups, groups_inside
+from tui_prune.cutting.carry_out import EVERYTHING, CutModule, Misfit, check_training, cut, cut_groups, groups_inside
 from tui_prune.cutting.flow import find_flows
 from tui_prune.cutting.size_search import FEW_TRIES, TRIES, SizeSearch
 from tui_prune.cutting.unread_sizes import set_unread_sizes
@@ -62,7 +62,7 @@ class Subject:
         try:
             verification = verify(self.model, self.inputs, self.kwargs, plan, made)
         except NotEqual as error:
-            raise Misfit(frozenset(), Lock(CHANGES_RESULT)) from error
+            raise Misfit(frozenset(), Lock(CHANGES_RESULT), reached=EVERYTHING) from error
         check_training(self.model, self.inputs, self.kwargs, plan, made)
         return Fitted(plan, made, verification)
 

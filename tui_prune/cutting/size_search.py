@@ -32,11 +32,12 @@ Choice = dict[tuple[str, tuple[str | int, ...]], int]
 class _Failure:
     """A failure that was met, and what there still is to try against it."""
 
-    key: tuple[str | None, str, str, frozenset[int]]
     misfit: Misfit
-    before: tuple[Repair, ...]
-    """The repairs when it was met first."""
+    repairs: tuple[Repair, ...]
+    """Those that it was met with."""
     proposals: Iterator[tuple[Repair, ...]]
+    best: "_Failure | None" = None
+    """Where the best of what was tried has led, and nothing has helped any more."""
 
 
 class Step(NamedTuple):
@@ -51,38 +52,42 @@ class Step(NamedTuple):
 
 
 class SizeSearch:
-    """Proposes repairs for one misfit after the other, while a plan is being fitted."""
+    """Proposes repairs for one misfit after the other, while a plan is being fitted.
+
+    A proposal has helped where the next run goes right for longer. Where nothing more helps, the search goes back to
+    earlier failures of the same module; at last the repairs that have led furthest stay.
+    """
 
     def __init__(self) -> None:
         self._open: list[_Failure] = []
 
-    def forget(self) -> None:
-        """What is open is settled: the plan changes."""
-        self._open.clear()
-
     def next(self, plan: Plan, misfit: Misfit, tries: int = TRIES) -> Step:
         """What to try against a misfit, or that nothing is left to be tried."""
-        key = (misfit.lock.where, misfit.modules[0] if misfit.modules else "", misfit.lock.reason, misfit.groups)
-        place = next((place for place, failure in enumerate(self._open) if failure.key[:3] == key[:3]), None)
-        if place is None:
-            before = plan.graph.findings.repairs
-            self._open.append(_Failure(key, misfit, before, islice(_proposals(plan, misfit), tries)))
-        else:  # what was tried against it, and against what it led to, hasn't helped
-            del self._open[place + 1 :]
+        if not self._open or self._has_helped(misfit):
+            repairs = plan.graph.findings.repairs
+            self._open.append(_Failure(misfit, repairs, islice(_proposals(plan, misfit), tries)))
         while True:
             failure = self._open[-1]
             proposal = next(failure.proposals, None)
             if proposal is not None:
-                return Step(failure.misfit, merged(failure.before, proposal), True)
+                return Step(failure.misfit, merged(failure.repairs, proposal), True)
             self._open.pop()
-            if not self._open or not self._led_to(self._open[-1], failure):
+            end = failure.best or failure
+            if not self._open or not _may_be_led_to(end.misfit, self._open[-1].misfit):
                 self._open.clear()
-                return Step(failure.misfit, failure.before, False)
+                return Step(end.misfit, end.repairs, False)
+            earlier = self._open[-1]
+            if earlier.best is None or earlier.best.misfit.reached < end.misfit.reached:
+                earlier.best = end
 
-    @staticmethod
-    def _led_to(earlier: _Failure, later: _Failure) -> bool:
-        """Whether what was tried against one failure may be the reason for another."""
-        return not later.misfit.modules or later.misfit.modules[0] == earlier.misfit.modules[0]
+    def _has_helped(self, misfit: Misfit) -> bool:
+        failure = self._open[-1]
+        return misfit.reached > max(f.misfit.reached for f in (failure, failure.best) if f is not None)
+
+
+def _may_be_led_to(later: Misfit, earlier: Misfit) -> bool:
+    """Whether what was tried against one failure may be the reason for another."""
+    return not later.modules or later.modules[0] == earlier.modules[0]
 
 
 def merged(repairs: Sequence[Repair], more: Sequence[Repair]) -> tuple[Repair, ...]:
