@@ -88,9 +88,10 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         if mismatch.step is not None:
             failed = stop_at_step(module, graph.record, record, inputs, kwargs, mismatch.step)
         if failed is None:
-            raise Misfit(involved, lock) from mismatch
+            raise Misfit(involved, lock, reached=len(record.calls)) from mismatch
         found = _misfit_of_error(failed.__cause__ or failed, failed.tracer, plan, tensors)
-        raise Misfit(involved or found.groups, found.lock, found.modules, found.line, found.error) from mismatch
+        found.groups = involved or found.groups
+        raise found from mismatch
     apply_order(module, replay.reordered)
     scalings = keep_scalings(module, graph.record, record)
     kernels = keep_kernels(module, plan, tensors, record, replay.reordered)
@@ -116,7 +117,9 @@ def check_training(
             try:
                 call(twin, *run.arguments, tracer)
             except (Exception, SystemExit) as error:
-                raise _misfit_of_error(error, tracer, plan, made.tensors) from error
+                found = _misfit_of_error(error, tracer, plan, made.tensors)
+                found.reached = EVERYTHING + len(tracer.record.calls)
+                raise found from error
         return
 
 
@@ -158,10 +161,10 @@ def first_other_view(original: TraceRecord, cut: TraceRecord) -> View | None:
     """The first tensor of the original whose sizes without labels (rows) are others where the cut network reshapes it:
     `view(-1, 64)` makes two rows of 32 channels one, and nothing fails before a layer reads them."""
     for before, after in zip(original.views, cut.views, strict=False):
-        if before.where != after.where:
+        if before.where != after.where or len(before.shape) != len(after.shape):
             return None  # the code has taken another way
         rows = [d for d in range(len(before.shape)) if d not in before.labelled]
-        if len(before.shape) != len(after.shape) or any(before.shape[d] != after.shape[d] for d in rows):
+        if any(before.shape[d] != after.shape[d] for d in rows):
             return before
     return None
 
