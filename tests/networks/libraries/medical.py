@@ -31,7 +31,6 @@ def networks() -> Iterator[Network]:
 
 def _segmenters() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
     yield "unet", "UNet", {**FLAT, **LEVELS, "num_res_units": 2}, FLAT_IMAGES
-    yield "attention-unet", "AttentionUnet", {**FLAT, **LEVELS}, FLAT_IMAGES
     yield "basic-unet", "BasicUNet", {**FLAT, "features": (8, 8, 16, 32, 64, 8)}, FLAT_IMAGES
     dyn = {**FLAT, "kernel_size": (3, 3, 3), "strides": (1, 2, 2), "upsample_kernel_size": (2, 2), "filters": (8, 16,
         32)}
@@ -45,14 +44,11 @@ def _segmenters() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
     yield "swin-unetr", "SwinUNETR", {"in_channels": 1, "out_channels": 2, "feature_size": 12, "spatial_dims": 2,
         "depths": (1, 1, 1, 1), "num_heads": (2, 2, 4, 4)}, images(64, 1)
     yield "highresnet", "HighResNet", FLAT, FLAT_IMAGES
-    yield "ahnet", "AHNet", {"spatial_dims": 2, "in_channels": 3, "out_channels": 2, "layers": (1, 1, 1, 1),
-        "upsample_mode": "bilinear"}, images(128, 3)
     yield "quicknat", "Quicknat", {"num_classes": 4, "num_filters": 8, "se_block": None}, FLAT_IMAGES
     yield "flexible-unet", "FlexibleUNet", {"in_channels": 3, "out_channels": 2, "backbone": "resnet18",
         "decoder_channels": (32, 16, 16, 8, 8)}, images(64)
     yield "mednext", "MedNeXt", {**FLAT, "init_filters": 8, "kernel_size": 3, "blocks_down": (1, 1, 1, 1),
         "blocks_up": (1, 1, 1, 1), "blocks_bottleneck": 1}, FLAT_IMAGES
-    yield "daf3d", "DAF3D", {"in_channels": 1, "out_channels": 2}, SOLID_IMAGES
     registration = {"spatial_dims": 2, "in_channels": 2, "num_channel_initial": 8}
     yield "regunet", "RegUNet", {**registration, "depth": 2, "out_channels": 2}, images(32, 2)
     yield "localnet", "LocalNet", {**registration, "extract_levels": (0, 1), "out_channels": 2}, images(32, 2)
@@ -73,7 +69,6 @@ def _others() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
     yield "classifier", "Classifier", {**IN_SHAPE, "classes": 4}, FLAT_IMAGES
     yield "fully-connected", "FullyConnectedNet", {"in_channels": 16, "out_channels": 4, "hidden_channels": (32,
         32)}, values(16)
-    yield "mil", "MILModel", {"num_classes": 4, "pretrained": False, "mil_mode": "att"}, _bags
 
 
 def _generators() -> Iterator[tuple[str, str, dict[str, Any], Example]]:

@@ -35,7 +35,6 @@ def _torchaudio() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
     yield "tacotron2", "Tacotron2", {"n_mels": 16, "n_symbol": 40, "symbol_embedding_dim": 32,
         "encoder_embedding_dim": 32, "decoder_rnn_dim": 32, "attention_rnn_dim": 32, "attention_hidden_dim": 16,
         "attention_location_n_filter": 8, "prenet_dim": 16, "postnet_embedding_dim": 32}, _spoken
-    yield "wav2letter", "Wav2Letter", {"num_classes": 10}, values(1, 8000, along=1)
     yield "wavernn", "WaveRNN", {"upsample_scales": [4, 4], "n_classes": 16, "hop_length": 16, "n_res_block": 2,
         "n_rnn": 32, "n_fc": 32, "n_freq": 16, "n_hidden": 16, "n_output": 16}, _wave_and_spectrum
     wave = {"extractor_mode": "group_norm", "extractor_conv_layer_config": [(32, 10, 5), (32, 3, 2), (32, 2, 2)],
@@ -70,7 +69,6 @@ def _speechbrain() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
         "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5]], "resblock_kernel_sizes": [3, 7],
         "upsample_kernel_sizes": [8, 4], "upsample_initial_channel": 32, "upsample_factors": [4, 2]}, values(20, 16,
         along=1)
-    yield "cnn14", "Cnn14.Cnn14", {"mel_bins": 64, "emb_dim": 64}, values(1, 64, 64, along=1)
     yield "conv-tasnet-mask", "conv_tasnet.MaskNet", {"N": 32, "B": 16, "H": 32, "P": 3, "X": 2, "R": 2,
         "C": 2}, values(32, 40, along=1)
     conformer = {"num_layers": 2, "d_model": 32, "d_ffn": 64, "nhead": 4, "kernel_size": 7}

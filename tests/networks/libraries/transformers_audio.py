@@ -43,7 +43,6 @@ SERIES = {
 def networks() -> Iterator[Network]:
     """Speech from samples and from spectra, codecs, and forecasts."""
     samples = {
-        "hubert": ("Hubert", "ForCTC", WAVE),
         "sew": ("SEW", "ForCTC", {**WAVE, "squeeze_factor": 2}),
         "wav2vec2": ("Wav2Vec2", "ForCTC", WAVE),
         "wav2vec2-conformer": ("Wav2Vec2Conformer", "ForCTC", {**WAVE, "conv_depthwise_kernel_size": 7,

@@ -60,17 +60,13 @@ def networks() -> Iterator[Network]:
         "mobilenet-v2": ("MobileNetV2", HEAD, {"depth_multiplier": 0.35, "image_size": SIDE}),
         "mobilevit": ("MobileViT", HEAD, {"image_size": SIDE, "hidden_sizes": [32, 48, 64], "neck_hidden_sizes": [16,
             32, 48, 64, 80, 96, 160]}),
-        "mobilevitv2": ("MobileViTV2", HEAD, {"image_size": SIDE, "width_multiplier": 0.5}),
         "poolformer": ("PoolFormer", HEAD, {**STAGES}),
         "pvt-v2": ("PvtV2", HEAD, {**PYRAMID, "image_size": SIDE}),
         "regnet": ("RegNet", HEAD, {**RESNET, "groups_width": 16}),
-        "resnet": ("ResNet", HEAD, RESNET),
         "swiftformer": ("SwiftFormer", HEAD, {"depths": [1, 1, 1, 1], "embed_dims": [24, 32, 48, 64],
             "image_size": SIDE}),
         "swin": ("Swin", HEAD, SWIN),
-        "swinv2": ("Swinv2", HEAD, SWIN),
         "vit": ("ViT", HEAD, VIT),
-        "yolos": ("Yolos", "ForObjectDetection", {**VIT, "image_size": [SIDE, SIDE], "num_detection_tokens": 10}),
     }
     backbone = {"backbone_config": _configuration("ResNet", **RESNET, out_features=["stage2", "stage3", "stage4"])}
     last = {"backbone_config": _configuration("ResNet", **RESNET, out_features=["stage4"])}
