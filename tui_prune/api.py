@@ -47,7 +47,9 @@ def prune(
     or its fields as keywords (`ratio=0.5, align=8`), or both: keywords win. Criteria that need calibration data take it
     from a `task`: a task file, or `tui_prune.Task(calibration=lambda: batches)`.
 
-    The model stays as it is, unless `inplace`: then it becomes the cut network, once that is proved.
+    The model stays as it is, unless `inplace`: then it becomes the cut network, once that is proved. It isn't even
+    run: a copy over its weights is, so its hooks write into copies of what they write into, and globals that its code
+    uses are put back. The cut network has copies of the hooks, which refer to its own parts; in place, hooks stay.
 
     Raises `UsageError` for a wrong choice, `TuiPruneError` when the forward pass fails or the cut can't be proved.
     """

@@ -280,9 +280,17 @@ class Copier:
     def _partial(self, partial: Any) -> Any:
         function, args = self.value(partial.func), self.value(partial.args)
         keywords = self._changed_dict(partial.keywords)
-        if function is partial.func and args is partial.args and keywords is partial.keywords:
+        attributes = self._changed_dict(vars(partial))
+        if (
+            function is partial.func
+            and args is partial.args
+            and keywords is partial.keywords
+            and attributes is vars(partial)
+        ):
             return partial
-        return self._note(partial, functools.partial(function, *args, **keywords))
+        made = self._note(partial, functools.partial(function, *args, **keywords))
+        vars(made).update(attributes)
+        return made
 
     def _cached(self, function: Any) -> Any:
         """A function under `functools.lru_cache`; its copy begins with nothing in it."""
@@ -358,8 +366,9 @@ class Copier:
         self._note(value, made)
         if state is not None:
             state = self.value(state)
-            if hasattr(made, "__setstate__"):
-                made.__setstate__(state)
+            set_state = getattr(type(made), "__setstate__", None)
+            if set_state is not None:
+                set_state(made, state)
             else:
                 plain, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
                 if plain:

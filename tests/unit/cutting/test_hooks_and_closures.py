@@ -511,7 +511,7 @@ def test_what_hooks_write_to_is_as_before() -> None:
     model[0].register_forward_hook(lambda module, args, output: features.update(a=output))
     graph = tui_prune.trace(model, IMAGE)
     result = tui_prune.prune(model, IMAGE, ratio=0.5)
-    task = tui_prune.Task(calibration=lambda: [IMAGE, OTHERS], evaluate=lambda model: float(model(OTHERS).mean()))
+    task = tui_prune.Task(calibration=lambda: [IMAGE, OTHERS], evaluate=lambda model: model(OTHERS).mean().item())
     tui_prune.plan(graph, ratio=0.5, criterion="activation", task=task)
     tui_prune.plan(graph, ratio=0.5, criterion="taylor", task=task)
     tui_prune.sensitivity(model, IMAGE, task, ratios=(0.5,))
@@ -532,6 +532,57 @@ def test_what_no_copy_has_for_itself_is_put_back(build: Callable[[], nn.Module])
     tui_prune.prune(model, IMAGE, ratio=0.5)
     assert (list(SEEN), dict(InTheClass.features), InTheClass.calls) == before
     assert len(model.a._forward_hooks) == hooks
+
+
+def test_handles_and_hooks_of_the_state_belong_to_the_copy() -> None:
+    class Saves(InItself):
+        def install(self) -> None:
+            super().install()
+            self.saved: list[str] = []
+            self.register_state_dict_pre_hook(lambda module, prefix, keep: self.saved.append("pre"))
+            self._register_state_dict_hook(lambda module, state, prefix, metadata: self.saved.append("post"))
+            self.a.register_full_backward_hook(lambda module, given, gone: self.saved.append("backward"))
+            self.b.register_load_state_dict_post_hook(lambda module, keys: self.saved.append("loaded"))
+
+    model = Saves()
+    cut = tui_prune.prune(model, IMAGE, ratio=0.5).model
+    model.saved.clear()
+    cut.load_state_dict(cut.state_dict())
+    cut(OTHERS.clone().requires_grad_()).sum().backward()
+    assert cut.saved[-4:] == ["pre", "post", "loaded", "backward"]
+    assert model.saved == []
+    cut.handle.remove()
+    assert len(cut.a._forward_hooks) == 0
+    assert len(model.a._forward_hooks) == 1
+
+
+def test_what_hooks_of_every_module_write_to_is_as_before() -> None:
+    names: list[str] = []
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, args, out: names.append(type(module).__name__)
+    )
+    try:
+        result = tui_prune.prune(nn.Sequential(conv(3, 16), conv(16, 4)), IMAGE, ratio=0.5)
+        assert names == []
+        result.model(IMAGE)
+        assert names == ["Conv2d", "Conv2d", "Sequential"]
+    finally:
+        handle.remove()
+
+
+class Loose(dict):
+    """Items are attributes, and whatever isn't there is None."""
+
+    __getattr__ = dict.get
+
+
+def test_a_dictionary_that_has_every_attribute_is_copied() -> None:
+    model = Chain()
+    model.run, model.loose = model.inner, Loose(layers=[model.a], scale=2.0)
+    cut = tui_prune.prune(model, IMAGE, ratio=0.5).model
+    assert type(cut.loose) is Loose
+    assert cut.loose is not model.loose
+    assert cut.loose.layers == [cut.a]
 
 
 COUNT = 0
