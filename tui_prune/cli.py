@@ -3,6 +3,7 @@
 Each command imports what it needs when it runs, so that `--help` and a wrong option answer at once.
 """
 
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -20,14 +21,14 @@ from tui_prune.request import OpenRequest
 class _Commands(TyperGroup):
     """The commands, with `open` where none is named, and one place where errors become sentences and exit statuses."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {*self.commands, *(name for parameter in self.get_params(ctx) for name in parameter.opts)}
         completing_first = ctx.resilient_parsing and not args
         if not completing_first and (not args or args[0] not in own):
             args = ["open", *args]
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             with paths.started_here():
                 result = super().invoke(ctx)
@@ -57,7 +58,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; the entry point of `tui-prune`."""
-    sys.stdout.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     app(prog_name="tui-prune")
 
 

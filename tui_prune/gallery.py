@@ -157,7 +157,7 @@ def _ranked(look: "Look", found: "Activations", view: View) -> Picture:
 
 def _costs(look: "Look", view: View, width: int) -> list[Picture]:
     layers = tuple(
-        plots.Costs(layer.name, tuple(layer.macs), tuple(layer.params))
+        plots.Costs(layer.name, (layer.macs.before, layer.macs.after), (layer.params.before, layer.params.after))
         for layer in look.layers
         if layer.producer or layer.name == look.path
     )

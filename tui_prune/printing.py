@@ -87,7 +87,8 @@ def check_kind(look: "Look", kind: str) -> None:
 def _terminal_size(stream: TextIO | None) -> tuple[int, int]:
     """Columns and lines of the terminal behind a stream; 80 by 24 where there is none."""
     try:
-        return tuple(os.get_terminal_size((stream or sys.stdout).fileno()))
+        columns, lines = os.get_terminal_size((stream or sys.stdout).fileno())
+        return columns, lines
     except (OSError, ValueError, AttributeError):
         return 80, 24
 

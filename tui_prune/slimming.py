@@ -30,6 +30,7 @@ def slimming_penalty(model: nn.Module, graph: Graph | None = None) -> Tensor:
 
     Raises `UsageError` where there is no batch norm with scales, or where the graph is another model's.
     """
+    scales: list[Tensor]
     if graph is None:
         scales = [norm.weight for norm in model.modules() if isinstance(norm, _BatchNorm) and norm.weight is not None]
     else:
@@ -145,7 +146,8 @@ def _table(graph: Graph) -> _Table:
 
 def _along(axis: Axis, shape: tuple[int, ...], channel: np.ndarray) -> _Part:
     """All elements of a parameter by their slots on one axis."""
-    view, kept = shape, (axis.dim,)
+    view: tuple[int, ...] = shape
+    kept: tuple[int, ...] = (axis.dim,)
     if axis.groups > 1:
         # A grouped weight's rows of group g: their columns are row g of the axis's slots.
         view, kept = (axis.groups, shape[0] // axis.groups, *shape[1:]), (0, axis.dim + 1)

@@ -48,8 +48,8 @@ def bench_lines(report: Mapping[str, Any]) -> list[str]:
         ("bytes", "bytes", wording.size),
     ):
         before, after = report[name]["before"], report[name]["after"]
-        ends = ("", "") if after is None else (in_words(after), wording.share(after, before))
-        rows.append((title, in_words(before), *ends))
+        cut = ("", "") if after is None else (in_words(after), wording.share(after, before))
+        rows.append((title, in_words(before), *cut))
     ends = ("before", "after", "") if report["output"] else ("", "", "")
     lines = table((str(report["model"]), *ends), rows, right=(1, 2, 3))
     shape = f"input {report['input']}, " if report["input"] else ""

@@ -142,7 +142,7 @@ class PruneApp(App[None]):
             return
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, lambda number=number: self.exit(return_code=128 + number))
+            loop.add_signal_handler(number, functools.partial(self.exit, return_code=128 + number))
 
     def exit(self, *arguments: Any, **keywords: Any) -> None:
         """As every app does, with the last move of the cursor kept."""

@@ -133,7 +133,7 @@ def _members(group: "Group", layer: str, width: int) -> list[Line]:
 def _table(members: "list[Member]", layer: str, width: int) -> list[Line]:
     names = min(max(len(member.layer) for member in members), max(12, width // 2))
     kinds = max(len(member.kind) for member in members)
-    lines = []
+    lines: list[Line] = []
     for member in members:
         mark = "▸" if member.layer == layer else " "
         room = width - names - kinds - 8

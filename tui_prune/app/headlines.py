@@ -165,6 +165,7 @@ def _score(score: Score, cut: bool) -> Part:
     def figure(value: float) -> str:
         return f"{100 * value:.1f}" if percent else f"{value:.4g}"
 
+    said: Line
     last = score.after if score.recovered is None else score.recovered
     if last is None and cut:
         said = (Cell(f"{figure(score.before)} → ", "dim"), Cell("?"))
@@ -172,7 +173,7 @@ def _score(score: Score, cut: bool) -> Part:
         said = (Cell(figure(score.before) + unit),)
     else:
         said = (Cell(f"{figure(score.before)} → ", "dim"), Cell(f"{figure(last)}{unit}", "changed"))
-    lengths = [said]
+    lengths: list[Line] = [said]
     if score.after is not None and score.recovered is not None:
         lengths.insert(0, (said[0], Cell(f"{figure(score.after)} → ", "dim"), said[1]))
     words = [(Cell(f"{short} ", "dim"), *one) for one in lengths for short in (name, name[:3])]

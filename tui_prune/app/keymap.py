@@ -175,7 +175,7 @@ def textual_name(key: str) -> str:
 def _clashes(keymap: Mapping[str, str]) -> Iterator[tuple[str, str, Known]]:
     """Remapped bindings that would take a key from another one that works in the same place."""
     for one in known():
-        if one.binding.id not in keymap:
+        if one.binding.id is None or one.binding.id not in keymap:
             continue
         mine = keymap[one.binding.id].split(",")
         for other in known():

@@ -48,20 +48,19 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
 
         given = recipe if (wanted.spec, wanted.weights) == (request.spec, request.weights) else None
         work = kept_work(wanted) if given not in (None, Recipe()) else None
-        above = work is not None and work.chosen
         session = Session.open(
             wanted.spec,
             weights=wanted.weights,
             input_spec=wanted.input_spec,
             task=wanted.task or bundled_task(wanted.spec, wanted.weights),
-            recipe=None if above else given,
+            recipe=None if work is not None and work.chosen else given,
             device=wanted.device,
             progress=progress,
         )
         bundled = task_of_pruned(session.opened) if session.task is None else None
         if bundled is not None:
             session.set_task(load_task(bundled))
-        if above:
+        if work is not None and given is not None and work.chosen:
             said = start_above(session, work, given, progress)
             session.opened = dataclasses.replace(session.opened, notes=(*said, *session.opened.notes))
         return session

@@ -38,7 +38,7 @@ class Openings:
         self._open_session = open_session
         self._request = app.request
         """What is being opened, or was in vain."""
-        self._how: Callable[[OpenRequest], Session] | None = None
+        self._how: OpenSession | None = None
         self._job: Job | None = None
         self._failed = 0
         self._begun = False
@@ -142,7 +142,7 @@ class Openings:
         request = self._request if input_spec is None else dataclasses.replace(self._request, input_spec=input_spec)
         self._start(request, self._how)
 
-    def _start(self, request: OpenRequest, how: "OpenSession | None" = None) -> None:
+    def _start(self, request: OpenRequest, how: OpenSession | None = None) -> None:
         self._request, self._how = request, how
         self._begun, self._failed = True, 0
         if self._app.session is not None and self._app.screen is not self.panel:

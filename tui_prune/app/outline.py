@@ -13,10 +13,17 @@ from tui_prune.app.repeats import Block, globs, runs, span
 class LayerLike(Protocol):
     """What the outline wants to know about a layer; a `LayerPlan` is one."""
 
-    name: str
-    kind: str
-    producer: bool
-    before: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def producer(self) -> bool: ...
+
+    @property
+    def before(self) -> int: ...
 
 
 @dataclass(frozen=True)

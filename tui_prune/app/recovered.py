@@ -1,7 +1,7 @@
 """What there is to say of a recovered network and of where its weights are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tui_prune import paths
 from tui_prune.wording import score
@@ -90,7 +90,7 @@ def _reported(report: "Mapping[str, Any]") -> str:
     accuracy = report.get("accuracy")
     figures = [accuracy.get(name) for name in ("recovered", "before")] if isinstance(accuracy, dict) else []
     known = len(figures) == 2 and all(isinstance(figure, (int, float)) for figure in figures)
-    return score(*figures) if known else ""
+    return score(figures[0], cast(float, figures[1])) if known else ""
 
 
 def _reached(found: "Result") -> str:

@@ -119,11 +119,11 @@ def _curves(found: Recovery) -> list[tuple[Line, Curve]]:
         steps = np.linspace(0, 1, len(points))
     losses = [place for place, point in enumerate(points) if point.loss is not None]
     if losses:
-        values = [points[place].loss for place in losses]
+        values = [point.loss for point in points if point.loss is not None]
         made.append((_heading("loss", f"{values[-1]:.3g}"), Curve(steps[losses], np.array(values), _short)))
     scores = [place for place, point in enumerate(points) if point.accuracy is not None]
     if scores:
-        values = [points[place].accuracy for place in scores]
+        values = [point.accuracy for point in points if point.accuracy is not None]
         share = all(0 <= value <= 1 for value in values)
         best = found.best
         said = wording.score(values[-1], values[-1])

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from textual.theme import BUILTIN_THEMES, Theme
@@ -93,14 +93,14 @@ LOOKS = {"dark": QUIET, "light": LIGHT, "contrast": CONTRAST, "plain": PLAIN}
 """The themes by the names that the config file has for them (`config.THEMES`)."""
 
 
-def apply(app: "App[object]", wanted: str = "dark") -> None:
+def apply(app: "App[Any]", wanted: str = "dark") -> None:
     """Choose the look that the user wants, where this terminal can show it."""
     for look in LOOKS.values():
         app.register_theme(look)
     app.theme = (PLAIN if few_colors() else LOOKS[wanted]).name
 
 
-def choices(app: "App[object]") -> Iterator[tuple[str, str]]:
+def choices(app: "App[Any]") -> Iterator[tuple[str, str]]:
     """The looks that this terminal can show besides the present one: name in the config file and of the theme."""
     if not few_colors():
         yield from ((name, look.name) for name, look in LOOKS.items() if look.name != app.theme)
@@ -111,6 +111,6 @@ def few_colors() -> bool:
     return "NO_COLOR" in os.environ or Console(force_terminal=True).color_system not in ("256", "truecolor")
 
 
-def shows_colors(app: "App[object]") -> bool:
+def shows_colors(app: "App[Any]") -> bool:
     """Whether an app has taken the look for many colours."""
     return app.theme != PLAIN.name

@@ -79,7 +79,7 @@ def shown(failure: Failure, width: int) -> list[Line]:
 
 def _frame(frame: Frame, width: int) -> list[Line]:
     where = f", in {frame.function}" if frame.function else ""
-    place = (
+    place: Line = (
         Cell(f"  {Path(frame.file).name}", "strong"),
         Cell(f" line {frame.line}{where}"),
         Cell(f"   {frame.file}", "dim"),

@@ -1,6 +1,7 @@
 """Keeps recovered weights beside the choices, so that a dropped line doesn't lose an hour of training, and takes them
 up again. They are made ready by the thread that recovers, and written by another."""
 
+import functools
 import logging
 import os
 import threading
@@ -68,7 +69,7 @@ class WeightsKeeper:
             for path in own.keys() - held:
                 if self._own.get(path) is own[path]:
                     del self._own[path]
-                    self._turns.do(str(path), lambda path=path: recovered_files.remove(path))
+                    self._turns.do(str(path), functools.partial(recovered_files.remove, path))
 
     def _keep(self, result: "Result") -> None:
         """In the thread that recovers, from within the user's own code."""

@@ -123,7 +123,7 @@ def without_ratio(plan: Plan, where: Selection) -> Recipe:
 
 def _complain_of_wider(plan: Plan, where: Selection) -> None:
     for name in where.layers:
-        key = next((key for key in reversed(plan.recipe.layers) if matches(key, name)), None)
+        key = next((key for key in reversed([*plan.recipe.layers]) if matches(key, name)), None)
         if key is not None and plan.layer(name).own_ratio:
             raise UsageError(f"{name} has its ratio from {key}: clear it there, or give it one of its own.")
 

@@ -23,7 +23,7 @@ class SideBySide(Recoveries):
     """The part of a session that compares plans. What was measured is remembered by recipe."""
 
     _shelf: Shelf = Shelf()
-    _figures: dict[str, Figures]
+    _figures: dict[Recipe, Figures]
     _uncut_latency: float | None = None
 
     @property

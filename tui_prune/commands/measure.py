@@ -31,7 +31,7 @@ def sensitivity(
         model, weights, input_spec, device, recipe, task or console.bundled_task(model, weights)
     )
     with console.progress_line() as progress:
-        found = session.sensitivity(progress, **({"ratios": ratio} if ratio else {})).to_dict()
+        found = (session.sensitivity(progress, ratios=ratio) if ratio else session.sensitivity(progress)).to_dict()
     if as_json:
         console.print_json({"model": session.opened.title, **found})
     else:

@@ -116,8 +116,8 @@ def _two_plans(title: str, plan: "Plan", beside: "Beside") -> list[tuple[str, ..
                 )
             )
     for said, one in ((name, beside.plan), (PRESENT, plan)):
-        costs = (one.after.params, one.before.params), (one.after.macs, one.before.macs)
-        sums = (f"**{count(left)}** ({share(left, uncut)})" for left, uncut in costs)
+        shares = (one.after.params, one.before.params), (one.after.macs, one.before.macs)
+        sums = (f"**{count(left)}** ({share(left, uncut)})" for left, uncut in shares)
         rows.append((f"**{_escaped(title)}**, {said}", *[""] * 5, *sums))
     return rows
 

@@ -70,7 +70,7 @@ def aligned(before: str, after: str, unsure: frozenset[str] = frozenset()) -> Pr
     rows: list[PrintRow] = []
 
     def add(first: int | None, second: int | None) -> None:
-        path = paths[0][first] if first is not None else paths[1][second]
+        path = paths[0][first] if first is not None else paths[1][second] if second is not None else ""
         rows.append(
             PrintRow(
                 None if first is None else old[first], None if second is None else new[second], path, path in unsure

@@ -7,6 +7,7 @@ import logging
 import os
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
+from typing import Any
 
 from tui_prune.keeping.places import log_file
 
@@ -38,7 +39,9 @@ class _LogFile(RotatingFileHandler):
         def private(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        return open(self.baseFilename, self.mode, encoding=self.encoding, errors="replace", opener=private)
+        options: Any = {"encoding": self.encoding, "errors": "replace", "opener": private}
+        file: Any = open(self.baseFilename, self.mode, **options)  # noqa: SIM115 - the handler closes it
+        return file
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Leave it at that."""

@@ -54,6 +54,7 @@ def layer_details(
 def _weights(model: nn.Module, plan: Plan, name: str) -> tuple[Tensor | None, np.ndarray, np.ndarray]:
     """A layer's weights, outputs first, and which outputs and inputs stay."""
     module = dict(model.named_modules(remove_duplicate=False)).get(name)
+    weight: Tensor | None
     if module is None:
         weight = model.get_parameter(name)
     else:

@@ -96,8 +96,9 @@ def fastest(runs: Sequence[Run | None], device: torch.device) -> list[float | No
         if done >= FEWEST_ROUNDS and time.perf_counter() - started > ENOUGH * len(runs):
             break
         for n, run in enumerate(runs):
-            if run is not None and best[n] is not None:
-                best[n] = min(best[n], timed(run, device, repeats[n]))
+            known = best[n]
+            if run is not None and known is not None:
+                best[n] = min(known, timed(run, device, repeats[n]))
     return best
 
 

@@ -102,7 +102,7 @@ def _harmless_types() -> AbstractContextManager[Any]:
         return nullcontext()
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
-    types = [
+    types: list[Any] = [
         argparse.Namespace,
         np.dtype,
         (scalar, "numpy.core.multiarray.scalar"),

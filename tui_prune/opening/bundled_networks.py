@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from tui_prune import models
+import tui_prune.models as models
 from tui_prune.opening.opened import OpenedModel
 
 DEFAULT = "nin"

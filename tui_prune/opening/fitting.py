@@ -78,7 +78,7 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], *, source: str, network:
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, source: str, network: str) -> None:
     """Copy `state` into `module`, all of it or nothing. Raises `WeightsMismatchError` when it doesn't fit."""
     fitted = OrderedDict(fit(module, state, source=source, network=network))
-    fitted._metadata = module.state_dict()._metadata
+    vars(fitted)["_metadata"] = getattr(module.state_dict(), "_metadata", None)
     module.load_state_dict(fitted, strict=False)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from tui_prune.errors import TuiPruneError
 from tui_prune.wording import count
@@ -52,7 +52,7 @@ class Origin:
         kind, name, arguments = (values.get(key) for key in ("kind", "name", "arguments"))
         if kind not in get_args(Kind) or not isinstance(name, str) or not isinstance(arguments, dict):
             raise TuiPruneError("It doesn't say in a known way how its network is built.")
-        return cls(kind, name, arguments)
+        return cls(cast(Kind, kind), name, arguments)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """The eager module inside whatever somebody passes."""
 
+from typing import cast
+
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from tui_prune.errors import TuiPruneError, UsageError
@@ -36,9 +39,9 @@ def plain_module(module: nn.Module, *, needs_values: bool = True) -> nn.Module:
 def _unwrapped(module: nn.Module) -> nn.Module:
     while True:
         if isinstance(getattr(module, "_orig_mod", None), nn.Module):
-            module = module._orig_mod
+            module = cast(nn.Module, module._orig_mod)
         elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            module = module.module
+            module = cast(nn.Module, module.module)
         else:
             return module
 
@@ -68,7 +71,7 @@ def _is_quantised(part: nn.Module) -> bool:
 
 def _check_tensors(module: nn.Module, needs_values: bool) -> None:
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise TuiPruneError(
                 f"{_what(module)} can't be pruned: {name} has no shape yet. Run the network once first."
             )

@@ -59,7 +59,7 @@ def recognise(state: Mapping[str, Tensor], *, source: str = "weights", progress:
                 continue
             return _recognised(origin, [], table, forms, hint, exact=False)
         if has_timm():
-            found = among_timm(forms[-1], hint, table, lambda *network: _fitting(*network, forms), progress)
+            found = among_timm(forms[-1], hint, table, lambda origin, own: _fitting(origin, own, forms), progress)
             if found.fitting:
                 return _recognised(found.fitting[0], found.fitting[1:], table, forms, hint, exact=True)
             nearest = _nearest([*nearest, *found.near], table, forms)

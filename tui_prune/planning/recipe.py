@@ -4,7 +4,7 @@ import dataclasses
 import fnmatch
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from math import isfinite
@@ -248,10 +248,10 @@ def read_recipe_values(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"The recipe {path} is not TOML: {error}.") from error
 
 
-def choose(table: Mapping[str, Any], names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, Any] | None:
+def choose(table: Mapping[str, Any], names: Sequence[str], own: Sequence[str]) -> tuple[str, Any] | None:
     """The entry of a table that speaks of a group of layers: an exact one of all `names` first, else the last glob or
     parent module that means one of its `own` (those that don't only pass channels on, as a depthwise layer does)."""
-    entries = list(reversed(table.items()))
+    entries = list(table.items())[::-1]
     for key, value in entries:
         if key in names:
             return key, value

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
-from tui_prune import models, paths
+import tui_prune.models as models
+from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
 
 _SUFFIX = ".toml"

@@ -65,7 +65,7 @@ class Chart:
         def across(place: float) -> float:
             return left + (place - self.low) / (self.high - self.low) * (right - left)
 
-        places = np.linspace(left, right, len(heights) + 1)
+        places = np.linspace(left, right, len(heights) + 1).tolist()
         made = [
             svg.steps(places, [up(value) for value in heights], up(0.0), "bar"),
             svg.steps(places, [up(value) for value in gone], up(0.0), "go"),

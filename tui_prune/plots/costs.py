@@ -38,12 +38,12 @@ class CostBars:
         bar = (width - name - 2 * FIGURES - 8) // 2
         shown = self._around(height - 1)
         head = f"  {'layer':<{name}} {'MACs':<{max(bar, 0) + FIGURES + 2}} {'parameters'}"
-        most = [max(layer[side][0] for layer in self.layers) for side in (1, 2)]
+        most = [max(layer.macs[0] for layer in self.layers), max(layer.params[0] for layer in self.layers)]
         made = [fitted([Span(head)], width)]
         for layer in shown:
             mark, role = ("▸ ", "strong") if layer.name == self.marked else ("  ", "note")
             spans = [Span(mark, "mark"), Span(f"{_tail(layer.name, name)} ", role)]
-            for pair, top in zip(layer[1:], most, strict=True):
+            for pair, top in zip((layer.macs, layer.params), most, strict=True):
                 spans += [*_bar(pair, top, bar), Span(f" {_figures(pair):<{FIGURES}}  ", "note")]
             made.append(fitted(spans, width))
         return tuple(made)
@@ -56,12 +56,12 @@ class CostBars:
         room = (width - name) / 2
         bar = room - svg.LETTER * FIGURES - 16
         made = [svg.text(name + side * room, 12, words, "note") for side, words in enumerate(("MACs", "parameters"))]
-        most = [max(layer[side][0] for layer in self.layers) for side in (1, 2)]
+        most = [max(layer.macs[0] for layer in self.layers), max(layer.params[0] for layer in self.layers)]
         for line, layer in enumerate(self.layers):
             y = 24 + line * SVG_ROW
             role = "strong" if layer.name == self.marked else "note"
             made.append(svg.text(0, y + 10, _tail(layer.name, MOST_NAME).strip(), role))
-            for side, (pair, top) in enumerate(zip(layer[1:], most, strict=True)):
+            for side, (pair, top) in enumerate(zip((layer.macs, layer.params), most, strict=True)):
                 start = name + side * room
                 before, after = (bar * value / top if top else 0.0 for value in pair)
                 made.append(svg.rect(start, y, before, 11, "go"))

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,7 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
             for place in range(0, len(packed), _PIECE):
                 file.write(packed[place : place + _PIECE])
         else:
-            torch.save(content, file)
+            torch.save(content, cast(IO[bytes], file))
 
     def written(piece: int) -> None:
         nonlocal done

@@ -1,6 +1,6 @@
 """Recovered weights that wait beside the kept work: a pruned checkpoint, and laying one into the same cut made anew."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -55,7 +55,7 @@ def lay_in(result: Result, checkpoint: Checkpoint) -> Result:
     return laid
 
 
-def _differences(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Iterable[str]:
+def _differences(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Iterator[str]:
     """In words, where names, shapes or kinds of numbers aren't the same."""
     for name in {**tensors, **others}:
         mine, other = tensors.get(name), others.get(name)
@@ -65,7 +65,7 @@ def _differences(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) ->
             yield f"{name} has the shape {tuple(other.shape)} there and {tuple(mine.shape)} here"
 
 
-def _other_positions(kept: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Iterable[str]:
+def _other_positions(kept: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Iterator[str]:
     for axis in {**kept, **others}:
         if axis not in kept or axis not in others or not torch.equal(kept[axis], others[axis]):
             yield f"other channels of {axis.rpartition('/')[0]} stay now"
@@ -91,7 +91,8 @@ def _accuracy(report: Mapping[str, Any]) -> Accuracy | None:
         return None
     figures = [said.get(name) for name in ("before", "after", "recovered")]
     numbers = all(figure is None or _is_finite(figure) for figure in figures)
-    return Accuracy(*figures) if numbers and figures[0] is not None else None
+    before, after, recovered = figures
+    return Accuracy(before, after, recovered) if numbers and before is not None else None
 
 
 def _is_finite(figure: Any) -> bool:

@@ -67,7 +67,7 @@ def free_space(folder: Path) -> int | None:
 
 def write_whole(
     path: Path,
-    write: Callable[["WatchedFile"], None],
+    write: Callable[["WatchedFile"], object],
     check: Callable[[Path], None],
     *,
     force: bool = False,
@@ -108,7 +108,7 @@ class WatchedFile:
         self._written = written
         self._failure: BaseException | None = None
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Write `data` and tell how much it was."""
         try:
             self._written(len(data))
@@ -121,7 +121,7 @@ class WatchedFile:
         """Hand on what was written."""
         self._file.flush()
 
-    def fill(self, write: Callable[["WatchedFile"], None]) -> None:
+    def fill(self, write: Callable[["WatchedFile"], object]) -> None:
         """Let `write` write. Raises what went wrong first."""
         try:
             write(self)

@@ -1,5 +1,6 @@
 """Jumping: a letter stands at each place that one can go to, and typing it goes there."""
 
+import functools
 import string
 from collections.abc import Callable
 
@@ -23,8 +24,8 @@ class JumpKeys(MainParts):
             top = tree.scroll_offset.y
             labels = dict(zip(range(top, min(top + tree.page, tree.row_count())), LETTERS, strict=False))
         places: dict[str, Callable[[], None]] = {TREE: lambda: self.go_to("tree")}
-        places |= {str(number): lambda tab=tab: self._jump_to_tab(tab) for number, tab in enumerate(tabs.NAMES, 1)}
-        places |= {letter: lambda index=index: self._jump_to_row(index) for index, letter in labels.items()}
+        places |= {str(number): functools.partial(self._jump_to_tab, tab) for number, tab in enumerate(tabs.NAMES, 1)}
+        places |= {letter: functools.partial(self._jump_to_row, index) for index, letter in labels.items()}
         stay = "details" if self.in_details else "tree"
 
         def go(key: str) -> None:

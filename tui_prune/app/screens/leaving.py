@@ -12,5 +12,5 @@ class LeavesOnce:
         """As `Screen.dismiss`."""
         assert isinstance(self, Screen)
         if self.is_active:
-            return super().dismiss(result)
+            return super().dismiss(result)  # type: ignore[misc]  # the screen that this is put before
         return AwaitComplete()

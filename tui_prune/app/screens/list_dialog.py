@@ -1,5 +1,6 @@
 """A dialog that is a list: the main screen behind it shows what the row under the cursor would make of the network."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -72,7 +73,9 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
     def _say_keys(self) -> None:
         shown = [binding for binding in self.BINDINGS if isinstance(binding, Binding) and binding.show]
         words = [f"{self.app.get_key_display(binding)} {binding.description}" for binding in shown]
-        room = min(self.app.size.width, self.query_one(".box").styles.width.cells or 0) - FRAME
+        room = (
+            min(self.app.size.width, width.cells or 0 if (width := self.query_one(".box").styles.width) else 0) - FRAME
+        )
         if len(", ".join(words)) > room:
             words = [*words[:-1], "? more", words[-1]]
         while len(", ".join(words)) > room and len(words) > 3:
@@ -120,7 +123,7 @@ class ListDialog(LeavesOnce, ModalScreen[None]):
         if self._failed:
             lines = lines[0], (Cell(f"! {self._failed}", "error"),)
         for name, line in zip(("said", "figures"), lines, strict=True):
-            self.query_one(f"#{name}", OneLine).show(lambda width, line=line: _within(line, width))
+            self.query_one(f"#{name}", OneLine).show(functools.partial(_within, line))
 
     def fail(self, words: str) -> None:
         """Say what won't do, until the next move."""

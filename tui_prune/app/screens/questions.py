@@ -122,6 +122,7 @@ class Questions:
 
         def preview(text: str) -> list[Part]:
             tried = answers.suggestion(text)["finalists"]
+            words: tuple[str, ...]
             if tried > 1:
                 words = (
                     f"it tries cuts by your task, then fine-tunes the {tried} best",

@@ -1,5 +1,7 @@
 """What the keys of the main screen do about the recipe's fields, the recovery and the last failure."""
 
+import functools
+
 from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.screens.traceback import TracebackDialog
 from tui_prune.app.widgets.recipe_pane import RecipePane
@@ -54,7 +56,7 @@ class TuningKeys(MainParts):
             except UsageError:
                 at_once = False
             if at_once:
-                self.change(lambda chosen=chosen: self.session.apply(chosen))
+                self.change(functools.partial(self.session.apply, chosen))
                 return
 
     @property

@@ -43,7 +43,7 @@ class FoldingList(RowList):
         elif row.node.children and self.folds:
             self._set_folded(row.node.path, folded=False)
 
-    def action_toggle(self) -> None:
+    def action_toggle_fold(self) -> None:
         if not self.rows:
             return
         row = self.rows[self.cursor]

@@ -1,6 +1,6 @@
 """The left half: the tree of modules, one row for each, with what the plan makes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,7 +30,7 @@ class LayerTree(FoldingList):
         Binding("tab", "screen.other_half", "details", id="tree.half", tooltip="To the details of the layer"),
         Binding("left,h", "fold", "Fold", id="tree.fold", tooltip="Fold, or go to the module above", show=False),
         Binding("right", "unfold", "Unfold", id="tree.unfold", tooltip="Unfold, or go to the first inside", show=False),
-        Binding("space", "toggle", "Fold or unfold", id="tree.toggle", tooltip="Fold or unfold", show=False),
+        Binding("space", "toggle_fold", "Fold or unfold", id="tree.toggle", tooltip="Fold or unfold", show=False),
         Binding("enter", "choose", "Details", id="tree.choose", tooltip="Go to the details of the layer", show=False),
     ]
 
@@ -163,7 +163,7 @@ class LayerTree(FoldingList):
         self._set_marked(
             self._marked.difference(inside) if self._marked.issuperset(inside) else self._marked.union(inside)
         )
-        below = range(self.cursor + 1, len(self.rows))
+        below: Sequence[int] = range(self.cursor + 1, len(self.rows))
         if node.path and self._order == TREE:  # past what has just been marked with it
             below = [index for index in below if node.path not in self._above[self.rows[index].node.path]]
         if below:

@@ -36,7 +36,7 @@ class Question:
     preview: Callable[[str], list[Part]]
     """Say what the text would do; called at every letter."""
     accept: Callable[[str], None]
-    give_up: Callable[[], None] = lambda: None
+    give_up: Callable[[], object] = lambda: None
     """Put things back that the preview has shown."""
     choices: tuple[str, ...] = ()
     """Where there are few answers: up and down go through them."""

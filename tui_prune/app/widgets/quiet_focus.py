@@ -1,11 +1,14 @@
 """Taking and giving away the keys without repainting: Textual repaints the whole widget each time."""
 
 from textual import events
+from textual.reactive import Reactive
 from textual.widget import Widget
 
 
 class QuietFocus:
     """For widgets that show by themselves, and in few cells, whether the keys go to them."""
+
+    has_focus: Reactive[bool]
 
     def on_focus(self, event: events.Focus) -> None:
         self._take_keys(event, taken=True)

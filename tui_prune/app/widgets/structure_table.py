@@ -36,7 +36,7 @@ class StructureTable(FoldingList):
         Binding(
             "right", "unfold", "Unfold", id="table.unfold", tooltip="Unfold, or go to the first inside", show=False
         ),
-        Binding("space", "toggle", "Fold or unfold", id="table.toggle", tooltip="Fold or unfold", show=False),
+        Binding("space", "toggle_fold", "Fold or unfold", id="table.toggle", tooltip="Fold or unfold", show=False),
         Binding("enter", "choose", "In the tree", id="table.choose", tooltip="Go to this row in the tree", show=False),
         Binding("d", "differing", "differing", id="table.differing", tooltip="Only the rows in which two plans differ"),
     ]
