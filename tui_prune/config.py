@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tui_prune.wording import shown
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -69,9 +71,11 @@ def at_home(path: Path) -> str:
 def load(path: Path | None = None) -> Config:
     """Read the file; without one everything is as it comes. It never raises: what is wrong is in `problems`."""
     path = config_file() if path is None else path
+    if os.path.exists(path) and not os.path.isfile(path):
+        return Config(problems=(f"{path} can't be read (it is no ordinary file), so none of it applies.",))
     try:
         text = path.read_bytes().decode()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Config()
     except OSError as error:
         return Config(problems=(f"{path} can't be read ({error.strerror or error}), so none of it applies.",))
@@ -79,7 +83,7 @@ def load(path: Path | None = None) -> Config:
         return Config(problems=(f"{path} isn't UTF-8 text, so none of it applies.",))
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of too many digits
         return Config(problems=(f"{path.name} isn't valid TOML, so none of it applies: {error or 'nested too deep'}.",))
     return parse(values)
 
@@ -87,24 +91,30 @@ def load(path: Path | None = None) -> Config:
 def parse(values: Mapping[str, Any]) -> Config:
     """The settings that a table stands for."""
     problems = [
-        f"{name!r} is no setting{near(name, FIELDS)}; there are {', '.join(FIELDS)}."
+        f"{shown(name)} is no setting{near(name, FIELDS)}; there are {', '.join(FIELDS)}."
         for name in values
         if name not in FIELDS
     ]
     theme = values.get("theme", Config.theme)
     if not isinstance(theme, str) or theme not in THEMES:
-        problems.append(f"There is no theme {theme!r}{near(str(theme), (*THEMES,))}; there are {', '.join(THEMES)}.")
+        meant = near(theme, (*THEMES,)) if isinstance(theme, str) else ""
+        problems.append(f"There is no theme {shown(theme)}{meant}; there are {', '.join(THEMES)}.")
         theme = Config.theme
     mouse = values.get("mouse", Config.mouse)
     if not isinstance(mouse, bool):
-        problems.append(f"mouse is true or false, not {mouse!r}.")
+        problems.append(f"mouse is true or false, not {shown(mouse)}.")
         mouse = Config.mouse
     table = values.get("keys", {})
     keys: dict[str, str] = {}
     if not isinstance(table, dict):
         problems.append('keys is a table: write [keys], and below it "lock" = "ctrl+l".')
         table = {}
-    for name, said in _flat(table):
+    try:
+        flat = [*_flat(table)]
+    except RecursionError:
+        problems.append("The table of keys is nested too deep, so none of it applies.")
+        flat = []
+    for name, said in flat:
         parts = said if isinstance(said, list) else [said]
         if parts and all(isinstance(part, str) and part.strip() for part in parts):
             keys[name] = ",".join(parts)

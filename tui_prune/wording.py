@@ -79,6 +79,14 @@ def abridged(text: str, most: int) -> str:
     return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
 
 
+def shown(value: object, most: int = 60) -> str:
+    """A value that somebody else's file or code gave, as Python writes it, in at most `most` characters."""
+    try:
+        return abridged(printable(repr(value)), most)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or what is nested too deep
+        return f"a {type(value).__name__} that is too large to be shown"
+
+
 def _scaled(number: float, units: tuple[str, ...], gap: str) -> str:
     power = 0
     while number >= 999.5 and power < len(units) - 1:

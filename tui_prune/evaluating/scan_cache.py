@@ -1,11 +1,8 @@
 """What a sensitivity scan has measured, kept in the user's state folder, so that a scan that was stopped goes on."""
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from tui_prune.channels.graph import Graph
 from tui_prune.errors import TuiPruneError
 from tui_prune.evaluating.task import Task
 from tui_prune.evaluating.task_files import fingerprint
+from tui_prune.files import read_json, update_json
 from tui_prune.opening.checksum import checksum
 from tui_prune.opening.opened import OpenedModel
 
@@ -30,7 +28,7 @@ class ScanCache:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._points: dict[str, tuple[float, float]] = _read(file)
+        self._points: dict[str, tuple[float, float]] = {} if file is None else _parsed(read_json(file))
 
     def get(self, kept_slots: np.ndarray) -> tuple[float, float] | None:
         """What was measured of the network that keeps these slots (bool, one per slot of the trace)."""
@@ -38,16 +36,14 @@ class ScanCache:
 
     def put(self, kept_slots: np.ndarray, measured: tuple[float, float]) -> None:
         """Note a measurement; the file is replaced as a whole, and holds what others have written into it meanwhile."""
-        self._points = _read(self._file) | self._points | {_digest(kept_slots): measured}
-        if self._file is None:
-            return
-        part = self._file.with_suffix(f".{os.getpid()}")
-        with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({"version": _VERSION, "points": self._points}), encoding="utf-8")
-            part.replace(self._file)
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        self._points[_digest(kept_slots)] = measured
+        if self._file is not None:
+            update_json(self._file, self._with_others)
+
+    def _with_others(self, content: Any) -> dict[str, Any]:
+        """What the file is to hold, by what it holds now: other processes may have measured meanwhile."""
+        self._points = _parsed(content) | self._points
+        return {"version": _VERSION, "points": self._points}
 
 
 def cache_file(opened: OpenedModel, graph: Graph, task: Task, settings: Mapping[str, Any]) -> Path | None:
@@ -86,13 +82,10 @@ def _digest(kept_slots: np.ndarray) -> str:
     return hashlib.sha256(np.packbits(kept_slots).tobytes()).hexdigest()[:32]
 
 
-def _read(file: Path | None) -> dict[str, tuple[float, float]]:
-    if file is None:
-        return {}
+def _parsed(content: Any) -> dict[str, tuple[float, float]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
         points = {str(key): (float(one), float(other)) for key, (one, other) in content["points"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
     finite = all(math.isfinite(value) for pair in points.values() for value in pair)
     return points if finite and content.get("version") == _VERSION else {}

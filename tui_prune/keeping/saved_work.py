@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_prune.errors import TuiPruneError
+from tui_prune.files import read_json
 from tui_prune.keeping import recovered_files
 from tui_prune.keeping.networks import Stamps, absolute, key, stamps
 from tui_prune.keeping.places import sessions_folder
@@ -125,8 +126,8 @@ def _file(request: OpenRequest) -> Path:
 
 def _read(path: Path) -> SavedWork | None:
     try:
-        return _parse(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return _parse(read_json(path))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
 
 

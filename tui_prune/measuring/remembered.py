@@ -3,14 +3,16 @@
 A file that can't be read is ignored, and so is a folder that can't be written.
 """
 
-import json
-import os
+import math
 import platform
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import torch
+
+from tui_prune.files import read_json, update_json
 
 
 def environment(device: torch.device) -> str:
@@ -35,7 +37,7 @@ class Remembered:
     def __init__(self, environment: str) -> None:
         self._file = Path(platformdirs.user_cache_dir("tui-prune")) / "latency.json"
         self._environment = environment
-        self._seconds: dict[str, float | None] = dict(_read(self._file).get(environment, {}))
+        self._seconds: dict[str, float | None] = dict(_parsed(read_json(self._file)).get(environment, {}))
 
     def __contains__(self, call: str) -> bool:
         return call in self._seconds
@@ -48,23 +50,19 @@ class Remembered:
         remembered only here, not in the file."""
         self._seconds.update(seconds)
         known = {call: value for call, value in self._seconds.items() if value is not None}
-        everything = _read(self._file)
-        everything[self._environment] = everything.get(self._environment, {}) | known
-        part = self._file.with_suffix(f".{os.getpid()}")
-        with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(everything, indent=1), encoding="utf-8")
-            part.replace(self._file)
-        with suppress(OSError):
-            part.unlink()
+
+        def with_known(content: Any) -> dict[str, dict[str, float]]:
+            everything = _parsed(content)
+            return {**everything, self._environment: everything.get(self._environment, {}) | known}
+
+        update_json(self._file, with_known, indent=1)
 
 
-def _read(file: Path) -> dict[str, dict[str, float]]:
+def _parsed(content: Any) -> dict[str, dict[str, float]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
         return {
-            name: {call: float(value) for call, value in own.items() if float(value) > 0}
+            name: {call: float(value) for call, value in own.items() if 0 < float(value) < math.inf}
             for name, own in content.items()
         }
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, OverflowError):
         return {}

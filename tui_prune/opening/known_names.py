@@ -3,21 +3,17 @@
 They come from the packages themselves, once for each version; then from the user's cache folder.
 """
 
-import json
-import os
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
 
+from tui_prune.files import read_json, write_json
+
 
 def known_names() -> tuple[str, ...] | None:
     """The names, as a user writes them ("resnet50", "timm:convnext_atto"); None where `find_names` has to be asked."""
-    try:
-        names = json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    names = read_json(_file())
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
@@ -29,12 +25,7 @@ def find_names() -> tuple[str, ...]:
     names = list(torchvision_names())
     if has_timm():
         names += [PREFIX + name for name in timm_names()]
-    file = _file()
-    part = file.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(names), encoding="utf-8")
-        part.replace(file)
+    write_json(_file(), names)
     return tuple(names)
 
 

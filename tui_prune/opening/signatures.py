@@ -1,18 +1,16 @@
 """Names and shapes of the tensors of every network that can be built by name; torchvision's and timm's are
 cached on disk."""
 
-import gzip
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import platformdirs
 from torch import Tensor, nn
 
+from tui_prune.files import read_json, write_json
 from tui_prune.opening.building import build
 from tui_prune.opening.bundled_networks import bundled_names
 from tui_prune.opening.opened import Origin
@@ -107,7 +105,7 @@ class SignatureTable:
     def keep(self) -> None:
         """Write what was built since the table was read."""
         for kind in sorted(self._changed):
-            _write(_file(kind), self._known[kind])
+            write_json(_file(kind), self._known[kind])
         self._changed.clear()
 
 
@@ -120,22 +118,11 @@ def _file(kind: str) -> Path:
     return Path(platformdirs.user_cache_dir("tui-prune")) / f"{kind}-{version}.json.gz"
 
 
-def _write(file: Path, content: Mapping[str, Signature]) -> None:
-    text = json.dumps(content, separators=(",", ":"))
-    part = file.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(gzip.compress(text.encode(), compresslevel=3, mtime=0))
-        part.replace(file)
-    with suppress(OSError):
-        part.unlink()
-
-
 def _read(file: Path) -> dict[str, Signature]:
     try:
-        content = json.loads(gzip.decompress(file.read_bytes()))
+        content = read_json(file)
         return {key: {name: _shape(shape) for name, shape in value.items()} for key, value in content.items()}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError):
         return {}
 
 

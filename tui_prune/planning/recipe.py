@@ -17,6 +17,7 @@ from tui_prune.errors import UsageError
 from tui_prune.planning.criteria import CRITERIA as KNOWN_CRITERIA
 from tui_prune.planning.recipe_files import recipe_file
 from tui_prune.planning.sizes import parse_size
+from tui_prune.wording import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,6 +33,7 @@ RESIDUALS = ("cut", "keep")
 GROUPED = ("auto", "even", "whole")
 TARGETS = ("target_macs", "target_params", "target_bytes", "target_latency")
 AUTO = "auto"
+LARGEST_SEED = 2**63
 LARGEST_STEP = 0.99
 """The ratio at which steps end."""
 
@@ -107,6 +109,8 @@ class Recipe:
         _check_choice("scope", self.scope, SCOPES)
         _check_choice("residual", self.residual, RESIDUALS)
         _check_choice("grouped", self.grouped, GROUPED)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < LARGEST_SEED:
+            raise UsageError(f"seed must be a whole number from 0 up to {LARGEST_SEED}; it is {shown(self.seed)}.")
         for name in ("ratio", "threshold", "target_macs", "target_params", "target_latency", "max_ratio"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else float(value))
@@ -146,11 +150,11 @@ class Recipe:
         if self.target_bytes is not None:
             object.__setattr__(self, "target_bytes", parse_size("target_bytes", self.target_bytes))
         if self.threshold is not None and not _is_number(self.threshold):
-            raise UsageError(f"threshold must be a number to compare scores with; it is {self.threshold!r}.")
-        if isinstance(self.min_channels, bool) or not isinstance(self.min_channels, int) or self.min_channels < 1:
-            raise UsageError(f"min_channels must be a whole number of at least 1; it is {self.min_channels!r}.")
+            raise UsageError(f"threshold must be a number to compare scores with; it is {shown(self.threshold)}.")
+        if not _is_count(self.min_channels):
+            raise UsageError(f"min_channels must be a whole number of at least 1; it is {shown(self.min_channels)}.")
         if not _is_number(self.max_ratio) or not 0 <= self.max_ratio <= 1:
-            raise UsageError(f"max_ratio must be a share from 0 to 1; it is {self.max_ratio!r}.")
+            raise UsageError(f"max_ratio must be a share from 0 to 1; it is {shown(self.max_ratio)}.")
         chosen = [next(name for name in row if _says(name, getattr(self, name))) for row in self._amounts()]
         if len(chosen) > 1:
             raise UsageError(f"{' and '.join(chosen)} each say how much to cut; give one of them.")
@@ -209,7 +213,7 @@ class Recipe:
         known = {f.name for f in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
-                raise UsageError(f"The recipe has no field {name!r}; it knows {', '.join(sorted(known))}.")
+                raise UsageError(f"The recipe has no field {shown(name)}; it knows {', '.join(sorted(known))}.")
         try:
             return cls(**values)
         except (TypeError, AttributeError) as error:
@@ -244,8 +248,8 @@ def read_recipe_values(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The recipe {path} can't be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"The recipe {path} is not TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # also numbers of too many digits, and what is nested too deep
+        raise UsageError(f"The recipe {path} is not TOML: {error or 'nested too deep'}.") from error
 
 
 def choose(table: Mapping[str, Any], names: Sequence[str], own: Sequence[str]) -> tuple[str, Any] | None:
@@ -268,7 +272,7 @@ def matches(key: str, name: str) -> bool:
 
 def _check_ratio(what: str, ratio: float) -> None:
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
-        raise UsageError(f"{what} must be a share from 0 up to, but not including, 1; it is {ratio!r}.")
+        raise UsageError(f"{what} must be a share from 0 up to, but not including, 1; it is {shown(ratio)}.")
 
 
 def _says(name: str, value: Any) -> bool:
@@ -277,27 +281,35 @@ def _says(name: str, value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (int, float)) and isfinite(value)
+    try:
+        return not isinstance(value, bool) and isinstance(value, (int, float)) and isfinite(value)
+    except OverflowError:  # a whole number that no float is large enough for
+        return False
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value can be a number of channels; no layer has a thousand million of them."""
+    return not isinstance(value, bool) and isinstance(value, int) and 1 <= value <= 10**9
 
 
 def _check_target(name: str, share: float | None) -> None:
     if share is not None and not (_is_number(share) and 0 < share <= 1):
-        raise UsageError(f"{name} must be a share of the network as it is, above 0 and up to 1; it is {share!r}.")
+        raise UsageError(f"{name} must be a share of the network as it is, above 0 and up to 1; it is {shown(share)}.")
 
 
 def _check_alignment(what: str, align: int | str, otherwise: str = "") -> None:
-    if isinstance(align, bool) or not isinstance(align, int) or align < 1:
-        raise UsageError(f"{what} must be a whole number of at least 1{otherwise}; it is {align!r}.")
+    if not _is_count(align):
+        raise UsageError(f"{what} must be a whole number of at least 1{otherwise}; it is {shown(align)}.")
 
 
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UsageError(f"{what} must be one of {', '.join(choices)}; it is {value!r}.")
+        raise UsageError(f"{what} must be one of {', '.join(choices)}; it is {shown(value)}.")
 
 
 def _names(what: str, names: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{what} takes a list of layer names; it is {names!r}.")
+        raise UsageError(f"{what} takes a list of layer names; it is {shown(names)}.")
     return tuple(names)
 
 

@@ -13,6 +13,7 @@ import platformdirs
 import tui_prune.models as models
 from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.wording import shown
 
 _SUFFIX = ".toml"
 
@@ -103,4 +104,4 @@ def _folder() -> Path:
 def _unknown(name: str, names: tuple[str, ...]) -> UsageError:
     near = [known for known in names if name and known.startswith(name)] or difflib.get_close_matches(name, names, 3)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(names)}."
-    return UsageError(f"There is no bundled recipe and no file called {name!r}. {hint}")
+    return UsageError(f"There is no bundled recipe and no file called {shown(name)}. {hint}")

@@ -3,6 +3,7 @@
 import re
 
 from tui_prune.errors import UsageError
+from tui_prune.wording import shown
 
 _UNITS = {
     "": 1,
@@ -10,6 +11,9 @@ _UNITS = {
     **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)},
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
 }
+
+LARGEST = 2**62
+"""Bytes; no network has more."""
 
 
 def parse_size(what: str, value: int | str) -> int:
@@ -21,7 +25,7 @@ def parse_size(what: str, value: int | str) -> int:
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?b|)\s*", value.lower())
         if found is not None and found[2] in _UNITS:
-            size = round(float(found[1]) * _UNITS[found[2]])
-    if size < 1:
-        raise UsageError(f"{what} must be a size such as 5MB, or a whole number of bytes; it is {value!r}.")
+            size = round(min(float(found[1]) * _UNITS[found[2]], 2.0 * LARGEST))
+    if not 1 <= size <= LARGEST:
+        raise UsageError(f"{what} must be a size such as 5MB, or a whole number of bytes; it is {shown(value)}.")
     return size
