@@ -11,11 +11,21 @@ from tui_prune.channels.findings import Repair
 from tui_prune.channels.graph import Graph, Group
 from tui_prune.channels.grouping import build_graph
 from tui_prune.channels.record import Lock
-from tui_prune.cutting.carry_out import EVERYTHING, CutModule, Misfit, check_training, cut, cut_groups, groups_inside
+from tui_prune.cutting.carry_out import (
+    EVERYTHING,
+    FIXED_SIZE,
+    CutModule,
+    Misfit,
+    check_training,
+    cut,
+    cut_groups,
+    groups_inside,
+)
 from tui_prune.cutting.flow import find_flows
+from tui_prune.cutting.other_runs import OtherRun, larger_inputs
 from tui_prune.cutting.size_search import FEW_TRIES, TRIES, SizeSearch
 from tui_prune.cutting.unread_sizes import set_unread_sizes
-from tui_prune.cutting.verify import NotEqual, Verification, verify
+from tui_prune.cutting.verify import NotEqual, Verification, is_equal_on, verify
 from tui_prune.errors import TuiPruneError
 from tui_prune.opening.opened import Path
 from tui_prune.planning.criteria import score_groups
@@ -66,6 +76,29 @@ class Subject:
         check_training(self.model, self.inputs, self.kwargs, plan, made)
         return Fitted(plan, made, verification)
 
+    def check_other_sizes(self, fitted: Fitted, known: Collection[Repair]) -> None:
+        """Run what needed new repairs on a larger input that the original takes: a number may be the size of what is
+        cut and something else as well. Raises `Misfit` where the results differ."""
+        plan = fitted.plan
+        new = {repair.tensor for repair in plan.graph.findings.repairs if repair not in known}
+        for run in larger_inputs(self.inputs, self.kwargs) if new else ():
+            try:
+                equal = is_equal_on(*run.arguments, self.model, plan, fitted.cut)
+            except TuiPruneError:
+                equal = False
+            if not equal and self._takes(run):
+                slots = [axis.slots for tensor in new for axis in plan.graph.record.axes_of(tensor)]
+                raise Misfit(cut_groups(plan, np.concatenate(slots)), Lock(FIXED_SIZE), reached=2 * EVERYTHING)
+            if equal:
+                return
+
+    def _takes(self, run: OtherRun) -> bool:
+        """Whether the original runs on a larger input, and takes as many images or rows for one as before."""
+        usual, other = OtherRun(self.arguments).outputs(self.model), run.outputs(self.model)
+        if usual is None or other is None:
+            return False
+        return [t.shape[:1] for t in usual] == [t.shape[:1] for t in other]
+
     def with_unread_sizes(self, fitted: Fitted) -> Fitted:
         """Set the sizes that no run reads, too."""
         found = set_unread_sizes(self.model, self.inputs, self.kwargs, fitted.plan, fitted.cut)
@@ -89,7 +122,10 @@ def fit(
         try:
             fitted = subject.try_plan(plan, verifying)
             fitted = _without_needless_repairs(subject, fitted, known)
-            return subject.with_unread_sizes(fitted) if verifying else fitted
+            if not verifying:
+                return fitted
+            subject.check_other_sizes(fitted, known)
+            return subject.with_unread_sizes(fitted)
         except Misfit as misfit:
             where = misfit.lock.where
             links = _links(plan, misfit) if where not in linked else ()

@@ -50,15 +50,13 @@ def training_runs(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[
     """In train mode on the example input, and on a larger batch, which statistics over a batch need."""
     arguments = tuple(inputs), dict(kwargs)
     yield OtherRun(arguments, in_training=True)
-    larger = _repeated(arguments, 0)
-    if larger is not None:
-        yield OtherRun(larger, in_training=True)
+    yield from (OtherRun(larger, in_training=True) for larger in (_repeated(arguments, 0),) if larger is not None)
 
 
-def other_sizes(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[OtherRun]:
-    """On a larger batch, and on inputs that are larger along the dimensions behind it."""
+def larger_inputs(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[OtherRun]:
+    """On inputs that are larger along dimensions that are neither the batch nor channels."""
     arguments = tuple(inputs), dict(kwargs)
-    found = [_repeated(arguments, 0), _repeated(arguments, 1), _repeated(arguments, 2), _repeated(arguments, 2, 3)]
+    found = [_repeated(arguments, 2), _repeated(arguments, 2, 3), _repeated(arguments, 1)]
     yield from (OtherRun(larger) for larger in found if larger is not None)
 
 

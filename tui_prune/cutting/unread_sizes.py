@@ -16,7 +16,7 @@ from tui_prune.channels.functions import FunctionsOf, other_paths
 from tui_prune.cutting.attributes import own_sizes
 from tui_prune.cutting.carry_out import CutModule
 from tui_prune.cutting.copying import named_tensors, with_tensors
-from tui_prune.cutting.other_runs import OtherRun, names_that_are_read, other_sizes, training_runs
+from tui_prune.cutting.other_runs import OtherRun, larger_inputs, names_that_are_read, training_runs
 from tui_prune.cutting.sizes import SizesOf
 from tui_prune.cutting.verify import relative_error
 from tui_prune.opening.opened import Edit, Path
@@ -120,7 +120,7 @@ class _Setting:
         kinds = {number.kind for number in suspects}
         read: set[tuple[type[nn.Module], str]] = set()
         inputs, kwargs = self._arguments
-        for run in (OtherRun(self._arguments), *training_runs(inputs, kwargs), *other_sizes(inputs, kwargs)):
+        for run in (OtherRun(self._arguments), *training_runs(inputs, kwargs), *larger_inputs(inputs, kwargs)):
             read |= names_that_are_read(self._made.module, kinds, run)
         return [number for number in numbers if (number.kind, number.attribute) not in read]
 

@@ -96,6 +96,17 @@ def verify(
     return replace(found, kind=kind, seconds=time.perf_counter() - started)
 
 
+def is_equal_on(
+    inputs: Sequence[Any], kwargs: Mapping[str, Any], model: nn.Module, plan: Plan, cut_module: CutModule
+) -> bool:
+    """Whether the outputs for other inputs are those of the masked original, as far as a mask can tell.
+
+    Raises `TuiPruneError` where one of both doesn't run.
+    """
+    found = _Comparison(model, inputs, kwargs, plan, cut_module).of_outputs(moving=False)
+    return not isinf(found.max_error) and (found.max_error <= _tolerance(found) or bool(found.operators))
+
+
 def _tolerance(found: Verification) -> float:
     return TOLERANCES.get(found.precision, 1e-4)
 

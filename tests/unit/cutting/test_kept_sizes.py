@@ -321,3 +321,24 @@ def test_a_size_that_is_multiplied_by_the_code() -> None:
     result = prune_exactly(State().eval(), torch.randn(1, 3, 8, 8))
     assert result.model.zq == 8
     assert result.model.flat == 144
+
+
+class WidthAndWindow(nn.Module):
+    """One number is the width and, on longer inputs, a window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.zq = 16
+        self.a, self.b = nn.Linear(12, 16), nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x).relu().view(x.shape[0], x.shape[1], self.zq)
+        return self.b(y[:, : self.zq] * y.shape[1] ** 0.5)
+
+
+def test_what_a_longer_input_shows_to_be_wrong_stays() -> None:
+    model = WidthAndWindow().eval()
+    result = prune_exactly(model, torch.randn(2, 8, 12), telling=False)
+    longer = torch.randn(2, 30, 12)
+    assert result.model.eval()(longer).shape == model(longer).shape
+    assert result.model.zq == 16
