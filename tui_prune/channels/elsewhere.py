@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import TraceRecord
+from tui_prune.copies.modules import named_modules
 from tui_prune.errors import TuiPruneError
 
 _MOST_NAMED = 3

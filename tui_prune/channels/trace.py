@@ -16,12 +16,12 @@ from tui_prune.channels.derived import DerivedUses
 from tui_prune.channels.elsewhere import check_that_it_runs_its_layers
 from tui_prune.channels.hollow import ValuesNeeded
 from tui_prune.channels.model_code import failing_line
-from tui_prune.channels.modules import named_modules, named_tensors
 from tui_prune.channels.nested import all_tensors_in, map_tensors
-from tui_prune.channels.outside import Outside
 from tui_prune.channels.record import TraceRecord, owner_of
-from tui_prune.channels.stand_in import stand_in
 from tui_prune.channels.tracer import Tracer
+from tui_prune.copies.modules import named_modules, named_tensors
+from tui_prune.copies.outside import Outside
+from tui_prune.copies.stand_in import stand_in
 from tui_prune.errors import TuiPruneError
 
 SEED = 0

@@ -14,7 +14,6 @@ from tui_prune.channels.derived import Derived, DerivedUse, derive
 from tui_prune.channels.hollow import HollowPass, written_by
 from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
 from tui_prune.channels.model_code import Place, running_module, running_place
-from tui_prune.channels.modules import named_modules
 from tui_prune.channels.nested import all_tensors_in, named_tensors_in, tensors_in
 from tui_prune.channels.operators import Operator, look_up
 from tui_prune.channels.overwritten import Overwritten
@@ -37,6 +36,7 @@ from tui_prune.channels.record import (
     positions_are,
 )
 from tui_prune.channels.registry import Call, NotUnderstood, Rule
+from tui_prune.copies.modules import named_modules
 
 _MASKS = (torch.bool, torch.uint8)
 

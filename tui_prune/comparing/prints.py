@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 
 from torch import nn
 
-from tui_prune.channels.modules import named_modules
+from tui_prune.copies.modules import named_modules
 from tui_prune.cutting.sketch import sketch
 from tui_prune.errors import TuiPruneError
 from tui_prune.planning.plan import Plan

@@ -8,10 +8,10 @@ import numpy as np
 from torch import nn
 
 from tui_prune.channels.model_code import Line, failing_modules, failing_place
-from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Lock, TraceRecord, View, slot_numbers
 from tui_prune.channels.trace import RetraceFailed, call, evaluating, recompute, retrace, stop_at_step, training
 from tui_prune.channels.tracer import Tracer
+from tui_prune.copies.modules import named_modules
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.building import build_cut
 from tui_prune.cutting.copying import named_tensors

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tui_prune.channels import modules
-from tui_prune.channels.copier import Copier, like_parameter
-from tui_prune.channels.outside import Outside
 from tui_prune.channels.record import TraceRecord
+from tui_prune.copies import modules
+from tui_prune.copies.copier import Copier, like_parameter
+from tui_prune.copies.outside import Outside
 
 
 def named_tensors(model: nn.Module, record: TraceRecord) -> dict[str, Tensor]:

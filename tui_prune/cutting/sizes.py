@@ -12,8 +12,8 @@ import numpy as np
 from torch import nn
 
 from tui_prune.channels.findings import Repair
-from tui_prune.channels.modules import named_modules
 from tui_prune.channels.record import Axis
+from tui_prune.copies.modules import named_modules
 from tui_prune.cutting.attributes import own_sizes
 from tui_prune.opening.opened import Path
 from tui_prune.opening.places import number_places

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tui_prune.channels.modules import named_tensors
 from tui_prune.channels.trace import standing_in
+from tui_prune.copies.modules import named_tensors
 from tui_prune.errors import TuiPruneError
 
 

@@ -1,16 +1,18 @@
 """An example input for a network of which nobody has said what it takes: shapes are tried until its forward passes."""
 
-import copy
 import inspect
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from tui_prune.copies.modules import named_tensors
+from tui_prune.copies.outside import Outside
+from tui_prune.copies.stand_in import stand_in
 from tui_prune.opening.input_spec import make_example_inputs
 from tui_prune.progress import Progress, silent
 
@@ -46,7 +48,13 @@ class Guess:
 
 def guess_input(module: nn.Module, device: torch.device, dtype: torch.dtype, progress: Progress = silent) -> Guess:
     """The first likely shape on which a copy of the network runs; the network itself stays as it is."""
-    trial = _copied(module)
+    with _copied(module) as trial:
+        return _guessed(module, trial, device, dtype, progress)
+
+
+def _guessed(
+    module: nn.Module, trial: nn.Module, device: torch.device, dtype: torch.dtype, progress: Progress
+) -> Guess:
     count = _required_inputs(module)
     specs = list(dict.fromkeys(";".join([spec] * count) for spec in _candidates(module)))
     for index, spec in enumerate(specs):
@@ -113,9 +121,12 @@ def _required_inputs(module: nn.Module) -> int:
     return min(max(len(required), 1), _MOST_INPUTS)
 
 
-def _copied(module: nn.Module) -> nn.Module:
-    """A copy, because a network may change itself when it runs; itself where it can't be copied."""
-    try:
-        return copy.deepcopy(module).eval()
-    except Exception:  # some keep what can't be copied
-        return module
+@contextmanager
+def _copied(module: nn.Module) -> Iterator[nn.Module]:
+    """A copy, with weights of its own, because a network may change itself when it runs.
+
+    Raises `TuiPruneError` where it can't be copied.
+    """
+    outside = Outside(module)
+    with outside.put_back():
+        yield stand_in(module, outside, [name for name, _ in named_tensors(module)]).eval()

@@ -23,6 +23,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import tui_prune
 from tests.exactness import largest_error, widths
 from tests.small_nets import conv
+from tui_prune.opening.guess_input import guess_input
 
 IMAGE = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 OTHERS = torch.randn(3, 3, 8, 6, generator=torch.Generator().manual_seed(1))
@@ -734,3 +735,10 @@ def test_what_cannot_be_copied_and_holds_nothing_of_the_network_is_shared() -> N
     assert result.model.lock is model.lock
     assert result.model.stubborn is model.stubborn
     assert widths(result)["a"] == (16, 8)
+
+
+def test_an_input_is_guessed_with_hooks_of_a_copy() -> None:
+    model = InADict()
+    guess = guess_input(model, torch.device("cpu"), torch.float32)
+    assert guess.runs
+    assert model.features == {}

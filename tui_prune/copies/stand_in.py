@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tui_prune.channels.copier import Copier, like_parameter
-from tui_prune.channels.modules import named_tensors
-from tui_prune.channels.outside import Outside
+from tui_prune.copies.copier import Copier, like_parameter
+from tui_prune.copies.modules import named_tensors
+from tui_prune.copies.outside import Outside
 
 
 def stand_in(model: nn.Module, outside: Outside, written: Collection[str] = ()) -> nn.Module:

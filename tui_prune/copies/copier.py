@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from tui_prune.channels.modules import named_modules
+from tui_prune.copies.modules import named_modules
 from tui_prune.errors import TuiPruneError
 
 _CONSTANT = frozenset(
