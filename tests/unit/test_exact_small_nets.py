@@ -911,7 +911,7 @@ class Held:
         Held(nets.FixedHeads, "a", FIXED_SIZE, "return y.view(-1, 4, 4, 64)"),
         Held(nets.FixedOrder, "a", FIXED_SIZE, "return y[:, self.order]"),
         Held(nets.UnevenSplit, "a", "is split into unequal parts", "one, two = y.split([9, 23], 1)"),
-        Held(nets.EverySecond, "a", "is sliced at a fixed place", "return y[:, ::2] * y[:, 1::2]"),
+        Held(nets.FixedPart, "a", "is sliced at a fixed place", "return y[:, 3:14]"),
         Held(nets.PickedChannel, "a", "single channels are picked by their number", "return y * y[:, 3].sigmoid()"),
         Held(nets.AddedConstant, "a", FIXED_VALUES, "self.b(y + torch.linspace(0, 1, 16)", {"b": 8}),
         Held(nets.PlainTensor, "a", FIXED_VALUES, "return y * self.scale"),

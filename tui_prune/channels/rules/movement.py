@@ -82,14 +82,17 @@ def take_part(tracer: "Tracer", call: Call) -> None:
 
 def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: int) -> None:
     """What a slice [start, end) takes and what it leaves must stay in proportion: equally many of each run as long as
-    their common unit. Any other place is locked."""
+    their common unit. Of every second position, both of two go together. Any other place is locked."""
     size = label.shape[dim]
     start, end, step = call.arg("start") or 0, call.arg("end"), call.arg("step", 1)
     end = size if end is None else min(end, size)
     start = start + size if start < 0 else start
     end = end + size if end < 0 else end
     unit = gcd(start, end, size)
-    if step == 1 and end > start and (unit > 1 or end - start == 1):
+    if step > 1 and size % step == 0 and start < step and end == size:
+        runs = compact(label, dims).unflatten(dims.index(dim), (-1, step))
+        tracer.tie(runs.narrow(dims.index(dim) + 1, 0, 1), runs, "taken in steps")
+    elif step == 1 and end > start and (unit > 1 or end - start == 1):
         ids = compact(label, dims).movedim(dims.index(dim), 0)
         tracer.block(ids.reshape(size // unit, -1), "is sliced into equal parts")
     else:
