@@ -70,7 +70,7 @@ def test_a_report_that_lies_is_found(saved: Path) -> None:
 
 def test_a_network_that_does_not_run_is_found(saved: Path) -> None:
     edits = [edit for edit in torch.load(saved, weights_only=True)["edits"] if edit[1] != "num_features"]
-    report = verify_checkpoint(rewritten(saved, edits=[*edits, ["tnn_bin.0", "groups", 2]]))
+    report = verify_checkpoint(rewritten(saved, edits=[*edits, ["tnn_bin.0", "groups", 0]]))
     assert failed(report) == ["outputs"]
     assert "The network doesn't run: RuntimeError" in report.checks[-1].detail
 
