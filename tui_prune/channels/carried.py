@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tui_prune.channels.derived import Derived
 from tui_prune.channels.labels import Labels
+from tui_prune.channels.model_code import Line
 
 NOTHING: Labels = {}
 """The labels of a tensor that carries none; never written to."""
@@ -21,10 +22,11 @@ class Positions(NamedTuple):
 
 class Carried:
     """Of one tensor: its labels, its name where it is a parameter or buffer, how it is computed where that takes only
-    such, whether it is (of) the model's input, whether its values were never computed, and the channels whose positions
-    its values are."""
+    such, whether it is (of) the model's input, whether its values were never computed, the channels whose positions its
+    values are, and the dimensions along which its values are the same, with the line that has made it so and the labels
+    of its own that it has got there."""
 
-    __slots__ = ("_tensor", "derived", "hollow", "is_input", "labels", "name", "positions")
+    __slots__ = ("_tensor", "alike", "derived", "free", "hollow", "is_input", "labels", "made_at", "name", "positions")
 
     def __init__(self, tensor: object) -> None:
         self._tensor = tensor
@@ -34,6 +36,9 @@ class Carried:
         self.is_input = False
         self.hollow = False
         self.positions: Positions | None = None
+        self.alike: frozenset[int] = frozenset()
+        self.made_at: Line | None = None
+        self.free: dict[int, Tensor] = {}
 
 
 class CarriedByTensor:

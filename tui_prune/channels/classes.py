@@ -1,6 +1,6 @@
 """From ties to channels: connected components, and how each grouped convolution and each group norm is taken."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,16 +35,18 @@ def components(size: int, pairs: Pairs) -> tuple[int, np.ndarray]:
     return connected_components(graph, directed=False)
 
 
-def atoms(record: TraceRecord, original: TraceRecord | None = None) -> np.ndarray:
+def atoms(record: TraceRecord, original: TraceRecord | None = None, fixed_sizes: Collection[int] = ()) -> np.ndarray:
     """The class of each slot by ties alone; a convolution with one channel in and out per group ties the two.
 
     Of a network that is cut from another, only where it did so in that one too: groups that have shrunk to one channel
-    still aren't the channels that they read.
+    still aren't the channels that they read. `fixed_sizes`: the free sizes, by number, that follow nothing.
     """
     pairs: Pairs = []
     if record.ties:
         pairs.append((torch.cat([tie.left for tie in record.ties]).numpy(),
                       torch.cat([tie.right for tie in record.ties]).numpy()))  # fmt: skip
+    followed = [guess for guess in record.guesses if guess.size not in fixed_sizes]
+    pairs.extend((guess.left.numpy(), guess.right.numpy()) for guess in followed)
     tying = [grouped.ties_sides for grouped in record.grouped]
     if original is not None and len(original.grouped) == len(tying):  # the same calls in the same order
         tying = [grouped.ties_sides for grouped in original.grouped]

@@ -1,6 +1,6 @@
 """What only trials show of a model: added to the graph of a trace when it is built anew."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +49,12 @@ class Findings:
     links: tuple[np.ndarray, ...] = ()
     """Slots, one of each group, of groups that must keep the same share: attention works at its input's width."""
     repairs: tuple[Repair, ...] = ()
+    fixed_sizes: frozenset[int] = frozenset()
+    """The free sizes of the trace, by number, that the model's code has written down."""
+
+    def with_fixed_sizes(self, locks: Mapping[int, tuple[np.ndarray, Lock]]) -> "Findings":
+        """`locks`: by free size, its slots and what to say of them."""
+        return replace(self, fixed_sizes=self.fixed_sizes | locks.keys(), locks=(*self.locks, *locks.values()))
 
     def with_lock(self, slots: np.ndarray, lock: Lock) -> "Findings":
         return replace(self, locks=(*self.locks, (slots, lock)))

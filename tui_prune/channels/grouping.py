@@ -49,7 +49,7 @@ def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings |
     way is taken in the other where that frees channels.
     """
     findings = findings or Findings()
-    atom = atoms(record)
+    atom = atoms(record, fixed_sizes=findings.fixed_sizes)
     graph = _build(record, classes(record, atom, taken_whole(record, atom, grouped)), grouped, findings)
     if grouped != "auto":
         return graph

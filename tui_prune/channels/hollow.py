@@ -191,8 +191,23 @@ def cat(call: Call) -> Made:
     return first.new_empty((*first.shape[:dim], sum(part.shape[dim] for part in parts), *first.shape[dim + 1 :]))
 
 
+def deformed_convolution(call: Call) -> Made:
+    """A convolution whose kernel looks where an argument says, which mustn't be numbers that nobody has computed."""
+    x, weight, offset, mask = (call.arg(name) for name in ("input", "weight", "offset", "mask"))
+    parts, size = call.arg("offset_groups"), weight.shape[2] * weight.shape[3]
+    fits = (
+        x.shape[1] == weight.shape[1] * call.arg("groups")
+        and x.shape[1] % parts == 0
+        and offset.shape[1] == 2 * parts * size
+        and (not call.arg("use_mask") or mask.shape[1] == parts * size)
+        and call.arg("bias").shape == weight.shape[:1]
+    )
+    return x.new_empty(x.shape[0], weight.shape[0], *offset.shape[2:]) if fits else None
+
+
 MAKERS: dict[str, Maker] = {
     "aten::convolution": convolution,
+    "torchvision::deform_conv2d": deformed_convolution,
     "aten::addmm": addmm,
     "aten::mm": product,
     "aten::bmm": product,

@@ -6,13 +6,14 @@ import torch
 from torch.utils.flop_counter import flop_registry
 
 from tui_prune.channels import rules
+from tui_prune.channels.constants import MAKERS, REPEATS
 from tui_prune.channels.registry import RULES, Rule
 
 # Calls that only make new tensors or read sizes: what they are given says nothing about what they put out.
 _WITHOUT_LABELS = frozenset(
     f"aten::{name}"
     for name in (
-        "new_zeros new_ones new_empty new_full new_empty_strided rand_like randn_like randint_like sym_size "
+        "new_zeros new_ones new_empty new_full new_empty_strided sym_size "
         "sym_stride sym_numel is_same_size size empty empty_strided zeros ones full arange scalar_tensor rand randn "
         "lift_fresh _assert_async"
     ).split()
@@ -20,6 +21,7 @@ _WITHOUT_LABELS = frozenset(
 
 
 _NUMBERS = ("number", "float")
+_OF_KNOWN_SIZE = frozenset({"torchvision::deform_conv2d"})
 _INDEXING = frozenset({"aten::index", "aten::index_put", "aten::index_put_"})
 
 
@@ -28,6 +30,8 @@ class Operator(NamedTuple):
 
     rule: Rule | None
     costs: bool
+    makes: bool
+    """Whether it makes a tensor of equal values, or repeats what it is given."""
     aliases: bool
     numbers: tuple[str, ...]
     """The arguments that are numbers and neither sizes nor places."""
@@ -45,14 +49,17 @@ def look_up(func: Any) -> Operator:
     numbers = tuple(
         a.name for a in func._schema.arguments if str(a.type).removeprefix("Optional[").startswith(_NUMBERS)
     )
-    return Operator(_find_rule(func), costs, aliases, numbers, reads_values(func), func._schema.name in _INDEXING)
+    makes = func._schema.name in MAKERS or func._schema.name in REPEATS
+    return Operator(
+        _find_rule(func), costs, makes, aliases, numbers, reads_values(func), func._schema.name in _INDEXING
+    )
 
 
 def reads_values(func: Any) -> bool:
     """Whether an operator's result is a number for Python, or has a size that depends on values; or that isn't
     known."""
     if func.namespace != "aten":
-        return True
+        return func._schema.name not in _OF_KNOWN_SIZE
     if func._schema.name in _INDEXING:
         return False  # only by masks, which are told by their type
     return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}.intersection(func.tags))

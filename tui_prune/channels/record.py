@@ -141,10 +141,12 @@ class Scaling(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A result of an operator: the labels that it carries, and its shape."""
+    """A result of an operator: the labels that it carries, its shape, and the dimensions along which its values are the
+    same, of which there may be any number."""
 
     labels: Labels
     shape: tuple[int, ...]
+    alike: frozenset[int] = frozenset()
 
 
 class TracedCall(NamedTuple):
@@ -188,6 +190,30 @@ class Activation(NamedTuple):
 
     extents: tuple[Extent, ...]
     itemsize: int
+
+
+class FreeSize(NamedTuple):
+    """One dimension of a tensor of equal values that the model's code makes: its slots, and the line that makes it.
+
+    The slots are those of no parameter: how many there are is up to the code.
+    """
+
+    first: int
+    size: int
+    where: Line | None
+
+    @property
+    def slots(self) -> np.ndarray:
+        return np.arange(self.first, self.first + self.size)
+
+
+class Guess(NamedTuple):
+    """A tie that holds where the code reads the size of a tensor off another one."""
+
+    left: Tensor
+    right: Tensor
+    size: int
+    """The number of its free size."""
 
 
 class LayerUse(NamedTuple):
@@ -238,6 +264,8 @@ class TraceRecord:
     layers: dict[str, LayerUse] = field(default_factory=dict)
     without_elements: list[Tensor] = field(default_factory=list)
     """The slots that tensors without elements carry."""
+    free: list[FreeSize] = field(default_factory=list)
+    guesses: list[Guess] = field(default_factory=list)
     bare_norms: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     """Of norms without parameters and statistics, by module: the slots along the dimensions that they normalise."""
     unreached: tuple[str, ...] = ()

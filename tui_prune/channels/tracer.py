@@ -1,7 +1,7 @@
 """The dispatch mode that runs beside a forward pass and carries labels through every operator."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.channels.carried import NOTHING, CarriedByTensor, Positions
+from tui_prune.channels.constants import alike_after, alike_of
 from tui_prune.channels.derived import Derived, DerivedUse, derive
 from tui_prune.channels.hollow import HollowPass, written_by
-from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, varying
+from tui_prune.channels.labels import Dims, Labels, compact, distinct_ids, spread, varying
 from tui_prune.channels.model_code import Place, running_module, running_place
 from tui_prune.channels.nested import all_tensors_in, named_tensors_in, tensors_in
 from tui_prune.channels.operators import Operator, look_up
@@ -24,6 +25,8 @@ from tui_prune.channels.record import (
     RECURRENT,
     Axis,
     Block,
+    FreeSize,
+    Guess,
     LayerUse,
     Lock,
     Made,
@@ -389,7 +392,7 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = _tensors_of(args, kwargs)
-        labelled = named = from_input = hollow = positions = False
+        labelled = named = from_input = hollow = positions = alike = False
         derived: list[tuple[Tensor, Derived]] = []
         for tensor in tensors:
             entry = self._carried.get(id(tensor))
@@ -400,6 +403,7 @@ class Tracer(TorchDispatchMode):
                 from_input = from_input or entry.is_input
                 hollow = hollow or entry.hollow
                 positions = positions or entry.positions is not None
+                alike = alike or bool(entry.alike)
                 if entry.name is not None:
                     named = True
                     self._reached.add(entry.name)
@@ -423,6 +427,8 @@ class Tracer(TorchDispatchMode):
             self._read_positions(call, known, tensors)
         if labelled and known.rule is not None:
             self._follow(call, known.rule, tensors)
+        if alike or known.makes:
+            self._follow_alike(call, known)
         if derived:
             self._follow_derived(call, derived, alone=len(derived) == len(tensors))
         self.note_call(call, known, labelled and known.rule is not None, tensors)
@@ -440,7 +446,7 @@ class Tracer(TorchDispatchMode):
         """Note what a call was given and made, for the comparison with the pass of a cut network."""
         record = self.record
         results = (call.out,) if isinstance(call.out, Tensor) else tensors_in(call.out)
-        made = tuple(Made(self.labels(tensor), tuple(tensor.shape)) for tensor in results)
+        made = tuple(Made(self.labels(tensor), tuple(tensor.shape), self._alike(tensor)) for tensor in results)
         numbers = tuple(call.arg(name) for name in operator.numbers)
         record.calls.append(TracedCall(call.func, numbers, labelled, made, len(record.blocks), len(record.grouped)))
         if operator.reads_values or (operator.indexes and any(t.dtype in _MASKS for t in tensors)):
@@ -492,8 +498,52 @@ class Tracer(TorchDispatchMode):
         found = [entry.derived.sources for entry in entries if entry is not None and entry.derived is not None]
         return frozenset().union(*found) if len(found) == len(tensors) > 0 else None
 
+    def _follow_alike(self, call: Call, operator: Operator) -> None:
+        """Note along which dimensions all values of a result are the same."""
+        if not isinstance(call.out, Tensor):
+            return
+        self._place = ()
+        pointwise = torch.Tag.pointwise in call.func.tags
+        alike = alike_after(call, self._carried, pointwise=pointwise, aliases=operator.aliases)
+        entry = self._carried.note(call.out)
+        if call.func._schema.is_mutable and call.out._base is not None:
+            self._carried.note(call.out._base).alike = frozenset()
+        elif alike and entry.made_at is None:
+            entry.made_at = self.place.shown if self.place else None
+        entry.alike = alike
+
+    def _alike(self, tensor: Tensor) -> frozenset[int]:
+        entry = self._carried.get(id(tensor))
+        return frozenset() if entry is None else entry.alike
+
+    def is_alike(self, tensor: Tensor, dims: Iterable[int]) -> bool:
+        """Whether a tensor has the same values all along these dimensions, so that it doesn't matter which of them
+        meet what."""
+        return alike_of(tensor, self._carried).issuperset(dims)
+
+    def free_label(self, tensor: Tensor, dim: int) -> Tensor | None:
+        """A label of its own for one dimension of a tensor whose values are the same along it: where others don't
+        say how wide that is, the code does."""
+        entry = self._carried.get(id(tensor))
+        if entry is None or tensor.shape[dim] < 2 or (dim not in entry.alike and dim not in entry.free):
+            return None
+        if dim not in entry.free:
+            free = FreeSize(self.record.size, tensor.shape[dim], entry.made_at)
+            self.record.size += free.size
+            self.record.free.append(free)
+            entry.free[dim] = spread(torch.from_numpy(free.slots), (dim,), tensor.shape)
+        return entry.free[dim]
+
+    def guess(self, free: Tensor, other: Tensor, dim: int) -> None:
+        """The free size of one label may have been read off a tensor that carries the other."""
+        ids, others = compact(free, (dim,)), compact(other, (dim,))
+        number = next((n for n, known in enumerate(self.record.free) if known.first == int(ids[0])), None)
+        if number is not None and bool((others >= 0).all()):
+            self.record.guesses.append(Guess(ids, others, number))
+
     def _read_positions(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Positions among channels mean others once channels go: an operator that reads some locks those channels."""
+        self._place = ()
         for tensor in tensors:
             entry = self._carried.get(id(tensor))
             if entry is None or entry.positions is None:

@@ -64,6 +64,8 @@ class Misfit(Exception):
         """What the code was stopped by."""
         self.reached = reached
         """How many calls of operators went right before."""
+        self.sizes: dict[int, tuple[np.ndarray, Lock]] = {}
+        """Free sizes of the trace that the code has written down: by number, their slots and what to say of them."""
 
 
 def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> CutModule:
@@ -77,7 +79,9 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         record = retrace(module, graph.record, inputs, kwargs)
     except RetraceFailed as failed:
         error = failed.__cause__ or failed
-        raise _misfit_of_error(error, failed.tracer, plan, tensors) from error
+        misfit = _misfit_of_error(error, failed.tracer, plan, tensors)
+        misfit.sizes = fixed_sizes(plan, failed.tracer.record)
+        raise misfit from error
     replay = Replay(graph, plan.keep, tensors, record)
     try:
         replay.prove()
@@ -87,11 +91,12 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         failed = None
         if mismatch.step is not None:
             failed = stop_at_step(module, graph.record, record, inputs, kwargs, mismatch.step)
-        if failed is None:
-            raise Misfit(involved, lock, reached=len(record.calls)) from mismatch
-        found = _misfit_of_error(failed.__cause__ or failed, failed.tracer, plan, tensors)
-        found.groups = involved or found.groups
-        raise found from mismatch
+        misfit = Misfit(involved, lock, reached=len(record.calls))
+        if failed is not None:
+            misfit = _misfit_of_error(failed.__cause__ or failed, failed.tracer, plan, tensors)
+            misfit.groups = involved or misfit.groups
+        misfit.sizes = fixed_sizes(plan, record)
+        raise misfit from mismatch
     apply_order(module, replay.reordered)
     scalings = keep_scalings(module, graph.record, record)
     kernels = keep_kernels(module, plan, tensors, record, replay.reordered)
@@ -150,11 +155,22 @@ def _right_calls(original: TraceRecord, cut: TraceRecord) -> int:
         if before.operator is not after.operator or len(before.made) != len(after.made):
             return number
         for one, other in zip(before.made, after.made, strict=True):
-            labelled = {dim for dims in one.labels for dim in dims}
+            labelled = {dim for dims in one.labels for dim in dims} | one.alike
             rows = [d for d in range(len(one.shape)) if d not in labelled]
             if len(one.shape) != len(other.shape) or any(one.shape[d] != other.shape[d] for d in rows):
                 return number
     return min(len(original.calls), len(cut.calls))
+
+
+def fixed_sizes(plan: Plan, cut: TraceRecord) -> dict[int, tuple[np.ndarray, Lock]]:
+    """The free sizes that haven't followed the plan in the cut network's pass."""
+    graph = plan.graph
+    found = {}
+    for number, (before, after) in enumerate(zip(graph.record.free, cut.free, strict=False)):
+        planned = int(plan.keep[graph.classes.channel[before.slots]].sum())
+        if number not in graph.findings.fixed_sizes and after.size != planned:
+            found[number] = before.slots, Lock(FIXED_SIZE, str(before.where) if before.where else None)
+    return found
 
 
 def first_other_view(original: TraceRecord, cut: TraceRecord) -> View | None:

@@ -99,7 +99,7 @@ class Correspondence:
 
     def _corresponds(self, one: Made, other: Made, shaped: bool) -> bool:
         """Whether a tensor holds what stays of another. `shaped`: also where both carry nothing."""
-        key = id(one.labels), id(other.labels), one.shape, other.shape, shaped
+        key = id(one.labels), id(other.labels), one.shape, other.shape, one.alike, shaped
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._compare(one, other, shaped)
@@ -134,7 +134,7 @@ class Correspondence:
                 return False
         if not self._strict or not (shaped or one.labels):
             return True
-        wanted = [sizes.get(d, size) for d, size in enumerate(one.shape)]
+        wanted = [None if d in one.alike else sizes.get(d, size) for d, size in enumerate(one.shape)]
         return all(size is None or size == own for size, own in zip(wanted, other.shape, strict=True))
 
     def _any_loose(self, slots: Slots, ids: np.ndarray) -> bool:

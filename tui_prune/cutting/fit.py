@@ -134,6 +134,8 @@ def fit(
             base = replace(graph.findings, repairs=step.repairs)
             if step.trying:
                 findings = base
+            elif misfit.sizes:
+                findings = base.with_fixed_sizes(misfit.sizes)
             elif links:
                 linked[where] = links
                 findings = base.with_link(*links)

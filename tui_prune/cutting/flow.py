@@ -137,7 +137,7 @@ def _try_widths(
     names = {(axis.tensor, axis.dim, axis.groups > 1): n for n, axis in enumerate(graph.record.axes)}
     if any((axis.tensor, axis.dim, axis.groups > 1) not in names for axis in record.axes):
         return {}
-    theirs = axis_signatures(record.axes, atoms(record, graph.record))
+    theirs = axis_signatures(record.axes, atoms(record, graph.record, graph.findings.fixed_sizes))
     places = [names[axis.tensor, axis.dim, axis.groups > 1] for axis in record.axes]
     dealt = Counter(tuple(sorted(places[n] for n in signature)) for signature in theirs.values())
     ours = axis_signatures(graph.record.axes, graph.classes.channel)

@@ -45,7 +45,7 @@ class Replay:
         self._signatures: tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]] | None = None
         self._cut = cut
         self._record = record
-        self._atom = atoms(record, graph.record)
+        self._atom = atoms(record, graph.record, graph.findings.fixed_sizes)
         self._meaning = np.full(int(self._atom.max(initial=-1)) + 1, UNKNOWN)
         """For each atom of the cut module, the atom of the original that it is."""
         self._convolutions = [grouped for grouped in record.grouped if grouped.kind == GROUPED_CONVOLUTION]
@@ -94,6 +94,8 @@ class Replay:
         for axis in self._record.axes:
             if self._is_mapped(axis):
                 loose[axis.slots] = channel[axis.slots] == UNKNOWN
+        for free in self._record.free:
+            loose[free.slots] = channel[free.slots] == UNKNOWN
         return Slots(channel, np.ones(size, bool), loose)
 
     def _slots(self, axis: Axis) -> np.ndarray:

@@ -28,13 +28,34 @@ def convolution(tracer: "Tracer", call: Call) -> None:
     kernel that is computed in another way, the groups are those of the call only (one for each image of a batch), and
     its labels say which channels each group has.
     """
+    _convolve(tracer, call, transposed=bool(call.arg("transposed", False)))
+
+
+@rule("torchvision::deform_conv2d")
+def deformed_convolution(tracer: "Tracer", call: Call) -> None:
+    """The same where a kernel looks (Dai et al. 2017) is put out by a layer, a pair of numbers for each of its places,
+    for each of some equal parts of the input's channels."""
+    x, parts = call.arg("input"), int(call.arg("offset_groups"))
+    for name in ("offset", "mask"):
+        tracer.lock_all([call.arg(name)], "says where a kernel looks")
+    for dims, label in tracer.labels(x).items():
+        if dims == (1,):
+            tracer.block(compact(label, dims).view(parts, -1), "deformed in equal parts")
+    _convolve(tracer, call, transposed=False)
+
+
+def _convolve(tracer: "Tracer", call: Call, *, transposed: bool) -> None:
     x, weight, bias = call.arg("input"), call.arg("weight"), call.arg("bias")
-    transposed, groups = bool(call.arg("transposed", False)), int(call.arg("groups", 1))
+    groups = int(call.arg("groups", 1))
     labels = _kernel_labels(tracer, weight)
     first, second = single(labels, 0), single(labels, 1)
     own = _own_parameter(tracer, weight, first, second)
     in_width = weight.shape[0] if transposed else weight.shape[1] * groups
-    if groups > 1 and own is None:
+    same_kernel = first is None and second is None and tracer.is_alike(weight, (0,))
+    if groups == in_width == call.first_out.shape[1] and same_kernel:
+        # One and the same kernel for each channel.
+        inputs = outputs = single(tracer.labels(x), 1)
+    elif groups > 1 and own is None:
         inputs, outputs = _groups_of_the_call(tracer, first, second, groups, weight, transposed)
     else:
         if groups > 1:
@@ -148,10 +169,14 @@ def _take_in(tracer: "Tracer", x: Tensor, weight: Tensor, inputs: Tensor | None,
             tracer.tie(inputs.view(shape).expand(collapse(label, dims).shape), collapse(label, dims), "feeds")
             tied = True
         elif 1 in dims:
-            tracer.lock_label(label, dims, tracer.unlabelled_reason(weight))
+            if not tracer.is_alike(weight, (1,)):
+                tracer.lock_label(label, dims, tracer.unlabelled_reason(weight))
         else:
             tracer.lock_label(label, dims, "a convolution slides over these positions")
-    if inputs is not None and not tied:
+    free = None if inputs is None or tied else tracer.free_label(x, 1)
+    if free is not None and inputs is not None:
+        tracer.tie(inputs, compact(free, (1,)), "feeds")
+    elif inputs is not None and not tied:
         tracer.lock(inputs, tracer.unlabelled_reason(x))
 
 
@@ -195,7 +220,12 @@ def _kind(weight: Tensor, transposed: bool, groups: int, width: int, in_width: i
     return f"{prefix}{'transposed ' if transposed else ''}conv {kernel}"
 
 
-@masked(*_NAMES)
+@masked(*_NAMES, "torchvision::deform_conv2d")
 def masked_convolution(call: Call, cut: Kept) -> Tensor:
-    """Cut channels of the input are zero."""
-    return call.func(zero_cut(call.arg("input"), cut), *call.args[1:], **call.kwargs)
+    """Cut channels of the input are zero; of one that carries none (a constant), the weight's columns for them."""
+    x, weight = call.arg("input"), call.arg("weight")
+    if cut(x):
+        x = zero_cut(x, cut)
+    elif call.arg("groups", 1) == 1:
+        weight = zero_cut(weight, cut)
+    return call.func(x, weight, *call.args[2:], **call.kwargs)

@@ -57,6 +57,14 @@ def _side_by_side(
         if label is not None:
             parts.append(collapse(label, dims))
             continue
+        free = tracer.free_label(tensor, dim) if dims == (dim,) else None
+        if free is not None:
+            parts.append(collapse(free, dims))
+            for other, theirs in zip(tensors, carried, strict=True):
+                if dims in theirs and other.shape == tensor.shape:
+                    tracer.guess(free, theirs[dims], dim)
+                    break
+            continue
         if fixed is None:
             fixed = tracer.fixed("is joined with " + _unlabelled(tracer.unlabelled_reason(tensor)))
         sizes = [tensor.shape[d] if d in dims else 1 for d in range(tensor.dim())]
@@ -74,7 +82,8 @@ def _in_step(tracer: "Tracer", tensors: list[Tensor], dims: Dims, shape: torch.S
     for _, label in known[1:]:
         tracer.tie(first, compact(label, dims), "joined side by side")
     for tensor in tensors:
-        if dims not in tracer.labels(tensor) and any(tensor.shape[d] > 1 for d in dims):
+        real = [d for d in dims if tensor.shape[d] > 1]
+        if dims not in tracer.labels(tensor) and real and not tracer.is_alike(tensor, real):
             tracer.lock(first, tracer.unlabelled_reason(tensor))
     return collapse(known[0][1], dims).expand(shape)
 

@@ -88,6 +88,13 @@ def _contract(tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[T
         for _, label in rights.values():
             tracer.tie(_opposite(first_left, left=True), _opposite(label, left=False), "feeds")
         return
+    for one, own, other, inner in (
+        (lefts, left_inner, right_tensor, right_inner),
+        (rights, right_inner, left_tensor, left_inner),
+    ):
+        free = tracer.free_label(other, inner)
+        if free is not None and () in one and one[()][0] == (own,):
+            tracer.tie(compact(one.pop(())[1], (own,)), compact(free, (inner,)), "feeds")
     reason = tracer.unlabelled_reason(right_tensor)
     for dims, label in lefts.values():
         tracer.lock_label(label, dims, reason)
@@ -178,9 +185,11 @@ def grouped_product(tracer: "Tracer", call: Call) -> None:
 
 @masked(*_PLAIN, *_WITH_BIAS, "_grouped_mm")
 def masked_product(call: Call, cut: Kept) -> Tensor:
-    """Cut positions of the inner dimension are zero in the first operand."""
+    """Cut positions of the inner dimension are zero in the first operand that carries any."""
     names = {**_PLAIN, **_WITH_BIAS, "_grouped_mm": ("self", "mat2")}[call.name.rstrip("_")]
-    positions = [i for i, a in enumerate(call.func._schema.arguments) if a.name == names[0]]
     arguments = list(call.args)
-    arguments[positions[0]] = zero_cut(arguments[positions[0]], cut)
+    for position, argument in enumerate(call.func._schema.arguments):
+        if argument.name in names and cut(arguments[position]):
+            arguments[position] = zero_cut(arguments[position], cut)
+            break
     return call.func(*arguments, **call.kwargs)

@@ -70,7 +70,7 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
             if operand is source or any(set(dims) & set(mine) for mine in own):
                 continue
             real = [d for d in dims if d >= shift and operand.shape[d - shift] > 1 and operand.stride(d - shift) != 0]
-            if not real or _only_rows(tracer, real, dims, label):
+            if not real or tracer.is_alike(operand, [d - shift for d in real]) or _only_rows(tracer, real, dims, label):
                 continue
             if set(real) < set(dims) and places_of(label, dims) not in (None, *real):
                 tied_over(tracer, label, dims, real, why)

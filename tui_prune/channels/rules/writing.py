@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from tui_prune.channels.labels import Dims, Labels, collapse, compact, rebroadcast
-from tui_prune.channels.registry import Call, rule
+from tui_prune.channels.registry import Call, masked, rule
+from tui_prune.channels.rules.shared import Kept
 
 if TYPE_CHECKING:
     from tui_prune.channels.tracer import Tracer
 
+POSITIONS = "these values are used as positions"
 _PARTLY = "is written into a part of a tensor of fixed size"
 
 
@@ -29,6 +31,73 @@ def make_alike(tracer: "Tracer", call: Call) -> None:
     tracer.put(call.first_out, tracer.labels(call.arg("self")))
 
 
+@rule("rand_like", "randn_like", "randint_like")
+def draw_alike(tracer: "Tracer", call: Call) -> None:
+    """Random numbers for each value of another tensor."""
+    tracer.put(call.first_out, tracer.labels(call.arg("self")))
+
+
+@masked("rand_like", "randn_like", "randint_like")
+def masked_draw(call: Call, cut: Kept) -> object:
+    """As many numbers are drawn as stay, so that both networks draw the same."""
+    x = call.arg("self")
+    kept = cut(x)
+    if any(len(dims) > 1 for dims in kept):
+        return NotImplemented
+    index = {dim: mask.nonzero().flatten() for (dim,), mask in kept.items()}
+    small = x
+    for dim, places in index.items():
+        small = small.index_select(dim, places)
+    drawn = call.func(small, *call.args[1:], **call.kwargs)
+    for dim, places in index.items():
+        shape = [*drawn.shape[:dim], x.shape[dim], *drawn.shape[dim + 1 :]]
+        drawn = drawn.new_zeros(shape).index_copy(dim, places, drawn)
+    return drawn
+
+
+@rule("index_add", "index_copy", "index_reduce", "index_fill")
+def write_by_number(tracer: "Tracer", call: Call) -> None:
+    """Rows are written where their numbers say: along the other dimensions target and source are tied."""
+    target, source = call.first_out, call.arg("source")
+    tracer.lock_all([call.arg("index")], POSITIONS)
+    _write_along(tracer, target, call.arg("self"), source, {call.arg("dim") % max(target.dim(), 1)})
+
+
+@rule("scatter", "scatter_add", "scatter_reduce")
+def write_to_places(tracer: "Tracer", call: Call) -> None:
+    """Each value moves along one dimension to where its position says; on the others it stays where it is."""
+    target, source, positions = call.first_out, call.arg("src"), call.arg("index")
+    tracer.lock_all([positions], POSITIONS)
+    dim = call.arg("dim") % max(target.dim(), 1)
+    for one in (call.arg("self"), source):
+        for dims, label in tracer.labels(one).items():
+            if any(d != dim and positions.shape[d] != one.shape[d] for d in dims):
+                tracer.lock_label(label, dims, _PARTLY)
+    _write_along(tracer, target, call.arg("self"), source, {dim})
+
+
+def _write_along(tracer: "Tracer", target: Tensor, before: Tensor, source: object, moved: set[int]) -> None:
+    """What `target` carries once parts of `source` have come to other places of `before` along some dimensions.
+
+    What isn't written holds what the target was made with, the same for a channel that goes and one that stays.
+    """
+    labels: Labels = {}
+    for tensor in (before, source):
+        for dims, label in tracer.labels(tensor).items():
+            if set(dims) & moved:
+                tracer.lock_label(label, dims, _PARTLY)
+            elif dims in labels:
+                tracer.tie(compact(labels[dims], dims), compact(label, dims), "written side by side")
+            else:
+                labels[dims] = collapse(label, dims).expand(target.shape)
+    for dims, label in labels.items():
+        real = [d for d in dims if before.shape[d] > 1 and before.stride(d)]
+        if dims not in tracer.labels(before) and real and not tracer.is_alike(before, real):
+            tracer.lock_label(label, dims, tracer.unlabelled_reason(before))
+    tracer.put(target, labels)
+    write_through(tracer, target, labels)
+
+
 @rule("fill", "fill_", "zero", "zero_", "uniform_", "normal_", "bernoulli_")
 def fill(tracer: "Tracer", call: Call) -> None:
     """The target carries nothing any more."""
@@ -43,7 +112,7 @@ def write_rows(tracer: "Tracer", call: Call) -> None:
     Rows that are not written hold what the target was made with, the same for a channel that goes and one that stays.
     """
     target, indices, values = call.first_out, call.arg("indices"), call.arg("values")
-    tracer.lock_all([i for i in indices if i is not None], "these values are used as positions")
+    tracer.lock_all([i for i in indices if i is not None], POSITIONS)
     indexed = {d for d, index in enumerate(indices) if index is not None}
     present, written = tracer.labels(call.arg("self")), tracer.labels(values)
     if values.dim() < target.dim() and [indices[d].dim() for d in indexed] == [1]:
@@ -75,6 +144,8 @@ def write_through(tracer: "Tracer", view: Tensor, labels: Labels) -> None:
     if base is None:
         return
     before = tracer.labels(base)
+    if _written_into_alike(tracer, base, view, labels):
+        return
     same = view.shape == base.shape and view.stride() == base.stride()
     if same:
         tracer.put(base, labels)
@@ -102,6 +173,30 @@ def write_through(tracer: "Tracer", view: Tensor, labels: Labels) -> None:
 def _spans(view: Tensor, base: Tensor, dims: Dims) -> bool:
     """Whether a view is a part of its base that is as long along these dimensions."""
     return view.stride() == base.stride() and all(view.shape[d] == base.shape[d] for d in dims)
+
+
+def _written_into_alike(tracer: "Tracer", base: Tensor, view: Tensor, labels: Labels) -> bool:
+    """Tie what is written to the positions of a tensor of equal values that it is written to: what the rest of it holds
+    is the same for a channel that goes and one that stays. Returns whether that is all."""
+    if not labels or any(len(dims) != 1 for dims in labels) or not _dense(base) or not base.is_contiguous():
+        return False
+    carried: Labels = {}
+    for (dim,), label in labels.items():
+        step = view.stride(dim)
+        own = next((d for d in range(base.dim()) if base.shape[d] > 1 and base.stride(d) <= step), None)
+        free = None if own is None else tracer.free_label(base, own)
+        if own is None or free is None or (own,) in carried:
+            return False
+        carried[own,] = free
+        start = (view.storage_offset() - base.storage_offset()) // base.stride(own) % base.shape[own]
+        stride = step // base.stride(own)
+        ids = compact(free, (own,))[start : start + stride * view.shape[dim] : stride]
+        tracer.tie(ids, compact(label, (dim,)), "written side by side")
+    before = tracer.labels(base)
+    if any(carried.get(dims) is not label for dims, label in before.items()):
+        return False
+    tracer.put(base, carried)
+    return True
 
 
 def _dense(tensor: Tensor) -> bool:
