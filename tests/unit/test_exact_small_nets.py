@@ -919,8 +919,8 @@ class Held:
         Held(
             nets.ZerosJoined,
             "a",
-            "is joined with values of a fixed size",
-            "torch.cat([y, zeros], 1)",
+            FIXED_SIZE,
+            "zeros = torch.zeros(len(y), 16, *y.shape[2:])",
             {"a": 8, "b": 24},
         ),
         Held(nets.AddedToInput, "a", "model input", "self.a(x) + x", {"b": 8}),
