@@ -737,6 +737,22 @@ def test_what_cannot_be_copied_and_holds_nothing_of_the_network_is_shared() -> N
     assert widths(result)["a"] == (16, 8)
 
 
+def test_recalibration_leaves_nothing_behind_in_what_hooks_write_to() -> None:
+    class Normed(InAGlobal):
+        def install(self) -> None:
+            super().install()
+            self.norm = nn.BatchNorm2d(16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(F.relu(self.b(F.relu(self.norm(self.a(x)))))) + self.c(self.kept())
+
+    result = tui_prune.prune(Normed(), IMAGE, ratio=0.5)
+    recovered = tui_prune.recover(result, tui_prune.Task(calibration=lambda: [OTHERS, OTHERS]))
+    assert SEEN == []
+    with torch.no_grad():
+        torch.testing.assert_close(recovered.model.norm.running_mean, recovered.model.a(OTHERS).mean((0, 2, 3)))
+
+
 def test_an_input_is_guessed_with_hooks_of_a_copy() -> None:
     model = InADict()
     guess = guess_input(model, torch.device("cpu"), torch.float32)
