@@ -1,13 +1,12 @@
 """The masked original of a network of any library, made without asking the engine for more than what it kept.
 
-Every slot that was cut is set to zero wherever a parameter has it: rows as well as columns. What had its statistics
-over cut channels (a norm) is given the kept ones. Fused attention that takes its scale from the width of a head is
-given the width of the cut network, call by call.
+Every slot that was cut is set to zero wherever a parameter has it: rows as well as columns. What has a statistic over
+channels (a norm, a softmax, the scale of fused attention) is given the kept ones alone.
 """
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,9 +29,10 @@ def error_by_hand(model: nn.Module, cut: nn.Module, kept: Kept, arguments: Argum
     if in_double is not None:
         model, cut, arguments = model.double(), cut.double(), in_double
     masked = masked_original(model, _OnlyKept(kept), zero_the_cut)
-    with attention_widths(widths := []):
+    sizes = Sizes()
+    with sizes.noted():
         ours = _run(cut, arguments)
-    with attention_widths(widths, given=True):
+    with sizes.given():
         theirs = _run(masked, arguments)
     try:
         moved = largest_error(_run(model, arguments), theirs)
@@ -58,13 +58,14 @@ def zero_the_cut(masked: nn.Module, kept: Kept) -> None:
     for name, module in list(masked.named_modules()):
         if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) or _is_own_norm(module):
             continue
-        for own, parameter in module.named_parameters(recurse=False):
+        buffers = () if isinstance(module, nn.modules.batchnorm._NormBase) else module.named_buffers(recurse=False)
+        for own, parameter in (*module.named_parameters(recurse=False), *buffers):
             if "parametrizations" in name or own in ("weight_g", "weight_v"):
                 continue
             full = f"{name}.{own}".removeprefix(".")
             for dim in range(parameter.dim()):
                 positions = kept.get(f"{full}/{dim}")
-                if positions is not None and positions.dim() == 1:
+                if positions is not None and positions.dim() == 1 and parameter.is_floating_point():
                     parameter.data *= _indicator(positions, dim, parameter)
 
 
@@ -141,23 +142,87 @@ def _convolve_kept(module: Any, name: str, kept: Kept) -> None:
     module.forward = forward
 
 
-@contextmanager
-def attention_widths(widths: list[int], *, given: bool = False) -> Iterator[None]:
-    """Note the width of the heads in each call of fused attention without a scale; or scale by what was noted."""
-    original, places = functional.scaled_dot_product_attention, iter(widths)
+class Sizes:
+    """How many channels the cut network has in each call whose result depends on that, for the masked original.
 
-    def attention(query: Tensor, *args: Any, scale: float | None = None, **kwargs: Any) -> Tensor:
-        if scale is None and given:
-            scale = 1 / math.sqrt(next(places))
-        elif scale is None:
-            widths.append(query.shape[-1])
-        return original(query, *args, scale=scale, **kwargs)
+    Fused attention scales by the width of a head; norms without weights and softmax count what they are given. In the
+    masked original they get the cut network's width, and leave out positions that are zero throughout, which are those
+    that were cut.
+    """
 
-    functional.scaled_dot_product_attention = attention
-    try:
-        yield
-    finally:
-        functional.scaled_dot_product_attention = original
+    def __init__(self) -> None:
+        self._found: list[int] = []
+        self._given: Iterator[int] | None = None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the sizes of a pass of the cut network."""
+        with self._watched():
+            yield
+
+    @contextmanager
+    def given(self) -> Iterator[None]:
+        """Give them to a pass of the masked original, which runs the same code."""
+        self._given = iter(self._found)
+        with self._watched():
+            yield
+
+    def _size(self, own: int) -> int:
+        if self._given is not None:
+            return next(self._given)
+        self._found.append(own)
+        return own
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        places = [
+            (functional, "scaled_dot_product_attention", self._attention),
+            (functional, "layer_norm", self._layer_norm),
+            (functional, "softmax", self._softmax),
+            (torch, "softmax", self._softmax),
+            (Tensor, "softmax", self._softmax),
+        ]
+        originals = [getattr(owner, name) for owner, name, _ in places]
+        for (owner, name, wrap), original in zip(places, originals, strict=True):
+            setattr(owner, name, wrap(original))
+        try:
+            yield
+        finally:
+            for (owner, name, _), original in zip(places, originals, strict=True):
+                setattr(owner, name, original)
+
+    def _attention(self, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def attention(query: Tensor, *args: Any, scale: float | None = None, **kwargs: Any) -> Tensor:
+            return original(query, *args, scale=scale or 1 / math.sqrt(self._size(query.shape[-1])), **kwargs)
+
+        return attention
+
+    def _layer_norm(self, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def layer_norm(x: Tensor, shape: Any, weight: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+            if weight is not None or len(shape) != 1:
+                return original(x, shape, weight, *args, **kwargs)
+            kept = _alive(x, x.dim() - 1).reshape(-1, x.shape[-1]).any(0).nonzero().flatten()
+            if len(kept) != self._size(x.shape[-1]) or len(kept) == x.shape[-1]:
+                return original(x, shape, weight, *args, **kwargs)
+            part = original(x.index_select(-1, kept), (len(kept),), weight, *args, **kwargs)
+            return torch.zeros_like(x).index_copy(-1, kept, part)
+
+        return layer_norm
+
+    def _softmax(self, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def softmax(x: Tensor, dim: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
+            if dim is not None and self._size(x.shape[dim]) != x.shape[dim]:
+                x = x.masked_fill(~_alive(x, dim % x.dim()), -math.inf)
+            return original(x, dim, *args, **kwargs)
+
+        return softmax
+
+
+def _alive(x: Tensor, dim: int) -> Tensor:
+    """Whether a position along `dim` is anything but zero, in each image and head: along all others but the first two;
+    of a matrix, along the other one."""
+    others = [d for d in range(2 if x.dim() > 3 else x.dim() - 2, x.dim()) if d != dim]
+    return (x != 0).any(others, keepdim=True) if others else x != 0
 
 
 def _in_double(model: nn.Module, arguments: Arguments) -> Arguments | None:
