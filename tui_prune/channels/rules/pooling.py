@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tui_prune.channels.labels import collapse
+from tui_prune.channels.labels import collapse, compact
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.registry import Call, rule
 from tui_prune.channels.rules.shared import tied_over
@@ -44,4 +44,27 @@ def within_channels(tracer: "Tracer", call: Call) -> None:
             tracer.lock_label(label, dims, f"operator {call.name} mixes these positions")
     for other in tensors_in(call.args[1:]):
         tracer.lock_all([other], "these values are used as positions")
+    tracer.put(out, labels)
+    if call.name.startswith("max_pool") and call.name.endswith("_with_indices"):
+        tracer.put(call.out[1], labels)  # places in the image, one for each value
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def back_to_places(tracer: "Tracer", call: Call) -> None:
+    """Values go back to the places in their own channel that a pooling has found; a channel has both or neither."""
+    x, places, out = call.arg("self"), call.arg("indices"), call.first_out
+    first = x.dim() - int(call.name[-2])
+    given = dict(tracer.labels(places))
+    labels = []
+    for dims, label in tracer.labels(x).items():
+        partner = given.pop(dims, None)
+        if dims[-1] >= first:
+            tracer.lock_label(label, dims, f"operator {call.name} mixes these positions")
+        elif partner is None:
+            tracer.lock_label(label, dims, tracer.unlabelled_reason(places))
+        else:
+            tracer.tie(compact(label, dims), compact(partner, dims), "unpooled")
+            labels.append(collapse(label, dims).expand(out.shape))
+    for dims, label in given.items():
+        tracer.lock_label(label, dims, tracer.unlabelled_reason(x))
     tracer.put(out, labels)
