@@ -9,17 +9,15 @@ Each network has a process of its own and is cut by half; `tests/networks/sweep.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.networks.process import NotDone, in_a_process
 from tests.networks.sweep import Outcome, family_of, names, sweep, timm_names
 
-ROOT = Path(__file__).parents[2]
-"""The repository: child processes find this package there."""
 KINDS = ("exact", "structural", "refused", "failed")
 
 
@@ -32,14 +30,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--each", action="store_true", help="a row for each network instead of each family")
     parser.add_argument("--limit-seconds", type=float, default=1800.0, help="of one network")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.child:
-        print(json.dumps(_swept(asked.models[0]).to_dict()))
-        return
     outcomes = []
     for name in asked.models or (timm_names() if asked.timm else names()):
-        outcomes.append(_in_a_child(name, asked.limit_seconds))
+        outcomes.append(_outcome(name, asked.limit_seconds))
         print(_summary(outcomes[-1]), file=sys.stderr, flush=True)
         if asked.json:
             asked.json.write_text(json.dumps([outcome.to_dict() for outcome in outcomes], indent=1) + "\n")
@@ -111,27 +105,22 @@ def _summary(outcome: Outcome) -> str:
     return f"{outcome.name:45} {outcome.kind:10} left {_share(outcome.left) or '?':5} {spent:7.1f} s  {why}"
 
 
+def _outcome(name: str, seconds: float) -> Outcome:
+    try:
+        return in_a_process(_swept, name, seconds=seconds)
+    except NotDone as error:
+        return Outcome(name, family_of(name), "failed", problems=(str(error),))
+
+
 def _swept(name: str) -> Outcome:
     import torch
 
     torch.set_num_threads(1)
-    return sweep(name)
-
-
-def _in_a_child(name: str, seconds: float) -> Outcome:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.coverage", "--child", name]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    warnings.simplefilter("ignore")
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, env=environment, cwd=ROOT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(name, family_of(name), "failed", problems=(f"not done after {seconds:.0f} s",))
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
-        return Outcome(name, family_of(name), "failed", problems=(last,))
-    values = json.loads(done.stdout.strip().splitlines()[-1])
-    return Outcome(**{**values, "problems": tuple(values["problems"]), "untried": tuple(values["untried"])})
+        return sweep(name)
+    except Exception as error:
+        return Outcome(name, family_of(name), "failed", problems=(f"{type(error).__name__}: {error}",))
 
 
 if __name__ == "__main__":

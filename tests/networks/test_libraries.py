@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.networks.libraries.network import Network
-from tests.networks.libraries.process import in_a_process
+from tests.networks.libraries.process import sweep_in_a_process
 from tests.networks.libraries.shortfalls import SHORTFALLS
 from tests.networks.libraries.tables import networks
 
@@ -29,7 +29,7 @@ def parameters() -> list[object]:
 @pytest.mark.filterwarnings("ignore")
 def test_network_of_a_library(network: Network, record_property: Callable[[str, object], None]) -> None:
     """Cut, proved, saved, loaded, and as fit for training and other inputs as the original."""
-    outcome = in_a_process(network, SECONDS)
+    outcome = sweep_in_a_process(network, SECONDS)
     record_property("sweep", outcome.kind)
     assert outcome.right, "; ".join(outcome.problems) or f"{outcome.left:.0%} are left: {outcome.locks}"
     assert not outcome.differs_by_hand, outcome.doubts

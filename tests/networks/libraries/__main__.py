@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.coverage import KINDS, markdown
-from tests.networks.libraries.process import in_a_process
+from tests.networks.libraries.process import sweep_in_a_process
 from tests.networks.libraries.sweep import LITTLE, Outcome
 from tests.networks.libraries.tables import networks
 
@@ -37,7 +37,7 @@ def main() -> None:
         before = outcomes.get(network.title)
         if before is not None and before.kind not in asked.again and (before.right or "wrong" not in asked.again):
             continue
-        outcomes[network.title] = in_a_process(network, asked.limit_seconds)
+        outcomes[network.title] = sweep_in_a_process(network, asked.limit_seconds)
         print(_summary(outcomes[network.title]), file=sys.stderr, flush=True)
         if asked.json:
             asked.json.write_text(json.dumps([vars(outcome) for outcome in outcomes.values()], indent=1) + "\n")

@@ -57,9 +57,6 @@ def _unets() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
     yield "controlnet", "ControlNetModel", control, noise((4, 16, 16), text=(7, 32), controlnet_cond=(3, 32, 32))
     adapter = {"channels": [32, 64], "num_res_blocks": 1, "downscale_factor": 8}
     yield "t2i-adapter", "T2IAdapter", adapter, images(64)
-    yield "kandinsky3-unet", "Kandinsky3UNet", {"time_embedding_dim": 32, "groups": 4, "attention_head_dim": 8,
-        "layers_per_block": 1, "block_out_channels": (32, 64), "cross_attention_dim": 32,
-        "encoder_hid_dim": 32}, noise((4, 16, 16), text=(7, 32), masked=True)
 
 
 def _codecs() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
@@ -125,7 +122,6 @@ def noise(
     text: tuple[int, int] | None = None,
     timed: bool = True,
     class_labels: int | None = None,
-    masked: bool = False,
     **more: tuple[int, ...],
 ) -> Example:
     """A noisy sample, its time, and what it depends on; maps are larger by the factor in their last two sizes."""
@@ -138,8 +134,6 @@ def noise(
         given: dict[str, Any] = {"timestep": torch.tensor([3] * batch)} if timed else {}
         if text is not None:
             given["encoder_hidden_states"] = torch.randn(batch, *text)
-            if masked:
-                given["encoder_attention_mask"] = torch.ones(batch, text[0])
         if class_labels is not None:
             given["class_labels"] = torch.tensor([class_labels] * batch)
         return Arguments((sized(shape),), {**given, **{name: sized(sizes) for name, sizes in more.items()}})
