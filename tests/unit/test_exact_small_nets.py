@@ -679,17 +679,6 @@ def test_attention_of_torch() -> None:
     assert (attention.embed_dim, attention.num_heads, attention.head_dim) == (8, 4, 2)
 
 
-def test_long_short_term_memory_stays_and_says_so() -> None:
-    result = check(Case("lstm", nets.Recurrent, {"b": 10}, ROWS))
-    assert_locked(result, "a", "recurrent layers stay whole", "y, _ = self.cells(self.a(x))")
-
-
-@pytest.mark.parametrize("kind", [nn.GRU, nn.RNN])
-def test_recurrent_layers_keep_their_states(kind: type[nn.Module]) -> None:
-    result = check(Case(kind.__name__, lambda: nets.Recurrent(kind), {"a": 8, "b": 10}, ROWS))
-    assert (result.model.cells.input_size, result.model.cells.hidden_size) == (8, 12)
-
-
 # What goes in and what comes out.
 
 

@@ -501,6 +501,7 @@ class Tracer(TorchDispatchMode):
     def _follow_alike(self, call: Call, operator: Operator) -> None:
         """Note along which dimensions all values of a result are the same."""
         if not isinstance(call.out, Tensor):
+            self._follow_alike_parts(call, operator)
             return
         self._place = ()
         pointwise = torch.Tag.pointwise in call.func.tags
@@ -511,6 +512,15 @@ class Tracer(TorchDispatchMode):
         elif alike and entry.made_at is None:
             entry.made_at = self.place.shown if self.place else None
         entry.alike = alike
+
+    def _follow_alike_parts(self, call: Call, operator: Operator) -> None:
+        """The parts that a tensor of equal values is taken apart into have the same values."""
+        source = call.args[0] if call.args and isinstance(call.args[0], Tensor) else None
+        if not operator.aliases or source is None or len(self._alike(source)) < source.dim():
+            return
+        for part in tensors_in((call.out,)):
+            entry = self._carried.note(part)
+            entry.alike, entry.made_at = frozenset(range(part.dim())), self._carried.note(source).made_at
 
     def _alike(self, tensor: Tensor) -> frozenset[int]:
         entry = self._carried.get(id(tensor))

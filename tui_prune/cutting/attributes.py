@@ -38,6 +38,20 @@ def _normalized_shape(module: nn.Module) -> Sizes:
     return {} if module.weight is None else {"normalized_shape": tuple(module.weight.shape)}
 
 
+def _recurrent(module: nn.Module) -> Sizes:
+    """Of an LSTM with projections, the hidden-to-hidden weight reads these."""
+    from_input, from_hidden = module.weight_ih_l0, module.weight_hh_l0
+    gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+    found: Sizes = {"input_size": from_input.shape[1], "hidden_size": from_input.shape[0] // gates}
+    if module.proj_size:
+        found["proj_size"] = from_hidden.shape[1]
+    return found
+
+
+def _recurrent_cell(module: nn.Module) -> Sizes:
+    return {"input_size": module.weight_ih.shape[1], "hidden_size": module.weight_hh.shape[1]}
+
+
 _SIZES: tuple[tuple[type[nn.Module], Callable[[nn.Module], Sizes]], ...] = (
     (nn.modules.conv._ConvNd, _convolution),
     (nn.Linear, _linear),
@@ -47,6 +61,8 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[[nn.Module], Sizes]], ...] = (
     (nn.GroupNorm, _first_size("num_channels")),
     (nn.Embedding, _embedding),
     (nn.PReLU, _first_size("num_parameters")),
+    (nn.RNNBase, _recurrent),
+    (nn.RNNCellBase, _recurrent_cell),
 )
 
 

@@ -11,6 +11,7 @@ from tui_prune.channels.rules import (
     normalisation,
     pointwise,
     pooling,
+    recurrent,
     reduction,
     writing,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "normalisation",
     "pointwise",
     "pooling",
+    "recurrent",
     "reduction",
     "unknown",
     "writing",

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from tui_prune.channels.nested import tensors_in
-from tui_prune.channels.record import RECURRENT
 from tui_prune.channels.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -27,13 +26,6 @@ def read_value(tracer: "Tracer", call: Call) -> None:
 def rank(tracer: "Tracer", call: Call) -> None:
     """Ranking by value mixes positions."""
     _lock_arguments(tracer, call, f"operator {call.name} ranks these values")
-
-
-@rule("lstm", "gru", "rnn_tanh", "rnn_relu", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "mkldnn_rnn_layer",
-      "_cudnn_rnn", "quantized_lstm", "quantized_gru", "_pack_padded_sequence", "_pad_packed_sequence")  # fmt: skip
-def recurrent(tracer: "Tracer", call: Call) -> None:
-    """A cell's gates and states would have to be cut alike, inside one operator."""
-    _lock_arguments(tracer, call, RECURRENT)
 
 
 def _lock_arguments(tracer: "Tracer", call: Call, reason: str) -> None:
