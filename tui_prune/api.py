@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.grouping import build_graph
+from tui_prune.channels.grouping import build_graph, rebuilt
 from tui_prune.channels.trace import as_arguments, record_trace
+from tui_prune.channels.units import Units
 from tui_prune.cutting.fit import Subject, probe
 from tui_prune.errors import UsageError
 from tui_prune.evaluating.finetuning import Shown
@@ -77,6 +78,7 @@ def trace(
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     grouped: str = "auto",
+    heads: str = "width",
     probing: bool = True,
 ) -> Graph:
     """The channel graph of a model: groups, blocks and locks. The model isn't changed.
@@ -87,7 +89,7 @@ def trace(
     Raises `TuiPruneError` when the forward pass fails, or for a model of a kind that can't be pruned.
     """
     model, inputs, kwargs = plain_module(model), as_arguments(example_inputs), dict(example_kwargs or {})
-    graph = build_graph(record_trace(model, inputs, kwargs), grouped)
+    graph = build_graph(record_trace(model, inputs, kwargs), Units(grouped, heads))
     return probe(Subject(model, inputs, kwargs), graph) if probing else graph
 
 
@@ -99,8 +101,8 @@ def plan(graph: Graph, recipe: Recipe | None = None, *, task: Task | str | Path 
     Raises `UsageError` for a wrong choice, `TuiPruneError` when weights aren't finite.
     """
     chosen = _recipe(recipe, fields)
-    if chosen.grouped != graph.grouped:
-        graph = build_graph(graph.record, chosen.grouped, graph.findings)
+    if chosen.units != graph.units:
+        graph = rebuilt(graph, units=chosen.units)
     return Plans(_task(task)).make(graph, chosen)
 
 

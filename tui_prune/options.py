@@ -11,6 +11,7 @@ from tui_prune.planning.recipe import (
     COMBINES,
     CRITERIA,
     GROUPED,
+    HEADS,
     NORMALISATIONS,
     RESIDUALS,
     ROUNDINGS,
@@ -100,6 +101,10 @@ Unlock = Annotated[
 ]
 Residual = Annotated[
     str | None, typer.Option(metavar="|".join(RESIDUALS), help="Whether channels that are added up may be cut.")
+]
+Heads = Annotated[
+    str | None,
+    typer.Option(metavar="|".join(HEADS), help="How attention is cut: places in each head, or whole heads."),
 ]
 Grouped = Annotated[
     str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions and norms are cut.")

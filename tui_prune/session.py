@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 
 from tui_prune.channels.graph import Graph
-from tui_prune.channels.grouping import build_graph
+from tui_prune.channels.grouping import build_graph, rebuilt
 from tui_prune.channels.trace import record_trace
+from tui_prune.channels.units import Units
 from tui_prune.choosing import changes
 from tui_prune.choosing.keepsake import Keepsake
 from tui_prune.choosing.selection import named
@@ -60,7 +61,7 @@ class Session(Keepsake, Looker):
             opened.example_inputs,
             dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
         )
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[Units, Graph] = {}
         self._fitted: dict[Recipe, Graph] = {}
         """By recipe, with the locks that a cut has found to be needed."""
         self._caches = {}
@@ -72,14 +73,14 @@ class Session(Keepsake, Looker):
         if not record.shapes.keys() & record.parameters:
             raise TuiPruneError(f"{opened.title} has no layers with weights, so there is nothing to cut.")
         first = Recipe() if recipe is None else recipe
-        graph = build_graph(record, first.grouped)
+        graph = build_graph(record, first.units)
         self._trace_seconds = time.perf_counter() - started
         progress("try a cut", 0.5)
         if probing:
             graph = probe(self._subject, graph, progress)
         else:
             graph = find_flows(graph, *self._subject.arguments, widths_for(first))
-        self._graphs[first.grouped] = graph
+        self._graphs[first.units] = graph
         self._begin(first)
         self._saved = Recipe()
         self._recovery_files = {}
@@ -125,7 +126,7 @@ class Session(Keepsake, Looker):
 
         Raises `UsageError` where that can't be done, because the task has no calibration data.
         """
-        return self._plans.waits_for(self._graph_for(recipe.grouped), recipe)
+        return self._plans.waits_for(self._graph_for(recipe), recipe)
 
     def prepare(self, recipe: Recipe, progress: Progress = silent) -> None:
         """Do what a plan of this recipe needs once: run the task's calibration data, measure layers on this device.
@@ -133,7 +134,7 @@ class Session(Keepsake, Looker):
         Without it the first plan does so. Raises `UsageError` when the task has no calibration data, `TuiPruneError`
         when its own code fails.
         """
-        self._plans.prepare(self._graph_for(recipe.grouped), recipe, progress)
+        self._plans.prepare(self._graph_for(recipe), recipe, progress)
 
     # Choices. Each is one step that can be undone; a choice that can't be planned raises and changes nothing.
 
@@ -166,14 +167,15 @@ class Session(Keepsake, Looker):
     # Plans.
 
     def _make_plan(self, recipe: Recipe) -> Plan:
-        graph = self._fitted.get(recipe) or self._graph_for(recipe.grouped)
+        graph = self._fitted.get(recipe) or self._graph_for(recipe)
         return self._plans.make(graph, recipe)
 
-    def _graph_for(self, grouped: str) -> Graph:
-        if grouped not in self._graphs:
-            known = next(iter(self._graphs.values()))
-            self._graphs[grouped] = build_graph(known.record, grouped, known.findings)
-        return self._graphs[grouped]
+    def _graph_for(self, recipe: Recipe) -> Graph:
+        if recipe.units not in self._graphs:
+            same = (graph for units, graph in self._graphs.items() if units.heads == recipe.heads)
+            known = next(same, next(iter(self._graphs.values())))
+            self._graphs[recipe.units] = rebuilt(known, units=recipe.units)
+        return self._graphs[recipe.units]
 
     def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
         return self._plans.make(graph, recipe)
@@ -218,7 +220,7 @@ class Session(Keepsake, Looker):
         if fitted.plan is not plan:
             self._fitted[plan.recipe] = fitted.plan.graph
             if self._plan is plan:
-                self._graphs[plan.recipe.grouped] = fitted.plan.graph
+                self._graphs[plan.recipe.units] = fitted.plan.graph
                 self._plan = fitted.plan
         if remembering:
             self._result = fitted.plan, result

@@ -58,6 +58,7 @@ def pruned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
         (["--scope", "galactic"], "scope must be one of local, global"),
         (["--residual", "maybe"], "residual must be one of cut, keep"),
         (["--grouped", "oddly"], "grouped must be one of auto, even, whole"),
+        (["--heads", "half"], "heads must be one of width, whole, auto"),
         (["--recipe", "no_such_file.toml"], "The recipe no_such_file.toml can't be read"),
         (["--layer", "no_such_layer=0.5"], "no_such_layer"),
     ],

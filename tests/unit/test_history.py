@@ -119,6 +119,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "unlock": ({"unlock": ("fc",)}, "lift the lock of fc"),
     "residual": ({"residual": "keep"}, "residual streams stay"),
     "grouped": ({"grouped": "whole"}, "grouped layers cut: whole"),
+    "heads": ({"heads": "whole"}, "attention heads cut: whole"),
     "seed": ({"seed": 3}, "seed 3"),
 }
 

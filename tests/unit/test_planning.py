@@ -111,6 +111,7 @@ def test_recipe_cannot_be_changed_from_outside() -> None:
         ({"scope": "galactic"}, "scope must be one of local, global"),
         ({"residual": "maybe"}, "residual must be one of cut, keep"),
         ({"grouped": "oddly"}, "grouped must be one of auto, even, whole"),
+        ({"heads": "half"}, "heads must be one of width, whole, auto"),
         ({"lock": "conv1"}, "lock takes a list of layer names"),
         ({"unlock": [1]}, "unlock takes a list of layer names"),
         ({"layers": 0.5}, "wrong kind"),

@@ -10,6 +10,7 @@ from tui_prune.planning.recipe import (
     COMBINES,
     CRITERIA,
     GROUPED,
+    HEADS,
     NORMALISATIONS,
     RESIDUALS,
     ROUNDINGS,
@@ -144,6 +145,7 @@ FIELDS = (
     _choice("align_rounding", "align rounds", "which multiple a width goes to", ROUNDINGS),
     _choice("residual", "residual streams", "keep: channels added up stay", RESIDUALS),
     _choice("grouped", "grouped layers", "even in each, or whole groups", GROUPED),
+    _choice("heads", "attention heads", "places in each, or whole heads", HEADS),
     Field("seed", "seed", "of the criterion random", lambda text: answers.whole(text, 0)),
     Field(
         "layers",

@@ -12,6 +12,7 @@ from torch import nn
 from tui_prune.channels.classes import Classes
 from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.record import Axis, Lock, TraceRecord
+from tui_prune.channels.units import Units
 
 UNREACHED = "the forward pass doesn't use it"
 
@@ -79,6 +80,8 @@ class Group:
     """Why its channels fall into cells: "grouped convolution", "is split into equal parts" ..."""
     linked: bool
     """Whether all its cells must keep the same share: attention works at its input's width."""
+    heads: bool
+    """Whether its channels are whole attention heads."""
     residual: bool
     """Whether its channels are the sum of several layers' outputs."""
     members: tuple[Member, ...]
@@ -161,7 +164,7 @@ class Graph:
     classes: Classes
     groups: tuple[Group, ...]
     layers: tuple[Layer, ...]
-    grouped: str
+    units: Units
     findings: Findings = field(default_factory=Findings)
 
     def __repr__(self) -> str:

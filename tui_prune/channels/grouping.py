@@ -6,17 +6,22 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from tui_prune.channels.cells import Families, Rows, families_of, parts_by_producer, signature_cells
 from tui_prune.channels.classes import (
     Classes,
+    are_heads,
     atoms,
     channel_rows,
     classes,
     components,
     has_choice,
+    in_heads,
     locked_channels,
     taken_whole,
+    whole_heads,
+    with_their_own,
 )
 from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.graph import Graph, Group, Layer, Member
@@ -24,12 +29,12 @@ from tui_prune.channels.lines import joining_line, line_of_blocks
 from tui_prune.channels.record import (
     RESHAPED,
     Axis,
-    Grouped,
     LayerUse,
     Lock,
     TraceRecord,
     slot_numbers,
 )
+from tui_prune.channels.units import Units
 
 UNEVEN = "its blocks are of unequal size"
 SINGLE = "has a single channel"
@@ -42,29 +47,68 @@ UNSEEN = "the example input leaves nothing of it, so what it is for isn't seen"
 LINKED = "attention at its input's width"
 
 
-def build_graph(record: TraceRecord, grouped: str = "auto", findings: Findings | None = None) -> Graph:
+def rebuilt(graph: Graph, findings: Findings | None = None, units: Units | None = None) -> Graph:
+    """The graph of the same trace with other findings, or in other units; findings of attention hold only for the way
+    in which its heads were taken."""
+    units = graph.units if units is None else units
+    findings = graph.findings if findings is None else findings
+    if units.heads != graph.units.heads:
+        findings = _without_heads(graph, findings)
+    return build_graph(graph.record, units, findings)
+
+
+def _without_heads(graph: Graph, findings: Findings) -> Findings:
+    """The findings that don't concern attention."""
+    inside = in_heads(graph.record, graph.classes.atom)
+    axes = {(axis.tensor, axis.dim): axis for axis in graph.record.axes if axis.groups == 1}
+    return replace(
+        findings,
+        locks=tuple((slots, lock) for slots, lock in findings.locks if not inside[slots].any()),
+        links=(),
+        repairs=tuple(one for one in findings.repairs if not inside[axes[one.tensor, one.dim].slots].any()),
+    )
+
+
+def build_graph(record: TraceRecord, units: Units = Units(), findings: Findings | None = None) -> Graph:  # noqa: B008
     """The graph of a record, with what trials have shown of the model.
 
-    `grouped` says how grouped convolutions and norms are taken. With "auto", one whose channels can't be cut in one
-    way is taken in the other where that frees channels.
+    `units` says how grouped convolutions, group norms and attention heads are taken. With "auto", what can't be cut in
+    one way is taken in the other where that frees channels.
     """
     findings = findings or Findings()
     atom = atoms(record, fixed_sizes=findings.fixed_sizes)
-    graph = _build(record, classes(record, atom, taken_whole(record, atom, grouped)), grouped, findings)
+    graph = _with_groups_chosen(record, atom, units, findings, whole_heads(record, units.heads))
+    if units.heads != "auto":
+        return graph
+    stuck = frozenset(i for i, rows in enumerate(record.head_rows) if _is_stuck(graph, rows.rows))
+    if stuck:
+        other = _with_groups_chosen(record, atom, units, findings, with_their_own(record, atom, stuck))
+        graph = other if _free_slots(other) > _free_slots(graph) else graph
+    return graph
+
+
+def _with_groups_chosen(
+    record: TraceRecord, atom: np.ndarray, units: Units, findings: Findings, heads: frozenset[int]
+) -> Graph:
+    """The graph with the heads that are taken whole, and the better way for each grouped convolution and norm."""
+    grouped = units.grouped
+    graph = _build(record, classes(record, atom, taken_whole(record, atom, grouped), heads), units, findings)
     if grouped != "auto":
         return graph
-    stuck = frozenset(i for i, one in enumerate(record.grouped) if has_choice(one) and _is_stuck(graph, one))
+    stuck = frozenset(
+        i for i, one in enumerate(record.grouped) if has_choice(one) and _is_stuck(graph, one.inputs, one.outputs)
+    )
     for turned in (stuck & graph.classes.whole, stuck - graph.classes.whole):
         if turned:
-            other = _build(record, classes(record, atom, graph.classes.whole ^ turned), grouped, findings)
+            other = _build(record, classes(record, atom, graph.classes.whole ^ turned, heads), units, findings)
             if _free_slots(other) > _free_slots(graph):
                 graph = other
     return graph
 
 
-def _is_stuck(graph: Graph, grouped: Grouped) -> bool:
-    """Whether nothing on either side of a grouped convolution or norm can be cut."""
-    channels = np.unique(graph.classes.channel[slot_numbers([grouped.inputs, grouped.outputs])])
+def _is_stuck(graph: Graph, *sides: Tensor) -> bool:
+    """Whether nothing on some side of a grouped convolution or norm, or of the heads of an attention, can be cut."""
+    channels = np.unique(graph.classes.channel[slot_numbers(sides)])
     groups = [group for group in graph.groups if np.isin(group.channels, channels).any()]
     return any(_cuttable(group) == 0 for group in groups)
 
@@ -79,7 +123,7 @@ def _free_slots(graph: Graph) -> int:
     return sum(group.width * _cuttable(group) // len(group.channels) for group in graph.groups)
 
 
-def _build(record: TraceRecord, sorted_classes: Classes, grouped: str, findings: Findings) -> Graph:
+def _build(record: TraceRecord, sorted_classes: Classes, units: Units, findings: Findings) -> Graph:
     blocks = _blocks(record, sorted_classes)
     group_of_channel, members = _form_groups(record, sorted_classes, blocks, findings.links)
     locks = _Locks(record, sorted_classes, findings)
@@ -118,7 +162,7 @@ def _build(record: TraceRecord, sorted_classes: Classes, grouped: str, findings:
         )
     shared = record.second_names
     layers = tuple(_make_layer(use, uses[name], numbers, shared.get(name)) for name, use in record.layers.items())
-    return Graph(record, sorted_classes, tuple(groups), layers, grouped, findings)
+    return Graph(record, sorted_classes, tuple(groups), layers, units, findings)
 
 
 def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
@@ -128,6 +172,8 @@ def _blocks(record: TraceRecord, sorted_classes: Classes) -> list[Rows]:
         for block in record.blocks
         if block.why != RESHAPED or not _is_row_for_row(block.rows.numpy(), sorted_classes.atom)
     ]
+    if sorted_classes.whole_heads:
+        found = [(rows, why) for rows, why in found if not are_heads(rows, sorted_classes)]
     for i, grouped in enumerate(record.grouped):
         if i not in sorted_classes.whole:
             for side in (grouped.inputs, grouped.outputs):
@@ -185,7 +231,7 @@ class _Locks:
         self.by_channel: dict[int, list[Lock]] = defaultdict(list)
         held = [
             (record.locks[lock], channels)
-            for lock, channels in locked_channels(record, sorted_classes.channel, count).items()
+            for lock, channels in locked_channels(record, sorted_classes.channel, sorted_classes.whole_heads).items()
         ]
         held += [(lock, np.unique(sorted_classes.channel[slots])) for slots, lock in findings.locks]
         unseen = np.setdiff1d(_unseen(record, sorted_classes), np.concatenate([[-1], *(own for _, own in held)]))
@@ -274,6 +320,7 @@ def _make_group(
         locks=tuple(dict.fromkeys(_at_layer(lock, record, layers) for lock in reasons)),
         blocks=tuple(sorted({why for _, why in blocks} | ({LINKED} if linked else set()))),
         linked=linked,
+        heads=bool(sorted_classes.heads[channels].any()) if sorted_classes.whole_heads else False,
         residual=residual,
         members=tuple(members),
         shares=shares,

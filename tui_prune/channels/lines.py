@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tui_prune.channels.cells import Families, Rows, families_of
-from tui_prune.channels.classes import Classes, channel_rows, components
+from tui_prune.channels.classes import Classes, are_heads, channel_rows, components
 from tui_prune.channels.model_code import Line
 from tui_prune.channels.record import Axis, TraceRecord
 
@@ -30,7 +30,7 @@ def line_of_blocks(
                 blocks.append(((rows, grouped.kind), record.places.get(grouped.layer)))
     seen: list[Rows] = []
     for rows, line in blocks:
-        if not mine[rows[0][rows[0] >= 0]].any():
+        if not mine[rows[0][rows[0] >= 0]].any() or are_heads(rows[0], sorted_classes):
             continue
         seen.append(rows)
         if test(families_of(channels, seen, parts, sorted_classes.channels)):
@@ -43,7 +43,7 @@ def joining_line(record: TraceRecord, sorted_classes: Classes, axis: Axis) -> st
     takes them whole, where ties alone don't do it."""
     channel = sorted_classes.channel[axis.first]
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    lines: list[Line | None] = []
+    lines: list[Line | str | None] = []
     for tie in record.ties:
         left, right = tie.left.numpy(), tie.right.numpy()
         inside = sorted_classes.channel[left] == channel
@@ -57,6 +57,13 @@ def joining_line(record: TraceRecord, sorted_classes: Classes, axis: Axis) -> st
             if sorted_classes.channel[rows[0, 0]] == channel:
                 pairs.append((np.repeat(grouped.inputs[:, 0].numpy(), rows.shape[1]), rows.reshape(-1)))
                 lines.append(record.places.get(grouped.layer))
+    for i in sorted(sorted_classes.whole_heads):
+        rows = record.head_rows[i]
+        both = np.concatenate([rows.heads.numpy()[:, None], rows.rows.numpy()], 1)
+        both = both[(both >= 0).all(1)]
+        if len(both) and sorted_classes.channel[both[0, 0]] == channel:
+            pairs.append((np.repeat(both[:, 0], both.shape[1]), both.reshape(-1)))
+            lines.append(record.locks[rows.lock].where)
     low, high = 0, len(pairs)  # the first `low` don't join them all, the first `high` do
     while high - low > 1:
         middle = (low + high) // 2

@@ -32,6 +32,8 @@ def owner_of(tensor: str) -> str:
 class Axis(NamedTuple):
     """One dimension of one parameter or buffer. Its slots are `first` to `first + size - 1`.
 
+    An axis of a tensor that isn't among `TraceRecord.shapes` counts the heads of an attention (`Tracer.heads_of`).
+
     `groups` > 1: the slots of a grouped convolution's weight along the dimension that holds only one group's share
     (`size` counts all groups): row g of the (groups, size / groups) slots belongs to group g.
     """
@@ -104,12 +106,28 @@ class View(NamedTuple):
     slots: tuple[Tensor, ...]
 
 
+HEADS = "heads"
 GROUPED_CONVOLUTION = "grouped convolution"
 GROUP_NORM = "group norm"
 
 
 Way = Literal["either", "whole", "even"]
 """How groups can lose channels: whole ones at a time, evenly many of each, or in either of these ways."""
+
+
+class HeadRows(NamedTuple):
+    """Rows of channels (attention heads), of which whole ones can go, or evenly many places of each.
+
+    Either the rows of a tensor and what stands for each of them (`Tracer.heads_of`, a bias for each head), or single
+    places and what stands for the row that each is in.
+    """
+
+    rows: Tensor
+    """Shape (rows, places); negative where a position can't go away."""
+    heads: Tensor
+    """Shape (rows,): the slot that goes with each row where whole ones go. It stays where places go."""
+    lock: int
+    """The lock that says so then."""
 
 
 class Grouped(NamedTuple):
@@ -241,6 +259,7 @@ class TraceRecord:
     locked: list[tuple[Tensor, int]] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     grouped: list[Grouped] = field(default_factory=list)
+    head_rows: list[HeadRows] = field(default_factory=list)
     producers: list[Axis] = field(default_factory=list)
     producing: dict[int, list[str]] = field(default_factory=dict)
     """By the first slot of a producer's axis, the layers whose outputs it is: several where they share a weight."""

@@ -199,7 +199,7 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
     counted = len(record.costs), len(record.activations)
     derived, record.derived = record.derived, DerivedUses()
     marks = len(record.ties), len(record.locked), len(record.blocks), len(record.grouped), len(record.producers)
-    layers = dict(record.layers)
+    layers, heads = dict(record.layers), len(record.head_rows)
     for module in model.modules():
         quiet = isinstance(module, (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd))
         module.training = not quiet
@@ -210,7 +210,7 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
             raise ValuesNeeded from error
         # Nothing of a half-followed pass may count; the parts stay unreached, and what they may read.
         del record.ties[marks[0] :], record.locked[marks[1] :], record.blocks[marks[2] :]
-        del record.grouped[marks[3] :], record.producers[marks[4] :]
+        del record.grouped[marks[3] :], record.producers[marks[4] :], record.head_rows[heads:]
         record.layers.clear()
         record.layers.update(layers)
         _lock_what_unreached_parts_may_read(tracer, counted[1])

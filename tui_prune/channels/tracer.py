@@ -19,6 +19,7 @@ from tui_prune.channels.nested import all_tensors_in, named_tensors_in, tensors_
 from tui_prune.channels.operators import Operator, look_up
 from tui_prune.channels.overwritten import Overwritten
 from tui_prune.channels.record import (
+    HEADS,
     MODEL_INPUT,
     MODEL_OUTPUT,
     ONE_WITH_SEVERAL,
@@ -27,6 +28,7 @@ from tui_prune.channels.record import (
     Block,
     FreeSize,
     Guess,
+    HeadRows,
     LayerUse,
     Lock,
     Made,
@@ -73,6 +75,8 @@ class Tracer(TorchDispatchMode):
         self._resolved: dict[Any, Operator] = {}
         self._axes_by_first: dict[int, Axis] = {}
         self._grouped_axes: dict[tuple[str, int], Axis] = {}
+        self._heads: dict[tuple[int, int, int], int] = {}
+        """By the first and the last slot of a row of places, and how many there are, the slot of the head."""
         self._producer_slots: set[int] = set()
         self._parts = named_modules(model)
         self._modules = dict(self._parts)
@@ -163,9 +167,9 @@ class Tracer(TorchDispatchMode):
             if _name_the_same(ids, others):
                 self.tie(others, ids, "same place")
                 continue
-            # One names whole rows (heads), the other the places in them: rows stay, places may go.
+            # One names whole rows (heads), the other the places in them: rows stay and places may go, or the reverse.
             coarse, fine = (ids, other) if self._is_coarser(ids, others) else (others, label)
-            self.lock(coarse, ONE_WITH_SEVERAL)
+            self.note_heads(compact(fine, dims).reshape(-1, 1), coarse.reshape(-1))
             found[dims] = fine
         return found
 
@@ -183,7 +187,10 @@ class Tracer(TorchDispatchMode):
     def _is_cut(self, ids: Tensor) -> bool:
         """Whether the axis that these slots lie on is shorter than in the network that was traced first."""
         axis = None if self.original is None else self.axis_around(ids.reshape(-1)[:1])
-        return axis is not None and axis.groups == 1 and self.original.shapes[axis.tensor][axis.dim] != axis.size
+        if axis is None or axis.groups > 1:
+            return False
+        before = (own.size for own in self.original.axes_of(axis.tensor) if own.dim == axis.dim and own.groups == 1)
+        return next(before, axis.size) != axis.size
 
     def leaf(self, tensor: Any) -> str | None:
         """The name of the parameter or buffer that a tensor is, or is a view of."""
@@ -299,6 +306,32 @@ class Tracer(TorchDispatchMode):
         ):  # code that takes one row after the other says the same each time
             place = self.place
             self.record.blocks.append(Block(rows, why, place.shown if place else None))
+
+    def heads_of(self, rows: Tensor) -> Tensor:
+        """What stands for each row (shape: rows, places) of a tensor whose places are summed over: the slot of a head,
+        so that labels can follow its attention to the values. Shape: (rows,); a row that has come before has its own.
+
+        A row with a position that can't go away is named by that.
+        """
+        fixed = rows.amin(1)
+        keys = [(int(row[0]), int(row[-1]), len(row)) for row in rows]
+        new = [key for key, low in zip(keys, fixed.tolist(), strict=True) if low >= 0 and key not in self._heads]
+        if new := list(dict.fromkeys(new)):
+            name, _ = self.running_part()
+            first = f"{name}.(heads" if name else "(heads"
+            number = sum(axis.tensor.startswith(first) for axis in self.record.axes)
+            axis = self.add_axis(f"{first}{f' {number + 1}' if number else ''})", 0, len(new))
+            self._heads.update(zip(new, range(axis.first, axis.first + axis.size), strict=True))
+        heads = [self._heads.get(key, low) for key, low in zip(keys, fixed.tolist(), strict=True)]
+        found = torch.where(fixed < 0, fixed, torch.tensor(heads))
+        self.note_heads(rows, found)
+        return found
+
+    def note_heads(self, rows: Tensor, heads: Tensor) -> None:
+        """Whole rows (shape: rows, places) go with `heads` (shape: rows), or evenly many places of each row."""
+        if rows.shape[1] > 1:
+            self.block(rows, HEADS)
+        self.record.head_rows.append(HeadRows(rows, heads, -1 - self.fixed(ONE_WITH_SEVERAL)))
 
     def produce(self, axis: Axis | None, layer: str) -> None:
         """These slots are the outputs of a layer with weights."""
@@ -458,11 +491,13 @@ class Tracer(TorchDispatchMode):
     def _follow(self, call: Call, rule: Rule, tensors: list[Tensor]) -> None:
         self._place = ()
         before = len(self.record.ties), len(self.record.locked), len(self.record.blocks)
+        heads = len(self.record.head_rows)
         layers = len(self.record.layers)
         try:
             rule(self, call)
         except Exception as error:  # A rule that can't cope must never let a channel be cut wrongly.
             del self.record.ties[before[0] :], self.record.locked[before[1] :], self.record.blocks[before[2] :]
+            del self.record.head_rows[heads:]
             why = f": {error}" if isinstance(error, NotUnderstood) else ""
             self.lock_all(tensors, f"operator {call.name} is used in a way that isn't understood{why}")
             for tensor in tensors_in((call.out,)):

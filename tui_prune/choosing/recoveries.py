@@ -225,7 +225,7 @@ def _same_cut(one: Plan, other: Plan) -> bool:
     """Whether two plans of one network leave the same of it."""
     if one.graph is other.graph:
         return np.array_equal(one.keep, other.keep)
-    same = one.graph.record is other.graph.record and one.recipe.grouped == other.recipe.grouped
+    same = one.graph.record is other.graph.record and one.recipe.units == other.recipe.units
     return same and np.array_equal(_slots(one.graph, one.keep), _slots(other.graph, other.keep))
 
 

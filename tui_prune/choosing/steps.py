@@ -45,8 +45,8 @@ class Steps:
         """The plan of a recipe. Raises `UsageError`."""
         raise NotImplementedError
 
-    def _graph_for(self, grouped: str) -> Graph:
-        """The graph for a way to cut grouped convolutions."""
+    def _graph_for(self, recipe: Recipe) -> Graph:
+        """The graph in a recipe's units."""
         raise NotImplementedError
 
     @property
@@ -84,7 +84,7 @@ class Steps:
 
     def cost(self, recipe: Recipe) -> Cost | None:
         """What the network would need by a recipe; None where it takes long to say, or the recipe doesn't fit."""
-        key = self._graph_for(recipe.grouped), recipe
+        key = self._graph_for(recipe), recipe
         if key not in self._costs:
             try:
                 self._costs[key] = self.preview(recipe).after
@@ -95,7 +95,7 @@ class Steps:
     def holds(self, plan: Plan) -> bool:
         """Whether a plan follows from what is known of the network now: a cut may have found widths that its own code
         fixes."""
-        return plan.graph is self._graph_for(plan.recipe.grouped)
+        return plan.graph is self._graph_for(plan.recipe)
 
     def apply(self, recipe: Recipe) -> Plan:
         """Choose a whole recipe. Raises `UsageError`."""

@@ -126,6 +126,7 @@ def _sayings(many: int) -> dict[str, Say]:
         "unlock": _list("lift the lock of", "put back the lock of", many),
         "residual": lambda before, after: f"residual streams {'stay' if after == 'keep' else 'may be cut'}",
         "grouped": lambda before, after: f"grouped layers cut: {after}",
+        "heads": lambda before, after: f"attention heads cut: {after}",
         "seed": lambda before, after: f"seed {after}",
     }
 

@@ -46,6 +46,7 @@ def prune(
     unlock: options.Unlock = None,
     residual: options.Residual = None,
     grouped: options.Grouped = None,
+    heads: options.Heads = None,
     seed: options.Seed = None,
     recipe_file: options.RecipeFile = None,
     suggest: options.Suggest = False,
@@ -97,6 +98,7 @@ def prune(
         unlock=unlock,
         residual=residual,
         grouped=grouped,
+        heads=heads,
         seed=seed,
     )
     from tui_prune.comparing.exports import check_export, export

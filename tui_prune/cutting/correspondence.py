@@ -201,8 +201,8 @@ class Correspondence:
         counts = stays[alive].sum(axis=1)
         if len(counts) < 2 or counts.max() < 2 or counts.min() != counts.max():
             return None
-        lines = _sorted_lines(np.where(stays, channels, _GONE)[alive])[:, : int(counts[0])]
-        return len(lines), lines.tobytes()
+        lines = np.unique(_sorted_lines(np.where(stays, channels, _GONE)[alive])[:, : int(counts[0])], axis=0)
+        return (len(lines), lines.tobytes()) if len(lines) > 1 else None
 
 
 def _expected(dims: Dims, channels: np.ndarray, stays: np.ndarray) -> Iterator["_Expected"]:
@@ -213,13 +213,19 @@ def _expected(dims: Dims, channels: np.ndarray, stays: np.ndarray) -> Iterator["
     sizes = [int(own.sum()) for own in alive]
     small = np.where(stays, channels, _GONE)[np.ix_(*alive)]
     if int(stays.sum()) == prod(sizes):
-        yield _Expected(dims, tuple(sizes), small, None)
+        yield _Expected(dims, tuple(sizes), tuple(sizes), small, None)
+        varying = small
+        for d in axes:  # of heads that share keys and values, all those of one may be what stays
+            first = varying.take([0], d)
+            varying = first if bool((varying == first).all()) else varying
+        if varying.shape != small.shape:
+            yield _Expected(dims, tuple(sizes), varying.shape, varying, None)
         return
     for d in axes:
         counts = (small != _GONE).sum(axis=d)
         if counts.min() == counts.max():
             own = tuple(int(counts.max()) if other == d else size for other, size in enumerate(sizes))
-            yield _Expected(dims, own, small, d)
+            yield _Expected(dims, own, own, small, d)
 
 
 class _Expected(NamedTuple):
@@ -227,6 +233,8 @@ class _Expected(NamedTuple):
 
     dims: Dims
     sizes: tuple[int, ...]
+    varying: tuple[int, ...]
+    """The same, but 1 where it no longer varies."""
     channels: np.ndarray
     """With `_GONE` where rows lose different places."""
     places: int | None
@@ -235,11 +243,11 @@ class _Expected(NamedTuple):
     @property
     def key(self) -> Dims:
         """The dimensions along which it still varies."""
-        return tuple(d for d, size in zip(self.dims, self.sizes, strict=True) if size > 1)
+        return tuple(d for d, size in zip(self.dims, self.varying, strict=True) if size > 1)
 
     def matches(self, found: np.ndarray, dealt: np.ndarray) -> bool:
         """Whether channels that a tensor of the cut network carries are these, in the same rows."""
-        if found.shape != tuple(size for size in self.sizes if size > 1):
+        if found.shape != tuple(size for size in self.varying if size > 1):
             return False
         kept = self.channels[self.channels != _GONE]
         flat = found.reshape(-1)
@@ -247,7 +255,7 @@ class _Expected(NamedTuple):
             return False
         if found.ndim < 2 or (len(kept) and bool(dealt[kept[kept >= 0]].any())):
             return True
-        own = [n for n, size in enumerate(self.sizes) if size > 1]
+        own = [n for n, size in enumerate(self.varying) if size > 1]
         for place, n in enumerate(own):
             if n == self.places:
                 continue

@@ -9,7 +9,7 @@ from torch import nn
 
 from tui_prune.channels.findings import Repair
 from tui_prune.channels.graph import Graph, Group
-from tui_prune.channels.grouping import build_graph
+from tui_prune.channels.grouping import rebuilt
 from tui_prune.channels.record import Lock
 from tui_prune.cutting.carry_out import (
     EVERYTHING,
@@ -154,7 +154,7 @@ def fit(
                         "Lock layers, or choose lower ratios, and try again."
                     ) from misfit
                 findings = base.with_lock(_slots_of(graph, groups), misfit.lock)
-            graph = build_graph(graph.record, graph.grouped, findings)
+            graph = rebuilt(graph, findings)
 
 
 def _without_needless_repairs(subject: Subject, fitted: Fitted, known: Collection[Repair]) -> Fitted:
@@ -189,7 +189,7 @@ def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:
     model = plan.graph.model
     for name in misfit.modules:
         groups = groups_inside(plan, name)
-        if not any(plan.graph.groups[group].blocked for group in groups):
+        if not any(plan.graph.groups[group].blocked or plan.graph.groups[group].heads for group in groups):
             continue
         kind = type(model.get_submodule(name))
         if kind.__module__.startswith("torch.nn.modules.container"):
@@ -206,8 +206,9 @@ def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:
 
 
 def _meets_input(group: Group, module: str) -> bool:
-    """Whether a group has blocks, or is one that a module takes in: what only runs inside keeps its own share."""
-    return group.blocked or not all(member.layer.startswith(f"{module}.") for member in group.members)
+    """Whether a group has blocks or heads, or is one that a module takes in: what only runs inside keeps its own
+    share."""
+    return group.blocked or group.heads or not all(member.layer.startswith(f"{module}.") for member in group.members)
 
 
 def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
@@ -216,7 +217,7 @@ def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
     graph = find_flows(graph, *subject.arguments)
     # Every layer loses another share, so that two widths which the code takes for one are told apart.
     shares = {group.name: 0.42 + 0.16 * (i * 0.618 % 1) for i, group in enumerate(graph.groups)}
-    recipe = Recipe(layers=shares, criterion="random", grouped=graph.grouped)
+    recipe = Recipe(layers=shares, criterion="random", grouped=graph.units.grouped, heads=graph.units.heads)
 
     def planning(graph: Graph) -> Plan:
         return uncosted_plan(graph, recipe, score_groups(graph, "random"))

@@ -16,7 +16,7 @@ from tui_prune.channels.cells import axis_signatures, signature_cells
 from tui_prune.channels.classes import atoms
 from tui_prune.channels.findings import Flow
 from tui_prune.channels.graph import Graph, Group
-from tui_prune.channels.grouping import UNEVEN, build_graph
+from tui_prune.channels.grouping import UNEVEN, rebuilt
 from tui_prune.channels.record import Axis, owner_of
 from tui_prune.channels.trace import RetraceFailed, retrace
 from tui_prune.cutting.attributes import apply_edits
@@ -65,7 +65,7 @@ def find_flows(graph: Graph, inputs: tuple[Any, ...], kwargs: dict[str, Any], wi
     )
     if not flows:
         return graph
-    return build_graph(graph.record, graph.grouped, replace(graph.findings, flows=(*graph.findings.flows, *flows)))
+    return rebuilt(graph, replace(graph.findings, flows=(*graph.findings.flows, *flows)))
 
 
 def _is_uneven(group: Group, graph: Graph) -> bool:

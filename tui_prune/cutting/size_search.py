@@ -145,6 +145,9 @@ def _with_computed(kind: type[nn.Module], read: ReadNames) -> ReadNames:
 
 def _choices(sizes: list[KeptSize], read: ReadNames | None) -> Iterator[Choice]:
     """Choices of what the numbers of a module are, the likeliest first."""
+    for size in sizes:
+        if size.heads is not None:  # what else is as many (a window) has nothing to do with it
+            yield {size.place: size.heads}
     exact = [size for size in sizes if size.options[0].fit != Fit.PART]
     if read is None:
         cells = [size for size in exact if any(option.fit == Fit.CELL for option in size.options)]

@@ -57,6 +57,8 @@ class KeptSize:
     path: Path
     value: int
     options: tuple[Option, ...]
+    heads: int | None = None
+    """Which of the options it is if it counts the heads of an attention of which whole ones go."""
 
     @property
     def place(self) -> tuple[str, Path]:
@@ -77,13 +79,15 @@ class SizesOf:
 
     @cached_property
     def _axes(self) -> list[tuple[Axis, int]]:
-        """Every axis that can be cut as one, and how much of it stays."""
-        keep, channel = self._plan.keep, self._plan.graph.classes.channel
-        return [
+        """Every axis that can be cut as one, and how much of it stays. Of the heads of an attention, which are no axis
+        of a tensor, only those of which some go."""
+        keep, channel, record = self._plan.keep, self._plan.graph.classes.channel, self._plan.graph.record
+        axes = [
             (axis, int(np.count_nonzero(keep[channel[axis.first : axis.first + axis.size]])))
-            for axis in self._plan.graph.record.axes
+            for axis in record.axes
             if axis.groups == 1
         ]
+        return [(axis, left) for axis, left in axes if axis.tensor in record.shapes or left < axis.size]
 
     @cached_property
     def _below(self) -> dict[str, list[tuple[Axis, int]]]:
@@ -106,12 +110,15 @@ class SizesOf:
             if attribute in known or value < 2:
                 continue
             options: dict[int, Option] = {}
+            heads = None
             for fit, axis, left in sorted(self.fitting(module, value), key=lambda entry: entry[0]):
                 if 0 < left < axis.size and value * left % axis.size == 0:
                     after = value * left // axis.size
                     options.setdefault(after, Option(fit, axis, after))
+                    if axis.size == value and axis.tensor not in self._plan.graph.record.shapes:
+                        heads = list(options).index(after)
             if options:
-                found.append(KeptSize(module, attribute, path, value, tuple(options.values())))
+                found.append(KeptSize(module, attribute, path, value, tuple(options.values()), heads))
         return found
 
     def fitting(self, module: str, value: int) -> Iterator[tuple[Fit, Axis, int]]:

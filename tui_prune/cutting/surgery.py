@@ -50,6 +50,9 @@ def cut_tensors(tensors: Mapping[str, Tensor], graph: Graph, keep: np.ndarray) -
         if per_group is not None:
             cut = _cut_grouped(cut, name, per_group, masks, found)
         found.tensors[name] = cut.clone() if cut.data_ptr() == tensor.data_ptr() else cut
+    for axis in record.axes:
+        if axis.tensor not in record.shapes:  # of heads: no tensor has it
+            found.kept[axis.tensor, axis.dim, False] = axis.slots[keep[channel[axis.slots]]]
     return found
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_prune import paths
+from tui_prune.channels.units import Units
 from tui_prune.errors import UsageError
 from tui_prune.planning.criteria import CRITERIA as KNOWN_CRITERIA
 from tui_prune.planning.recipe_files import recipe_file
@@ -31,6 +32,7 @@ SCOPES = ("local", "global")
 ROUNDINGS = ("nearest", "up", "down")
 RESIDUALS = ("cut", "keep")
 GROUPED = ("auto", "even", "whole")
+HEADS = ("width", "whole", "auto")
 TARGETS = ("target_macs", "target_params", "target_bytes", "target_latency")
 AUTO = "auto"
 LARGEST_SEED = 2**63
@@ -90,6 +92,9 @@ class Recipe:
     """`keep`: channels that are added to another layer's stay."""
     grouped: str = "auto"
     """How grouped convolutions and norms are cut: "even" in each group, "whole" groups, or whichever is finer."""
+    heads: str = "width"
+    """How attention is cut: places in each head ("width"), "whole" heads (one of keys and values with all that it
+    serves), or whole heads where no places can go ("auto")."""
     seed: int = 0
     """Of the criterion "random"."""
 
@@ -109,6 +114,7 @@ class Recipe:
         _check_choice("scope", self.scope, SCOPES)
         _check_choice("residual", self.residual, RESIDUALS)
         _check_choice("grouped", self.grouped, GROUPED)
+        _check_choice("heads", self.heads, HEADS)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < LARGEST_SEED:
             raise UsageError(f"seed must be a whole number from 0 up to {LARGEST_SEED}; it is {shown(self.seed)}.")
         for name in ("ratio", "threshold", "target_macs", "target_params", "target_latency", "max_ratio"):
@@ -161,6 +167,11 @@ class Recipe:
 
     def _amounts(self) -> list[tuple[str, ...]]:
         return [row for row in _AMOUNTS if any(_says(name, getattr(self, name)) for name in row)]
+
+    @property
+    def units(self) -> Units:
+        """How what can be cut in two ways is cut."""
+        return Units(self.grouped, self.heads)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, collapse, compact
+from tui_prune.channels.labels import Dims, Labels, collapse, compact
 from tui_prune.channels.registry import Call, masked, rule
 from tui_prune.channels.rules.shared import Kept, zero_cut
 
@@ -32,6 +33,8 @@ def attend(tracer: "Tracer", call: Call) -> None:
     query, key, value = call.args[:3]
     last = query.dim() - 1
     keys, values = (_for_each_query(tracer, tensor, query) for tensor in (key, value))
+    heads: dict[Dims, Tensor] = {}
+    """By the dimensions that count heads, what stands for each head of the query."""
     for labels_of_one in (tracer.labels(query), keys):
         for dims, label in labels_of_one.items():
             if last not in dims and last - 1 in dims:
@@ -40,14 +43,15 @@ def attend(tracer: "Tracer", call: Call) -> None:
         if last not in dims and last - 1 in dims:  # of keys there may be more or fewer than of queries
             continue
         partner = keys.get(dims)
-        ids = compact(label, dims)
+        ids, outer = compact(label, dims), dims[:-1]
         if last in dims:
             tracer.statistic(ids, "attention scale")
         if partner is None:
             tracer.lock(ids, tracer.unlabelled_reason(key))
             continue
         tracer.tie(ids, compact(partner, dims), "feeds")
-        _even_heads(tracer, ids, len(dims))
+        if outer:
+            heads[outer] = tracer.heads_of(ids.reshape(-1, ids.shape[-1])).reshape(ids.shape[:-1])
     for dims, label in keys.items():
         if dims not in tracer.labels(query) and (last in dims or last - 1 not in dims):
             tracer.lock_label(label, dims, tracer.unlabelled_reason(query))
@@ -56,9 +60,18 @@ def attend(tracer: "Tracer", call: Call) -> None:
         if last - 1 in dims:
             tracer.lock_label(label, dims, SUMMED)
             continue
+        ids, outer = compact(label, dims), dims[:-1]
         labels.append(collapse(label, dims).expand(call.first_out.shape))
-        _even_heads(tracer, compact(label, dims), len(dims))
+        if outer:
+            found = heads.get(outer)
+            if found is None:
+                found = torch.full(ids.shape[:-1], tracer.fixed(tracer.unlabelled_reason(query)))
+            tracer.note_heads(ids.reshape(-1, ids.shape[-1]), found.reshape(-1))
     tracer.put(call.first_out, labels)
+    mask = call.arg("attn_mask", call.arg("attn_bias"))
+    if isinstance(mask, Tensor) and last - 2 >= 0:
+        for outer, own in heads.items():
+            _meet_mask(tracer, mask, query.dim() - mask.dim(), outer, own)
 
 
 def _for_each_query(tracer: "Tracer", tensor: Tensor, query: Tensor) -> Labels:
@@ -78,9 +91,14 @@ def _for_each_query(tracer: "Tracer", tensor: Tensor, query: Tensor) -> Labels:
     return tracer.by_dims(repeated)
 
 
-def _even_heads(tracer: "Tracer", ids: Tensor, rank: int) -> None:
-    if rank > 1:
-        tracer.block(ids.reshape(-1, ids.shape[-1]), "heads")
+def _meet_mask(tracer: "Tracer", mask: Tensor, shift: int, outer: Dims, heads: Tensor) -> None:
+    """What is added for each head goes with the head; what no label says that of keeps all heads."""
+    own = tuple(d - shift for d in outer)
+    label = tracer.labels(mask).get(own)
+    if label is not None:
+        tracer.tie(heads, compact(label, own), "added")
+    elif any(d >= 0 and mask.shape[d] > 1 and mask.stride(d) != 0 for d in own):
+        tracer.lock(heads, tracer.unlabelled_reason(mask))
 
 
 @masked(*_NAMES)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Labels, collapse, compact, distinct_in_order, varying
+from tui_prune.channels.labels import Dims, Labels, collapse, compact, distinct_in_order, spread, varying
 from tui_prune.channels.record import LayerUse
 from tui_prune.channels.registry import Call, NotUnderstood, masked, rule
 from tui_prune.channels.rules.pointwise import combine
@@ -38,12 +38,10 @@ def product(tracer: "Tracer", call: Call) -> None:
     right_inner = max(right.dim() - 2, 0)
     left_labels = _without_summed_rows(tracer, tracer.labels(left), left_inner)
     right_labels = _without_summed_rows(tracer, tracer.labels(right), right_inner)
-    _contract(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner))
-
-    labels: list[Tensor] = []
-    for tensor, tensor_labels, inner, other in (
-        (left, left_labels, left_inner, right),
-        (right, right_labels, right_inner, left),
+    labels = _contract(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner), out)
+    for tensor, tensor_labels, inner, other, others in (
+        (left, left_labels, left_inner, right, right_labels),
+        (right, right_labels, right_inner, left, left_labels),
     ):
         for dims, label in tensor_labels.items():
             if inner in dims:
@@ -56,18 +54,42 @@ def product(tracer: "Tracer", call: Call) -> None:
             if right.dim() == 1:
                 labels.append(collapse(label, dims).squeeze(left_inner).expand(out.shape))
                 continue
-            labels.append(collapse(label, dims).expand(out.shape))
+            wide = collapse(label, dims).expand(out.shape)
+            if any(dims == more[:-1] and inner_of(other, right) not in more for more in others):
+                continue  # there is one for each row of the other's, which has taken it in
+            labels.append(wide)
             if len(dims) > 1:
-                ids = compact(label, dims)
-                tracer.block(ids.reshape(-1, ids.shape[-1]), "heads")
+                _take_heads(tracer, compact(label, dims), dims, other, others)
     tracer.put(out, labels)
     _note_layer(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner), out)
     if call.name.rstrip("_") in _WITH_BIAS and isinstance(call.arg("self"), Tensor):
         tracer.put(out, combine(tracer, [out, call.arg("self")], out, "bias"))
 
 
-def _contract(tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[Tensor, Labels, int]) -> None:
-    """Tie what is summed over; a side that carries nothing there locks the other."""
+def inner_of(tensor: Tensor, right: Tensor) -> int:
+    """The contracted dimension of one of the operands."""
+    return max(right.dim() - 2, 0) if tensor is right else tensor.dim() - 1
+
+
+def _take_heads(tracer: "Tracer", ids: Tensor, dims: Dims, other: Tensor, labels: Labels) -> None:
+    """Rows of places (heads of values) meet what differs from row to row only (their attention)."""
+    rows = ids.reshape(-1, ids.shape[-1])
+    outer = dims[:-1]
+    heads = labels.get(outer)
+    if heads is not None:
+        tracer.note_heads(rows, compact(heads, outer).reshape(-1))
+    elif all(other.shape[d] == 1 or other.stride(d) == 0 for d in outer if d < other.dim()):
+        tracer.heads_of(rows)
+    else:
+        tracer.note_heads(rows, torch.full((len(rows),), tracer.fixed(tracer.unlabelled_reason(other))))
+
+
+def _contract(
+    tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[Tensor, Labels, int], out: Tensor
+) -> list[Tensor]:
+    """Tie what is summed over; a side that carries nothing there locks the other. Give the labels of the heads that
+    the sums are of."""
+    labels: list[Tensor] = []
     left_tensor, left_labels, left_inner = left
     right_tensor, right_labels, right_inner = right
     lefts = {tuple(d for d in dims if d != left_inner): (dims, label)
@@ -80,14 +102,15 @@ def _contract(tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[T
         ids, partners = compact(a, left_dims), compact(b, right_dims)
         tracer.tie(ids, partners, "feeds")
         if others:
-            tracer.block(ids.reshape(-1, ids.shape[-1]), "heads")
+            heads = tracer.heads_of(ids.movedim(left_dims.index(left_inner), -1).reshape(-1, left_tensor.shape[-1]))
+            labels.append(spread(heads.reshape([out.shape[d] for d in others]), others, out.shape))
     if all(one_of_each):  # what is left over meets what has other rows (a table that all heads share) place by place
         (_, first_left), (_, first_right) = one_of_each
         for _, label in lefts.values():
             tracer.tie(_opposite(label, left=True), _opposite(first_right, left=False), "feeds")
         for _, label in rights.values():
             tracer.tie(_opposite(first_left, left=True), _opposite(label, left=False), "feeds")
-        return
+        return labels
     for one, own, other, inner in (
         (lefts, left_inner, right_tensor, right_inner),
         (rights, right_inner, left_tensor, left_inner),
@@ -101,6 +124,7 @@ def _contract(tracer: "Tracer", left: tuple[Tensor, Labels, int], right: tuple[T
     reason = tracer.unlabelled_reason(left_tensor)
     for dims, label in rights.values():
         tracer.lock_label(label, dims, reason)
+    return labels
 
 
 def _is_fixed_along(tracer: "Tracer", tensor: Tensor, dim: int) -> bool:
@@ -177,7 +201,7 @@ def grouped_product(tracer: "Tracer", call: Call) -> None:
     for labels in (left_labels, right_labels):
         for dims in [dims for dims in labels if 0 in dims]:
             tracer.lock_label(labels.pop(dims), dims, DEALT_OUT)
-    _contract(tracer, (left, left_labels, 1), (right, right_labels, 1))
+    _contract(tracer, (left, left_labels, 1), (right, right_labels, 1), out)
     columns = right_labels.get((2,))
     tracer.put(out, [] if columns is None else [collapse(columns, (2,)).squeeze(0).expand(out.shape)])
     _note_layer(tracer, (left, left_labels, 1), (right, right_labels, 1), out)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from tui_prune.channels.labels import Dims, Labels, collapse, compact, distinct_ids
+from tui_prune.channels.labels import Dims, Labels, collapse, compact
 from tui_prune.channels.nested import tensors_in
-from tui_prune.channels.record import ONE_WITH_SEVERAL
 from tui_prune.channels.registry import Call, rule
 from tui_prune.channels.rules.shared import places_of, tied_over
 from tui_prune.channels.rules.writing import write_through
@@ -70,12 +70,15 @@ def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> 
             if operand is source or any(set(dims) & set(mine) for mine in own):
                 continue
             real = [d for d in dims if d >= shift and operand.shape[d - shift] > 1 and operand.stride(d - shift) != 0]
-            if not real or tracer.is_alike(operand, [d - shift for d in real]) or _only_rows(tracer, real, dims, label):
+            if not real or tracer.is_alike(operand, [d - shift for d in real]):
                 continue
-            if set(real) < set(dims) and places_of(label, dims) not in (None, *real):
+            rows, reason = _rows(real, dims, label), tracer.unlabelled_reason(operand)
+            if rows is not None:
+                _keep_rows(tracer, rows, reason)
+            elif set(real) < set(dims) and places_of(label, dims) not in (None, *real):
                 tied_over(tracer, label, dims, real, why)
             else:
-                tracer.lock_label(label, dims, tracer.unlabelled_reason(operand))
+                tracer.lock_label(label, dims, reason)
     return {dims: label for dims, label, _ in found}
 
 
@@ -91,16 +94,18 @@ def _meet(
                 tracer.note_sum(ids)
             return
     for other_dims, other, source in others:
-        rows = [d for d in dims if d in other_dims]
-        if _only_rows(tracer, dims, other_dims, other):
-            tracer.lock_label(label, dims, ONE_WITH_SEVERAL)
-        elif _only_rows(tracer, other_dims, dims, label):
-            tracer.lock_label(other, other_dims, ONE_WITH_SEVERAL)
-        elif _is_wide(tracer, source, dims, rows, label) and _only_rows(tracer, rows, other_dims, other):
+        common = [d for d in dims if d in other_dims]
+        if (rows := _rows(dims, other_dims, other)) is not None:
+            tracer.note_heads(rows, compact(label, dims).reshape(-1))
+        elif (rows := _rows(other_dims, dims, label)) is not None:
+            tracer.note_heads(rows, compact(other, other_dims).reshape(-1))
+        elif _is_wide(tracer, source, dims, common, label) and (rows := _rows(common, other_dims, other)) is not None:
+            _keep_rows(tracer, rows, tracer.unlabelled_reason(source))
             tracer.lock_label(label, dims, tracer.unlabelled_reason(source))
-        elif _is_wide(tracer, operand, other_dims, rows, label) and _only_rows(tracer, rows, dims, label):
+        elif _is_wide(tracer, operand, other_dims, common, label) and (rows := _rows(common, dims, label)) is not None:
+            _keep_rows(tracer, rows, tracer.unlabelled_reason(operand))
             tracer.lock_label(other, other_dims, tracer.unlabelled_reason(operand))
-        elif rows:
+        elif common:
             both = tuple(sorted(set(other_dims) | set(dims)))
             tracer.tie(collapse(other, both), collapse(label, both), why)
             if set(other_dims) < set(dims):  # all that lies over one of its places is one now
@@ -120,17 +125,21 @@ def _is_wide(tracer: "Tracer", operand: Tensor, dims: Dims, rows: Sequence[int],
     return bool(rows) and any(d - shift in real for d in dims if d not in rows)
 
 
-def _only_rows(tracer: "Tracer", rows: Sequence[int], dims: Dims, label: Tensor) -> bool:
-    """Whether `rows` are dimensions of the label that count whole rows of channels (heads) and not the places in them:
-    then the rows stay, and equally many places in each."""
-    if not set(rows) < set(dims) or dims[-1] in rows:
-        return False
+def _keep_rows(tracer: "Tracer", rows: Tensor, reason: str) -> None:
+    """Rows (heads) that meet something fixed for each of them: all stay, and as many places in each."""
+    tracer.note_heads(rows, torch.full((len(rows),), tracer.fixed(reason)))
+
+
+def _rows(outer: Sequence[int], dims: Dims, label: Tensor) -> Tensor | None:
+    """The slots of a label in rows (shape: rows, places), where the dimensions `outer` count whole rows of channels
+    (heads) and not the places in them; None where they don't."""
+    if not set(outer) < set(dims) or dims[-1] in outer:
+        return None
     ids = compact(label, dims)
-    if distinct_ids(ids).numel() < ids.numel():
-        return False
-    outer = [dims.index(d) for d in rows]
-    tracer.block(ids.movedim(outer, list(range(len(outer)))).flatten(0, len(outer) - 1).flatten(1), "heads")
-    return True
+    places = [dims.index(d) for d in dims if d not in outer]
+    rows = ids.permute([*(dims.index(d) for d in outer), *places]).flatten(0, len(outer) - 1).flatten(1)
+    different = torch.unique(rows, dim=0) if len(rows) * rows.shape[1] > len(torch.unique(ids)) else rows
+    return rows if len(torch.unique(ids)) == different.numel() else None
 
 
 @rule("glu")
