@@ -3,8 +3,7 @@
 import copy
 import copyreg
 import functools
-import gc
-import sys
+import operator
 import types
 import weakref
 from collections import OrderedDict, defaultdict, deque
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune.copies.modules import named_modules
+from tui_prune.copies.references import is_global, is_of_class, is_shared_cell, referents
 from tui_prune.errors import TuiPruneError
 
 _CONSTANT = frozenset(
@@ -215,7 +215,7 @@ class Copier:
         known = self._memo.get(id(value))
         if known is not None:
             return known
-        if all(map(_is, items, value)):
+        if all(map(operator.is_, items, value)):
             return value
         return self._note(value, type(value)(items))
 
@@ -225,7 +225,7 @@ class Copier:
         cells, defaults, keywords = function.__closure__ or (), function.__defaults__, function.__kwdefaults__
         if is_global(function) or not (cells or defaults or keywords or function.__dict__):
             return function
-        if all(map(_is_shared_cell, cells)):
+        if all(map(is_shared_cell, cells)):
             made_defaults, made_keywords = self.value(defaults), self._changed_dict(keywords)
             attributes = self._changed_dict(function.__dict__)
             known = self._memo.get(id(function))
@@ -249,7 +249,7 @@ class Copier:
         if not value:
             return value
         made = {name: self.value(item) for name, item in value.items()}
-        return value if all(map(_is, made.values(), value.values())) else made
+        return value if all(map(operator.is_, made.values(), value.values())) else made
 
     def _cell(self, cell: types.CellType) -> types.CellType:
         """An empty cell for the copies of all functions that share this one; `_fill` fills it."""
@@ -266,7 +266,7 @@ class Copier:
 
     def _method(self, method: types.MethodType) -> Any:
         owner, function = self.value(method.__self__), method.__func__
-        if not _is_of_class(function, method.__self__):
+        if not is_of_class(function, method.__self__):
             function = self.value(function)
         if owner is method.__self__ and function is method.__func__:
             return method
@@ -394,7 +394,7 @@ class Copier:
             seen.add(id(one))
             if id(one) in parts:
                 raise TuiPruneError(f"{self._refusal()} leads to a {type(value).__name__} {NOT_COPIED}")
-            waiting.extend(_referents(one))
+            waiting.extend(referents(one))
 
     def _parts(self) -> set[int]:
         if not self._own:
@@ -432,56 +432,6 @@ class _Unread:
 def like_parameter(parameter: nn.Parameter, data: Tensor) -> nn.Parameter:
     """A parameter with other data."""
     return nn.Parameter(data, parameter.requires_grad)
-
-
-def is_global(function: Any) -> bool:
-    """Whether a function is what its module's code finds under its name: such are shared, and never rebuilt."""
-    name = getattr(function, "__qualname__", "<locals>")
-    if "<" in name:
-        return False
-    found: Any = sys.modules.get(function.__module__)
-    for part in name.split("."):
-        found = getattr(found, part, None) if isinstance(found, types.ModuleType) else vars_of(found).get(part)
-    return getattr(found, "__func__", found) is function
-
-
-def vars_of(value: Any) -> Mapping[str, Any]:
-    """The attributes of an object that has a `__dict__`, without its class's."""
-    return getattr(value, "__dict__", {})
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other
-
-
-def _is_shared_cell(cell: types.CellType) -> bool:
-    """Whether a variable around a function holds nothing that is ever copied, such as its class."""
-    try:
-        content = cell.cell_contents
-    except ValueError:
-        return False
-    if isinstance(content, types.FunctionType):
-        return is_global(content)
-    return isinstance(content, (type, types.ModuleType))
-
-
-def _is_of_class(function: Any, owner: Any) -> bool:
-    kinds = owner.__mro__ if isinstance(owner, type) else type(owner).__mro__
-    name = getattr(function, "__name__", "")
-    return any(getattr(found, "__func__", found) is function for k in kinds if (found := vars(k).get(name)) is not None)
-
-
-def _referents(value: Any) -> Iterable[Any]:
-    """What an object refers to, without what a function finds by global names."""
-    if isinstance(value, types.FunctionType):
-        return (*(value.__closure__ or ()), value.__defaults__, value.__kwdefaults__, value.__dict__)
-    if isinstance(value, types.GeneratorType):
-        return [] if value.gi_frame is None else [*value.gi_frame.f_locals.values(), value.gi_yieldfrom]
-    if isinstance(value, types.FrameType):
-        return list(value.f_locals.values())
-    if isinstance(value, weakref.ref):
-        return [value()]
-    return gc.get_referents(value)
 
 
 @functools.cache

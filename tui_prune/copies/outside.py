@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
-from tui_prune.copies.copier import is_global
 from tui_prune.copies.modules import named_modules, named_tensors
+from tui_prune.copies.references import is_global
 from tui_prune.errors import TuiPruneError
 
 _CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
