@@ -39,17 +39,14 @@ def _normalized_shape(module: nn.Module) -> Sizes:
 
 
 def _recurrent(module: nn.Module) -> Sizes:
-    """Of an LSTM with projections, the hidden-to-hidden weight reads these."""
-    from_input, from_hidden = module.weight_ih_l0, module.weight_hh_l0
-    gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+    """Of a layer, or of a cell; nothing of a user's own class that doesn't keep its weights as PyTorch's classes do."""
+    end = "_l0" if isinstance(module, nn.RNNBase) else ""
+    from_input, projection = (module._parameters.get(f"{name}{end}") for name in ("weight_ih", "weight_hr"))
+    if from_input is None:
+        return {}
+    gates = 4 if isinstance(module, (nn.LSTM, nn.LSTMCell)) else 3 if isinstance(module, (nn.GRU, nn.GRUCell)) else 1
     found: Sizes = {"input_size": from_input.shape[1], "hidden_size": from_input.shape[0] // gates}
-    if module.proj_size:
-        found["proj_size"] = from_hidden.shape[1]
-    return found
-
-
-def _recurrent_cell(module: nn.Module) -> Sizes:
-    return {"input_size": module.weight_ih.shape[1], "hidden_size": module.weight_hh.shape[1]}
+    return found if projection is None else {**found, "proj_size": projection.shape[0]}
 
 
 _SIZES: tuple[tuple[type[nn.Module], Callable[[nn.Module], Sizes]], ...] = (
@@ -62,7 +59,7 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[[nn.Module], Sizes]], ...] = (
     (nn.Embedding, _embedding),
     (nn.PReLU, _first_size("num_parameters")),
     (nn.RNNBase, _recurrent),
-    (nn.RNNCellBase, _recurrent_cell),
+    (nn.RNNCellBase, _recurrent),
 )
 
 
@@ -70,7 +67,7 @@ def own_sizes(module: nn.Module) -> Set[str]:
     """The attributes of one of torch's layers that `apply_edits` sets by its tensors, and others that can't be sizes of
     channels; empty for all other modules."""
     kind = next((kind for kind, _ in _SIZES if isinstance(module, kind)), None)
-    if kind is None:
+    if kind is None or (issubclass(kind, (nn.RNNBase, nn.RNNCellBase)) and not _recurrent(module)):
         return frozenset()
     constants = {name for base in type(module).__mro__ for name in vars(base).get("__constants__", ())}
     return constants | {"_reversed_padding_repeated_twice", "output_padding"}

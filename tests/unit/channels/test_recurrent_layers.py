@@ -191,3 +191,41 @@ def test_a_saved_one_loads(tmp_path: Path) -> None:
     loaded = tui_prune.load(tmp_path / "pruned.pt", model=Recurrent(num_layers=2, bidirectional=True))
     with torch.no_grad():
         assert largest_error(loaded.eval()(STEPS), copy.deepcopy(result.model)(STEPS)) < 1e-6
+
+
+class OwnCell(nn.RNNCellBase):
+    """A cell of PyTorch's kind that keeps its weights in a layer of its own."""
+
+    def __init__(self, inputs: int, units: int) -> None:
+        nn.Module.__init__(self)
+        self.both, self.hidden_size = nn.Linear(inputs + units, units), units
+
+    def forward(self, x: Tensor, state: Tensor | None) -> Tensor:
+        state = torch.zeros(len(x), self.hidden_size) if state is None else state
+        return torch.tanh(self.both(torch.cat([x, state], 1)))
+
+
+def test_a_cell_of_ones_own() -> None:
+    result = prune_exactly(Steps(OwnCell).eval(), STEPS)
+    assert widths(result)["cells.both"] == (12, 6)
+    assert result.model.cells.hidden_size == 6
+
+
+def test_a_weight_that_is_dropped_from_before_each_run() -> None:
+    class Dropped(Recurrent):
+        """Keeps the hidden-to-hidden weight under another name (Merity et al. 2017, weight-dropped LSTM)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.cells.weight_hh_l0_raw = nn.Parameter(self.cells.weight_hh_l0.data)
+            del self.cells._parameters["weight_hh_l0"]
+
+        def forward(self, x: Tensor) -> Tensor:
+            cells = self.cells
+            cells.weight_hh_l0 = F.dropout(cells.weight_hh_l0_raw, 0.2, self.training)
+            cells._flat_weights = [getattr(cells, name) for name in cells._flat_weights_names]
+            return self.head(cells(F.relu(self.a(x)))[0])
+
+    result = prune_exactly(Dropped().eval(), STEPS)
+    assert widths(result)["cells"] == (48, 24)
+    assert result.model.cells.hidden_size == 6
