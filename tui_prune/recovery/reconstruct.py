@@ -1,0 +1,284 @@
+"""Accuracy after a cut, without labels or training: each layer is refitted to what it gave before.
+
+The original runs once and leaves a sample of what its layers give. Then the cut network runs on the same inputs; each
+layer is refitted when it is reached, before the pass goes on, so that it corrects what the layers before it got wrong.
+Batch norms take their statistics in the same pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.record import TraceRecord, owner_of
+from tui_prune.channels.trace import evaluating, untouched
+from tui_prune.cutting.copying import named_tensors
+from tui_prune.opening.kept import axis_name
+from tui_prune.progress import Progress, silent
+from tui_prune.recovery.inputs import Inputs
+from tui_prune.recovery.least_squares import Samples, refit
+from tui_prune.recovery.reading import Norm, Reader, Reading
+from tui_prune.recovery.sampling import Sampler
+
+MOST_INPUTS = 512
+"""More bring little; calibration data may go on for ever."""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far a layer's outputs are from what they were before the cut, on inputs that were held out."""
+
+    layer: str
+    cut: float
+    """Squared error over the variance of the outputs, of the layer as it was cut."""
+    left: float
+    """The same of the refitted layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Other values for parameters and buffers of a cut network, and what they bring on inputs that were held out."""
+
+    values: Mapping[str, Tensor]
+    layers: tuple[LayerError, ...]
+    """In the order that they run in."""
+    before: float
+    """Root mean square error of the outputs, over their root mean square, of the network as it was given."""
+    after: float
+    """With these values."""
+    inputs: int
+
+    @property
+    def better(self) -> bool:
+        """Whether the network is nearer to the original with these values."""
+        return bool(self.values) and self.after < self.before
+
+
+def reconstruct(
+    original: nn.Module,
+    cut: nn.Module,
+    record: TraceRecord,
+    kept: Mapping[str, Tensor],
+    inputs: Inputs,
+    progress: Progress = silent,
+) -> Reconstruction:
+    """Refit a cut network, which is used up: `cut` is a copy that shares no tensor with any other.
+
+    `record` is the original's trace; `kept` has the positions that stay on its axes, in the order of the cut tensors.
+    """
+    with untouched(original):
+        sampler = Sampler.of(original, record, inputs)
+    inputs = sampler.inputs
+    rows = slice(inputs.fitted, None) if sampler.holds_out else slice(None)
+    teacher = _Teacher(original, record, kept, sampler)
+    progress("reconstruct", 0.02)
+    with untouched(original):
+        wanted = _outputs(teacher.run(inputs), inputs, rows)
+    with evaluating(cut):
+        held = inputs.pick(range(inputs.fitted, inputs.count)) if sampler.holds_out else inputs
+        given = _outputs(cut(*held.args, **held.kwargs), held, slice(None))
+        student = _Student(cut, teacher, progress)
+        reached = _outputs(student.run(inputs), inputs, rows)
+    before, after = distance(wanted, given), distance(wanted, reached)
+    if before is None or after is None:  # such as boxes, of which there may be others
+        before, after = (sum(getattr(layer, side) for layer in student.layers) for side in ("cut", "left"))
+    return Reconstruction(student.values, student.layers, before, after, inputs.count)
+
+
+def distance(wanted: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> float | None:
+    """Root mean square difference of outputs over their root mean square; None where they can't be compared."""
+    if [t.shape for t in wanted] != [t.shape for t in given]:
+        return None
+    shares = []
+    for one, other in zip(wanted, given, strict=True):
+        size = float(one.double().square().sum())
+        if size > 0:
+            shares.append(float((one.double() - other.double()).square().sum()) / size)
+    if not shares:
+        return None
+    error = math.sqrt(sum(shares) / len(shares))
+    return math.inf if math.isnan(error) else error
+
+
+def _outputs(found: Any, inputs: Inputs, rows: slice) -> tuple[Tensor, ...]:
+    """Tensors that a network gives: of some of the inputs, where they lie along the first dimension."""
+    tensors = (tensor.detach() for tensor in tensors_in(found) if tensor.is_floating_point())
+    return tuple(t[rows] if t.dim() and len(t) == inputs.count else t for t in tensors)
+
+
+class _Teacher:
+    """The original: what its layers and its norms give, of the channels that stay."""
+
+    def __init__(
+        self, model: nn.Module, record: TraceRecord, kept: Mapping[str, Tensor], sampler: Sampler
+    ) -> None:
+        self.record, self.kept, self.sampler = record, kept, sampler
+        self.tensors = named_tensors(model, record)
+        self.given: dict[tuple[str, int], Tensor] = {}
+        """By weight and call: (rows, outputs)."""
+        self.normed: dict[tuple[str, int], Tensor] = {}
+        """By running mean and call: (rows, channels)."""
+        self.reader = Reader(model, record, gives=self._gives, norms=self._norms)
+        self._model = model
+
+    def run(self, inputs: Inputs) -> Any:
+        """Run the network."""
+        with self.reader:
+            return self._model(*inputs.args, **inputs.kwargs)
+
+    def _gives(self, reading: Reading, out: Tensor) -> None:
+        rows = self.sampler.given_by(reading, out)
+        if reading.bias is not None:
+            rows = rows - self.tensors[reading.bias].float()
+        kept = self._kept_outputs(reading)
+        self.given[reading.weight, reading.call] = rows if kept is None else rows[:, kept.to(rows.device)]
+
+    def _kept_outputs(self, reading: Reading) -> Tensor | None:
+        """The outputs of a layer that stay, in the order of the cut network; None: all."""
+        name, shape = reading.weight, self.tensors[reading.weight].shape
+        first, second = (self.kept.get(axis_name(name, dim)) for dim in (0, 1))
+        if not reading.inputs_first:
+            return None if first is None else first.long()
+        if second is None or second.dim() == 1:
+            return None if second is None or reading.groups > 1 else second.long()
+        # Of a transposed grouped weight, (inputs, outputs of a group): the inputs say which groups stay.
+        inputs = torch.arange(shape[0]) if first is None else first.long()
+        group = inputs.reshape(len(second), -1)[:, :1] // (shape[0] // reading.groups)
+        return (group * shape[1] + second.long()).reshape(-1)
+
+    def _norms(self, norm: Norm) -> None:
+        rows = self.sampler.normed_rows(norm.x)
+        rows = _normalised(rows, self.tensors[norm.mean], self.tensors[norm.variance], norm)
+        kept = self.kept.get(axis_name(norm.mean, 0))
+        self.normed[norm.mean, norm.call] = rows if kept is None else rows[:, kept.long().to(rows.device)]
+
+
+class _Student:
+    """The cut network: refitted layer by layer while it runs."""
+
+    def __init__(self, model: nn.Module, teacher: _Teacher, progress: Progress) -> None:
+        self.values: dict[str, Tensor] = {}
+        """What was changed."""
+        self._teacher, self._sampler = teacher, teacher.sampler
+        self._tensors = named_tensors(model, teacher.record)
+        self._reader = Reader(model, teacher.record, reads=self._reads, norms=self._norms)
+        self._model, self._progress = model, progress
+        self._errors: dict[str, LayerError] = {}
+        self._before: dict[str, Tensor] = {}
+        """Of tensors that were changed, what they were."""
+        self._samples: dict[str, list[Samples]] = {}
+        self._moments: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self._work = max(1, len(teacher.given))
+
+    @property
+    def layers(self) -> tuple[LayerError, ...]:
+        return tuple(self._errors.values())
+
+    def run(self, inputs: Inputs) -> Any:
+        """Run the network, and refit it."""
+        with self._reader:
+            return self._model(*inputs.args, **inputs.kwargs)
+
+    def _reads(self, reading: Reading) -> None:
+        wanted = self._teacher.given.pop((reading.weight, reading.call), None)
+        if wanted is None:
+            return
+        reads = self._sampler.read_by(reading)
+        groups, rows, _ = reads.shape
+        if len(wanted) == rows and wanted.shape[1] % groups == 0:
+            by_group = wanted.reshape(rows, groups, -1).transpose(0, 1)
+            samples = Samples(reads, by_group, self._sampler.fitted_rows(rows))
+            if bool(reads.isfinite().all()) and bool(wanted.isfinite().all()):
+                self._refit(reading, self._of_all_calls(reading, samples))
+        self._progress("reconstruct", 1 - len(self._teacher.given) / self._work)
+
+    def _of_all_calls(self, reading: Reading, samples: Samples) -> Samples:
+        """Of this call, and of those before it where a layer runs more than once."""
+        if self._teacher.reader.calls[reading.weight] == 1:
+            return samples
+        seen = self._samples.setdefault(reading.weight, [])
+        seen.append(samples)
+        return _joined(seen)
+
+    def _refit(self, reading: Reading, samples: Samples) -> None:
+        name, tensor = reading.weight, self._tensors[reading.weight]
+        weight = by_groups(self._original(name), reading.groups, reading.inputs_first)
+        if weight.shape != (len(samples.reads), samples.wanted.shape[2], samples.reads.shape[2]):
+            return
+        bias, normed = self._teacher.reader.bias(name), self._teacher.reader.is_normed(name)
+        made = refit(weight, samples, shifts=bias is not None, centred=normed)
+        layer = owner_of(name)
+        self._errors[layer] = LayerError(layer, made.plain, made.left)
+        self._write(name, from_groups(made.weight, tensor, reading.inputs_first))
+        if bias is not None and not normed:
+            self._write(bias, self._original(bias).double() + made.shift.reshape(-1))
+
+    def _norms(self, norm: Norm) -> None:
+        """Take new statistics, all of them or only the mean, where that brings the outputs nearer to what they were."""
+        wanted = self._teacher.normed.pop((norm.mean, norm.call), None)
+        if wanted is None:
+            return
+        old = self._original(norm.mean), self._original(norm.variance)
+        fitted = norm.x[: self._sampler.fitted_inputs(norm.x)].float()
+        seen = self._moments.setdefault(norm.mean, [])
+        variance, mean = torch.var_mean(fitted, [dim for dim in range(fitted.dim()) if dim != 1], correction=0)
+        seen.append((mean, variance))
+        mean = torch.stack([one for one, _ in seen]).mean(0)
+        variance = torch.stack([one + (centre - mean).square() for centre, one in seen]).mean(0)
+        rows = self._sampler.normed_rows(norm.x)
+        if rows.shape != wanted.shape:
+            return
+        choices = (old, (mean, variance), (mean, old[1]))
+        errors = [(_normalised(rows, *choice, norm) - wanted).square().sum() for choice in choices]
+        best = int(torch.stack(errors).nan_to_num(torch.inf).argmin())
+        if best or norm.mean in self.values:
+            self._write(norm.mean, choices[best][0])
+            self._write(norm.variance, choices[best][1])
+
+    def _original(self, name: str) -> Tensor:
+        """What a tensor was before it was changed."""
+        return self._before.get(name, self._tensors[name])
+
+    def _write(self, name: str, values: Tensor) -> None:
+        tensor = self._tensors[name]
+        values = values.to(tensor.dtype)
+        if not bool(values.isfinite().all()) or torch.equal(values, tensor):
+            return
+        self._before.setdefault(name, tensor.clone())
+        tensor.copy_(values)
+        self.values[name] = tensor
+
+
+def by_groups(weight: Tensor, groups: int, inputs_first: bool) -> Tensor:
+    """A weight as (groups, outputs of a group, columns of a group), a column for each kernel position of a channel."""
+    parts = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    return (parts.transpose(1, 2) if inputs_first else parts).flatten(2)
+
+
+def from_groups(parts: Tensor, like: Tensor, inputs_first: bool) -> Tensor:
+    """The opposite of `by_groups`, in the shape of a weight."""
+    if not inputs_first:
+        return parts.reshape(like.shape)
+    return parts.unflatten(2, (like.shape[0] // len(parts), -1)).transpose(1, 2).reshape(like.shape)
+
+
+def _normalised(rows: Tensor, mean: Tensor, variance: Tensor, norm: Norm) -> Tensor:
+    found = (rows - mean.float()) * (variance.float() + norm.eps).rsqrt()
+    found = found if norm.scale is None else found * norm.scale.float()
+    return found if norm.shift is None else found + norm.shift.float()
+
+
+def _joined(seen: list[Samples]) -> Samples:
+    """Of several calls, those held out at the end."""
+    parts = []
+    for side in ("reads", "wanted"):
+        fitted = [getattr(one, side)[:, : one.fitted] for one in seen]
+        held = [getattr(one, side)[:, one.fitted :] for one in seen]
+        parts.append(torch.cat([*fitted, *held], 1))
+    return Samples(parts[0], parts[1], sum(one.fitted for one in seen))
