@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui_prune.api import plan, prune, recover, sensitivity, suggest, trace
+    from tui_prune.api import plan, prune, reconstruct, recover, sensitivity, suggest, trace
     from tui_prune.errors import Cancelled, TuiPruneError, UsageError
     from tui_prune.evaluating.sensitivity import Sensitivity
     from tui_prune.evaluating.task import Task
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "plan",
     "prune",
+    "reconstruct",
     "recover",
     "save",
     "sensitivity",
@@ -55,6 +56,7 @@ _HOMES = {
     "load": "tui_prune.saving.checkpoint",
     "plan": "tui_prune.api",
     "prune": "tui_prune.api",
+    "reconstruct": "tui_prune.api",
     "recover": "tui_prune.api",
     "save": "tui_prune.saving.checkpoint",
     "sensitivity": "tui_prune.api",

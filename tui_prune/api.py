@@ -1,6 +1,6 @@
 """The Python functions: the same session as the app's and the command line's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ def recover(
     result: Result,
     task: Task | str | Path,
     *,
+    reconstruct: bool = False,
     recalibrate: bool = True,
     finetune: bool = False,
     progress: Progress = silent,
@@ -122,6 +123,7 @@ def recover(
 ) -> Result:
     """Give a cut network its accuracy back by a task: a task file, or a `tui_prune.Task`.
 
+    `reconstruct` refits each layer to what it gave before the cut (the function of this name does only that),
     `recalibrate` estimates batch-norm statistics anew on the task's calibration data, `finetune` runs its own loop.
     `result` stays as it is. `progress` may raise to stop; a fine-tuning that it stops gives the best state so far.
     `shown` sees each point that the loop reports.
@@ -135,12 +137,29 @@ def recover(
     return recover_result(
         result,
         task,
+        reconstructing=reconstruct,
         recalibrating=recalibrate,
         tuning=finetune,
         accuracy=accuracy,
         progress=part(progress, 0.1, 1.0),
         shown=shown,
     )
+
+
+@torch.inference_mode(False)
+def reconstruct(result: Result, batches: Iterable[Any], *, progress: Progress = silent) -> Result:
+    """Refit each layer of a cut network to what it gave before the cut: without labels, without training.
+
+    `batches` are inputs like those that the network is for, as a task's `calibration` yields them: tensors, tuples of
+    positional arguments or dicts of keyword arguments, or pairs of these with targets, which aren't needed. A few
+    hundred inputs are enough; at most 512 are used. A quarter of them is held out: each layer, and the whole, stays as
+    it was cut where the refitted one is no better for these. `result` stays as it is; `report.reconstruction` of what
+    is returned says what is left of the error, layer by layer.
+
+    Raises `UsageError` where there are no inputs, or no uncut network any more; `TuiPruneError` when it fails on them.
+    """
+    task = Task(calibration=lambda: [batches] if isinstance(batches, torch.Tensor) else batches)
+    return recover_result(result, task, reconstructing=True, recalibrating=False, progress=progress)
 
 
 @torch.inference_mode(False)

@@ -110,6 +110,13 @@ Grouped = Annotated[
     str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions and norms are cut.")
 ]
 Suggest = Annotated[bool, typer.Option("--suggest", help="Find by the task which criterion and ratios suit.")]
+Reconstruct = Annotated[
+    bool,
+    typer.Option(
+        "--reconstruct",
+        help="Refit each layer to what it gave before the cut, by the task's calibration data; needs no labels.",
+    ),
+]
 Recalibrate = Annotated[
     bool, typer.Option("--recalibrate", help="Estimate batch-norm statistics anew by the task's calibration data.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -72,12 +72,51 @@ class TuningPoint:
 class Stage:
     """A network on its way from the original to the recovered one, and what the task's `evaluate` says of it."""
 
-    name: Literal["before", "after", "recalibrated", "fine-tuned"]
+    name: Literal["before", "after", "reconstructed", "recalibrated", "fine-tuned"]
     """`before` and `after` the cut."""
     score: float | None
     """None where nobody has asked."""
     kept: bool = True
     """Whether it, or what the next stage makes of it, is no worse than the stage before; what is worse is undone."""
+
+
+class LayerError(NamedTuple):
+    """How far a layer's outputs are from what they were before the cut, on inputs that weren't fitted: the squared
+    error over the square of the outputs, or over their variance where a norm comes next."""
+
+    name: str
+    cut: float
+    """Of the layer as it was cut, reading what the layers before it give once they are refitted."""
+    left: float
+    """Once it is refitted, too."""
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """What refitting the layers of a cut network to the original has brought, without labels."""
+
+    inputs: int
+    """Of the calibration data: those that were fitted, and a quarter that was held out."""
+    before: float
+    """Root mean square error of the network's outputs for the inputs held out, over their root mean square."""
+    after: float
+    layers: tuple[LayerError, ...]
+    """In the order that they run in."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "layers": [layer._asdict() for layer in self.layers]}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Reconstructed | None:
+        """From what `to_dict` gave; None where it doesn't fit."""
+        try:
+            layers = tuple(
+                LayerError(str(layer["name"]), float(layer["cut"]), float(layer["left"])) for layer in values["layers"]
+            )
+            return cls(int(values["inputs"]), float(values["before"]), float(values["after"]), layers)
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -108,8 +147,10 @@ class Report(Mapping[str, Any]):
     accuracy: Accuracy | None = None
     """Where there is a task that was asked."""
     recovered: tuple[str, ...] = ()
-    """What was done to the weights after the cut was verified, in this order: "recalibrated", "fine-tuned", and
-    "recalibrated" once more where that was better."""
+    """What was done to the weights after the cut was verified, in this order: "reconstructed", "recalibrated",
+    "fine-tuned", and "recalibrated" once more where that was better."""
+    reconstruction: Reconstructed | None = None
+    """Where the network was reconstructed."""
 
     def __repr__(self) -> str:
         """One line; `to_dict` gives all of it."""
@@ -141,6 +182,7 @@ class Report(Mapping[str, Any]):
             **({"latency": asdict(self.latency)} if self.latency else {}),
             **({"accuracy": asdict(self.accuracy)} if self.accuracy else {}),
             **({"recovered": list(self.recovered)} if self.recovered else {}),
+            **({"reconstruction": self.reconstruction.to_dict()} if self.reconstruction else {}),
         }
 
     def written_to(self, path: str) -> Report:
@@ -176,6 +218,8 @@ class Result:
     reference_outputs: tuple[Tensor, ...]
     """What the masked original puts out for the example inputs; or a recovered network itself, since its weights are
     others by intention."""
+    positions: Mapping[str, Tensor]
+    """As `kept`, of the network that was opened; another one where that was cut before."""
     input_spec: str
     """The example inputs' shape where they are the seeded ones of `opening`, else empty."""
     curve: tuple[TuningPoint, ...] = ()

@@ -253,16 +253,18 @@ class Session(Keepsake, Looker):
             targets=tuple(asdict(reached) for reached in plan.reached),
             latency=latency,
         )
+        positions = kept_positions(plan.graph, made.tensors)
         return Result(
             model=made.module,
             plan=plan,
             report=report,
             origin=opened.origin,
             edits=_latest_edits((*opened.edits, *made.edits)),
-            kept=compose_kept(opened.kept, kept_positions(plan.graph, made.tensors), plan.graph.record.shapes),
+            kept=compose_kept(opened.kept, positions, plan.graph.record.shapes),
             example_inputs=opened.example_inputs,
             example_kwargs=self._subject.kwargs,
             reference_outputs=verified.outputs,
+            positions=positions,
             input_spec=opened.input_spec,
         )
 

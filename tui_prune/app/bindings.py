@@ -63,7 +63,12 @@ MAIN = [
         show=False,
     ),
     Binding(
-        "R", "ask_recovery", "Recover", id="recover", tooltip="Win accuracy back: recalibrate, fine-tune", show=False
+        "R",
+        "ask_recovery",
+        "Recover",
+        id="recover",
+        tooltip="Win accuracy back: reconstruct, recalibrate, fine-tune",
+        show=False,
     ),
     Binding("O", "open_another", "Open another", id="open.another", tooltip="Open another network", show=False),
     Binding("I", "ask_input", "Input", id="open.input", tooltip="Type the shape of the example input", show=False),

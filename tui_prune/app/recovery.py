@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from tui_prune.result import Stage, TuningPoint
 
 EMPTY = (
-    "After a cut, new batch-norm statistics and some training win accuracy back. Here are the figures then, and the "
-    "loss and the accuracy while the network trains. The best state is kept, also when you stop it."
+    "After a cut, refitted layers, new batch-norm statistics and some training win accuracy back. Here are the figures "
+    "then, and the loss and the accuracy while the network trains. The best state is kept, also when you stop it."
 )
 NAMES = {
     "before": "before the cut",
     "after": "after the cut",
+    "reconstructed": "reconstructed",
     "recalibrated": "recalibrated",
     "fine-tuned": "fine-tuned",
 }

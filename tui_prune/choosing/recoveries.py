@@ -87,13 +87,15 @@ class Recoveries(TaskWork):
         self,
         progress: Progress = silent,
         *,
+        reconstruct: bool = False,
         recalibrate: bool = True,
         finetune: bool = False,
         shown: Shown | None = None,
         reached: Reached | None = None,
     ) -> Result:
-        """Recalibrate batch norm, or fine-tune by the task's own loop, or both, after the cut was verified; `result`
-        and `save` take the recovered network from then on. What was recovered before is where it starts from.
+        """Refit the layers, recalibrate batch norm, fine-tune by the task's own loop, or several of these in this
+        order, after the cut was verified; `result` and `save` take the recovered network from then on. What was
+        recovered before is where it starts from.
 
         `reached` sees each stage with its score, `shown` each point that the loop reports. A fine-tuning that
         `progress` cancels gives the best state that it had, if any (`Result.notes` says so); elsewhere `Cancelled`
@@ -113,6 +115,7 @@ class Recoveries(TaskWork):
             result = recover(
                 base,
                 task,
+                reconstructing=reconstruct,
                 recalibrating=recalibrate,
                 tuning=finetune,
                 accuracy=known,

@@ -50,6 +50,7 @@ def prune(
     seed: options.Seed = None,
     recipe_file: options.RecipeFile = None,
     suggest: options.Suggest = False,
+    reconstruct: options.Reconstruct = False,
     recalibrate: options.Recalibrate = False,
     finetune: options.Finetune = False,
     finalists: options.Finalists = 1,
@@ -107,7 +108,7 @@ def prune(
     check_target(output, force=force)
     if export_to is not None:
         check_export(export_to, force=force)
-    task = task or (console.bundled_task(model, weights) if suggest or recalibrate or finetune else None)
+    task = task or (console.bundled_task(model, weights) if suggest or reconstruct or recalibrate or finetune else None)
     session = console.open_session(model, weights, input_spec, device, recipe, task)
     remarks: Sequence[str] = ()
     with console.progress_line() as progress:
@@ -123,8 +124,10 @@ def prune(
             session.apply(found)
         if session.recovered is not None:
             remarks = session.recovered.notes
-        elif recalibrate or finetune:
-            remarks = session.recover(progress, recalibrate=recalibrate, finetune=finetune).notes
+        elif reconstruct or recalibrate or finetune:
+            remarks = session.recover(
+                progress, reconstruct=reconstruct, recalibrate=recalibrate, finetune=finetune
+            ).notes
         elif session.task is not None and session.task.evaluate is not None:
             session.evaluate(progress)
         session.save(output, force=force, progress=progress)

@@ -1,27 +1,31 @@
-"""Recovering what a cut has cost: new batch-norm statistics, and fine-tuning. The cut was proved before."""
+"""Recovering what a cut has cost: layers refitted, new batch-norm statistics, fine-tuning. The cut is proved before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tui_prune import wording
-from tui_prune.channels.nested import tensors_in
+from tui_prune.channels.nested import map_tensors, tensors_in
 from tui_prune.channels.record import TraceRecord
 from tui_prune.channels.trace import run, untouched
 from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.evaluating.batches import Batch, calibration_batches, forward
 from tui_prune.evaluating.finetuning import Shown, finetune
 from tui_prune.evaluating.recalibration import has_statistics, recalibrate
 from tui_prune.evaluating.task import Task, user_traceback
 from tui_prune.progress import Progress, part, silent
+from tui_prune.recovery.inputs import Inputs, joined
+from tui_prune.recovery.reconstruct import MOST_INPUTS, reconstruct
 from tui_prune.result import Accuracy, Report, Result, Stage, TuningPoint
 
-RECALIBRATED, FINE_TUNED = "recalibrated", "fine-tuned"
+RECONSTRUCTED, RECALIBRATED, FINE_TUNED = "reconstructed", "recalibrated", "fine-tuned"
 
 Reached = Callable[[Stage], object]
 SoFar = Callable[[Result], object]
@@ -31,6 +35,7 @@ def recover(
     result: Result,
     task: Task,
     *,
+    reconstructing: bool = False,
     recalibrating: bool = True,
     tuning: bool = False,
     accuracy: Accuracy | None = None,
@@ -39,11 +44,12 @@ def recover(
     reached: Reached | None = None,
     so_far: SoFar | None = None,
 ) -> Result:
-    """The result with a network whose batch norm is recalibrated, or that is fine-tuned, or both in this order.
+    """The result with a network whose layers are refitted, whose batch norm is recalibrated, or that is fine-tuned, or
+    several of these in this order.
 
-    What was recalibrated is recalibrated once more after its fine-tuning, where `evaluate` says that this is better:
-    statistics that a training gathers on its way lag behind its weights (Wu and Johnson 2021, "Rethinking 'Batch' in
-    BatchNorm", sec. 3).
+    What was reconstructed or recalibrated is recalibrated once more after its fine-tuning, where `evaluate` says that
+    this is better: statistics that a training gathers on its way lag behind its weights (Wu and Johnson 2021,
+    "Rethinking 'Batch' in BatchNorm", sec. 3).
 
     Its structure stays the one that was proved: only the values of parameters and buffers are taken over. Where the
     task has `evaluate`, what makes the network worse isn't kept. `accuracy` is what is known of the original and the
@@ -51,11 +57,11 @@ def recover(
     point that the loop reports. `so_far` sees, now and then, the best that there is already; it comes from within the
     user's own loop.
 
-    A fine-tuning that `progress` cancels gives its best state, if it has any, else what was recalibrated before it;
+    A fine-tuning that `progress` cancels gives its best state, if it has any, else what was recovered before it;
     everything else then raises `Cancelled`. Raises `UsageError` where the task lacks the function that is needed,
     `TuiPruneError` when it fails.
     """
-    _check(task, recalibrating, tuning)
+    _check(result, task, reconstructing, recalibrating, tuning)
     known = accuracy or result.report.accuracy
     score = None
     if task.evaluate is not None:
@@ -65,16 +71,18 @@ def recover(
             known = replace(known, after=score)
     recovery = _Recovery(result, task, score, known, reached or (lambda stage: None), so_far)
     recovery.start()
-    settling = recalibrating or RECALIBRATED in result.report.recovered
+    settling = reconstructing or recalibrating or {RECONSTRUCTED, RECALIBRATED} & {*result.report.recovered}
+    if reconstructing:
+        recovery.reconstruct(part(progress, 0.1, 0.3 if recalibrating or tuning else 1.0))
     if recalibrating:
-        recovery.recalibrate(part(progress, 0.1, 0.3))
+        recovery.recalibrate(part(progress, 0.2 if reconstructing else 0.1, 0.3))
     if tuning:
         try:
-            recovery.finetune(part(progress, 0.3, 1.0), shown, settling=settling)
+            recovery.finetune(part(progress, 0.3, 1.0), shown, settling=bool(settling))
         except TuiPruneError as error:
             if not recovery.steps:
                 raise
-            recovery.keep_recalibrated(error)
+            recovery.keep_untrained(error)
     return recovery.result()
 
 
@@ -104,6 +112,7 @@ class _Recovery:
         self.notes: list[str] = []
         self.curve: tuple[TuningPoint, ...] = ()
         self.traceback: str | None = None
+        self.reconstructed = base.report.reconstruction
         self._base, self._record, self._task = base, base.plan.graph.record, task
         self._known, self._reached, self._so_far = known, reached, so_far
 
@@ -135,7 +144,51 @@ class _Recovery:
 
     def _report(self, steps: Sequence[str], score: float | None) -> Report:
         known = None if self._known is None else replace(self._known, recovered=score)
-        return replace(self._base.report, recovered=(*self._base.report.recovered, *steps), accuracy=known)
+        return replace(
+            self._base.report,
+            recovered=(*self._base.report.recovered, *steps),
+            accuracy=known,
+            reconstruction=self.reconstructed,
+        )
+
+    def reconstruct(self, progress: Progress) -> None:
+        """Refit the layers to what they gave before the cut, where that brings the outputs nearer to the original's."""
+        batches = ((batch.args, batch.kwargs) for batch in calibration_batches(self._task, self.model))
+        made = reconstruct(
+            self._base.plan.graph.model,
+            _copy(self.model, self._record),
+            self._record,
+            self._base.positions,
+            joined(batches, MOST_INPUTS),
+            _run,
+            part(progress, 0.0, 0.9 if self._task.evaluate is not None else 1.0),
+        )
+        if not made.better:
+            before, after = (f"{100 * value:.3g} %" for value in (made.found.before, made.found.after))
+            self.notes.append(
+                "Refitted layers bring the outputs no nearer to the uncut network's on inputs that were held out "
+                f"(error {after}, {before} before), so they were undone."
+            )
+            self._reached(Stage(RECONSTRUCTED, None, kept=False))
+            return
+        model = _copy(self.model, self._record, made.values)
+        if self._keep(RECONSTRUCTED, model, "Refitting the layers made it worse", part(progress, 0.9, 1.0)):
+            self.reconstructed = made.found
+
+    def _keep(self, step: str, model: nn.Module, worse: str, progress: Progress) -> bool:
+        """Take a network over, unless `evaluate` says that it is worse."""
+        if self._task.evaluate is not None:
+            score = self._task.score(model, progress)
+            if self.score is not None and score < self.score:
+                now, before = (wording.score(value, self.score) for value in (score, self.score))
+                self.notes.append(f"{worse} ({now}, {before} before), so it was undone.")
+                self._reached(Stage(step, score, kept=False))
+                return False
+            self.score = score
+        self.model = model
+        self.steps.append(step)
+        self._reached(Stage(step, self.score))
+        return True
 
     def recalibrate(self, progress: Progress) -> None:
         if not has_statistics(self.model):
@@ -143,19 +196,7 @@ class _Recovery:
             return
         model = _copy(self.model, self._record)
         recalibrate(model, self._task, part(progress, 0.0, 0.5))
-        if self._task.evaluate is not None:
-            score = self._task.score(model, part(progress, 0.5, 1.0))
-            if self.score is not None and score < self.score:
-                worse, before = (wording.score(value, self.score) for value in (score, self.score))
-                self.notes.append(
-                    f"Recalibrated batch norm made it worse ({worse}, {before} before), so it was undone."
-                )
-                self._reached(Stage(RECALIBRATED, score, kept=False))
-                return
-            self.score = score
-        self.model = model
-        self.steps.append(RECALIBRATED)
-        self._reached(Stage(RECALIBRATED, self.score))
+        self._keep(RECALIBRATED, model, "Recalibrated batch norm made it worse", part(progress, 0.5, 1.0))
 
     def finetune(self, progress: Progress, shown: Shown | None, *, settling: bool) -> None:
         if self._so_far is not None and self.steps:
@@ -213,20 +254,29 @@ class _Recovery:
         except Exception:  # such as no memory for another copy: nothing of this may end the training
             return
 
-    def keep_recalibrated(self, error: TuiPruneError) -> None:
+    def keep_untrained(self, error: TuiPruneError) -> None:
         """Say why fine-tuning has brought nothing, though there is something to keep."""
         why = "Fine-tuning was stopped before it was any better." if isinstance(error, Cancelled) else str(error)
-        self.notes.append(f"{why} The recalibrated network is kept.")
+        self.notes.append(f"{why} The {self.steps[-1]} network is kept.")
         self.traceback = user_traceback(error)
 
 
-def _check(task: Task, recalibrating: bool, tuning: bool) -> None:
-    if not recalibrating and not tuning:
-        raise UsageError("There is nothing to do: ask for recalibration, for fine-tuning, or for both.")
+def _check(result: Result, task: Task, reconstructing: bool, recalibrating: bool, tuning: bool) -> None:
+    if not (reconstructing or recalibrating or tuning):
+        raise UsageError("There is nothing to do: ask for reconstruction, recalibration, fine-tuning, or several.")
+    if reconstructing and task.calibration is None:
+        raise UsageError(f"{task.name} has no function calibration() to refit the layers by.")
+    if reconstructing and result.plan.graph.model is result.model:
+        raise UsageError("The network was cut in place, so there is no uncut one to refit its layers to.")
     if recalibrating and task.calibration is None:
         raise UsageError(f"{task.name} has no function calibration() to recalibrate batch norm by.")
     if tuning and task.finetune is None:
         raise UsageError(f"{task.name} has no function finetune(model, progress).")
+
+
+def _run(model: nn.Module, inputs: Inputs) -> Any:
+    args, kwargs = map_tensors((inputs.args, dict(inputs.kwargs)), Tensor.clone)
+    return forward(model, Batch(args, kwargs, None))
 
 
 @torch.no_grad()

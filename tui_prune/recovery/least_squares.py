@@ -36,7 +36,8 @@ class Refit:
     shift: Tensor
     """(groups, outputs of a group): to be added to the bias."""
     plain: float
-    """Squared error of the layer as it was cut over the variance of what the original gave."""
+    """Squared error of the layer as it was cut over the square of what the original gave; with a norm behind it, over
+    its variance."""
     left: float
     """The same of the new weight; never larger."""
 
@@ -52,7 +53,8 @@ def refit(weight: Tensor, samples: Samples, *, shifts: bool, centred: bool) -> R
     fit, held = slice(None, samples.fitted), slice(samples.fitted, None)
     rest = samples.wanted - samples.reads @ weight.mT
     reads = samples.reads
-    variance = _square(samples.wanted[:, held] - samples.wanted[:, held].mean(1, keepdim=True))
+    wanted = samples.wanted[:, held]
+    size = _square(wanted - wanted.mean(1, keepdim=True) if centred else wanted)
     alone = _square(rest[:, held] - rest[:, fit].mean(1, keepdim=True) if centred else rest[:, held])
     means = reads.new_zeros(len(reads), 1, reads.shape[2]), rest.new_zeros(len(rest), 1, rest.shape[2])
     if shifts or centred:
@@ -69,7 +71,7 @@ def refit(weight: Tensor, samples: Samples, *, shifts: bool, centred: bool) -> R
     shift = means[1][:, 0].double() - (change @ means[0].double().mT)[:, :, 0]
     keeps = shifts and not centred
     shift = torch.where((best > 0)[:, None], shift, 0.0) if keeps else torch.zeros_like(shift)
-    total = variance.sum().clamp(min=1e-30)
+    total = size.sum().clamp(min=1e-30)
     left = tried.gather(0, best[None])[0]
     return Refit(weight.double() + change, shift, float(alone.sum() / total), float(left.sum() / total))
 

@@ -8,16 +8,16 @@ Batch norms take their statistics in the same pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import TraceRecord, owner_of
-from tui_prune.channels.trace import evaluating, untouched
+from tui_prune.channels.trace import untouched
 from tui_prune.cutting.copying import named_tensors
 from tui_prune.opening.kept import axis_name
 from tui_prune.progress import Progress, silent
@@ -25,39 +25,25 @@ from tui_prune.recovery.inputs import Inputs
 from tui_prune.recovery.least_squares import Samples, refit
 from tui_prune.recovery.reading import Norm, Reader, Reading
 from tui_prune.recovery.sampling import Sampler
+from tui_prune.result import LayerError, Reconstructed
 
+Run = Callable[[nn.Module, Inputs], Any]
+"""Runs a network on inputs, which it may write over."""
+
+CHANCE = 0.05
+"""Of a network being taken for better that is no better."""
 MOST_INPUTS = 512
 """More bring little; calibration data may go on for ever."""
 
 
-@dataclass(frozen=True)
-class LayerError:
-    """How far a layer's outputs are from what they were before the cut, on inputs that were held out."""
-
-    layer: str
-    cut: float
-    """Squared error over the variance of the outputs, of the layer as it was cut."""
-    left: float
-    """The same of the refitted layer."""
-
-
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """Other values for parameters and buffers of a cut network, and what they bring on inputs that were held out."""
+class Reconstruction(NamedTuple):
+    """Other values for parameters and buffers of a cut network, and what they bring."""
 
     values: Mapping[str, Tensor]
-    layers: tuple[LayerError, ...]
-    """In the order that they run in."""
-    before: float
-    """Root mean square error of the outputs, over their root mean square, of the network as it was given."""
-    after: float
-    """With these values."""
-    inputs: int
-
-    @property
-    def better(self) -> bool:
-        """Whether the network is nearer to the original with these values."""
-        return bool(self.values) and self.after < self.before
+    found: Reconstructed
+    better: bool
+    """Whether the network is nearer to the original with these values, on the inputs that were held out, by more than
+    chance would have it."""
 
 
 def reconstruct(
@@ -66,29 +52,40 @@ def reconstruct(
     record: TraceRecord,
     kept: Mapping[str, Tensor],
     inputs: Inputs,
+    run: Run,
     progress: Progress = silent,
 ) -> Reconstruction:
     """Refit a cut network, which is used up: `cut` is a copy that shares no tensor with any other.
 
     `record` is the original's trace; `kept` has the positions that stay on its axes, in the order of the cut tensors.
     """
-    with untouched(original):
-        sampler = Sampler.of(original, record, inputs)
+    written = record.written
+    with untouched(original, written) as twin:
+        sampler = Sampler.of(twin, record, inputs, run)
     inputs = sampler.inputs
     rows = slice(inputs.fitted, None) if sampler.holds_out else slice(None)
-    teacher = _Teacher(original, record, kept, sampler)
     progress("reconstruct", 0.02)
-    with untouched(original):
-        wanted = _outputs(teacher.run(inputs), inputs, rows)
-    with evaluating(cut):
-        held = inputs.pick(range(inputs.fitted, inputs.count)) if sampler.holds_out else inputs
-        given = _outputs(cut(*held.args, **held.kwargs), held, slice(None))
-        student = _Student(cut, teacher, progress)
-        reached = _outputs(student.run(inputs), inputs, rows)
+    with untouched(original, written) as twin:
+        teacher = _Teacher(twin, record, kept, sampler)
+        with teacher.reader:
+            wanted = _outputs(run(twin, inputs), inputs, rows)
+    held = inputs.pick(range(inputs.fitted, inputs.count)) if sampler.holds_out else inputs
+    with untouched(cut, written) as twin:
+        given = _outputs(run(twin, held), held, slice(None))
+    with untouched(cut, written) as twin:
+        student = _Student(twin, teacher, progress)
+        with student.reader:
+            reached = _outputs(run(twin, inputs), inputs, rows)
     before, after = distance(wanted, given), distance(wanted, reached)
     if before is None or after is None:  # such as boxes, of which there may be others
         before, after = (sum(getattr(layer, side) for layer in student.layers) for side in ("cut", "left"))
-    return Reconstruction(student.values, student.layers, before, after, inputs.count)
+    better = bool(student.values) and after < before
+    if better and sampler.holds_out:
+        gains = _gains(wanted, given, reached, held.count)
+        # Student's t: with few inputs held out, a mean gain may be one input's luck.
+        least = float(stats.t.ppf(1 - CHANCE, held.count - 1)) / math.sqrt(held.count)
+        better = gains is None or float(gains.mean()) > least * float(gains.std())
+    return Reconstruction(student.values, Reconstructed(inputs.count, before, after, student.layers), better)
 
 
 def distance(wanted: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> float | None:
@@ -106,6 +103,21 @@ def distance(wanted: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> float | N
     return math.inf if math.isnan(error) else error
 
 
+def _gains(
+    wanted: tuple[Tensor, ...], given: tuple[Tensor, ...], reached: tuple[Tensor, ...], count: int
+) -> Tensor | None:
+    """By how much the squared error of each input's outputs is smaller now; None where these can't be told apart."""
+    shapes = [[tensor.shape for tensor in tensors] for tensors in (wanted, given, reached)]
+    if shapes[0] != shapes[1] or shapes[0] != shapes[2] or any(shape[:1] != (count,) for shape in shapes[0]):
+        return None
+    gains = torch.zeros(count, dtype=torch.float64, device=wanted[0].device)
+    for target, before, after in zip(wanted, given, reached, strict=True):
+        target, before, after = (tensor.double().flatten(1) for tensor in (target, before, after))
+        size = target.square().sum().clamp(min=1e-300)
+        gains += ((before - target).square().sum(1) - (after - target).square().sum(1)) / size
+    return gains
+
+
 def _outputs(found: Any, inputs: Inputs, rows: slice) -> tuple[Tensor, ...]:
     """Tensors that a network gives: of some of the inputs, where they lie along the first dimension."""
     tensors = (tensor.detach() for tensor in tensors_in(found) if tensor.is_floating_point())
@@ -115,9 +127,7 @@ def _outputs(found: Any, inputs: Inputs, rows: slice) -> tuple[Tensor, ...]:
 class _Teacher:
     """The original: what its layers and its norms give, of the channels that stay."""
 
-    def __init__(
-        self, model: nn.Module, record: TraceRecord, kept: Mapping[str, Tensor], sampler: Sampler
-    ) -> None:
+    def __init__(self, model: nn.Module, record: TraceRecord, kept: Mapping[str, Tensor], sampler: Sampler) -> None:
         self.record, self.kept, self.sampler = record, kept, sampler
         self.tensors = named_tensors(model, record)
         self.given: dict[tuple[str, int], Tensor] = {}
@@ -125,12 +135,6 @@ class _Teacher:
         self.normed: dict[tuple[str, int], Tensor] = {}
         """By running mean and call: (rows, channels)."""
         self.reader = Reader(model, record, gives=self._gives, norms=self._norms)
-        self._model = model
-
-    def run(self, inputs: Inputs) -> Any:
-        """Run the network."""
-        with self.reader:
-            return self._model(*inputs.args, **inputs.kwargs)
 
     def _gives(self, reading: Reading, out: Tensor) -> None:
         rows = self.sampler.given_by(reading, out)
@@ -167,8 +171,8 @@ class _Student:
         """What was changed."""
         self._teacher, self._sampler = teacher, teacher.sampler
         self._tensors = named_tensors(model, teacher.record)
-        self._reader = Reader(model, teacher.record, reads=self._reads, norms=self._norms)
-        self._model, self._progress = model, progress
+        self.reader = Reader(model, teacher.record, reads=self._reads, norms=self._norms)
+        self._progress = progress
         self._errors: dict[str, LayerError] = {}
         self._before: dict[str, Tensor] = {}
         """Of tensors that were changed, what they were."""
@@ -179,11 +183,6 @@ class _Student:
     @property
     def layers(self) -> tuple[LayerError, ...]:
         return tuple(self._errors.values())
-
-    def run(self, inputs: Inputs) -> Any:
-        """Run the network, and refit it."""
-        with self._reader:
-            return self._model(*inputs.args, **inputs.kwargs)
 
     def _reads(self, reading: Reading) -> None:
         wanted = self._teacher.given.pop((reading.weight, reading.call), None)

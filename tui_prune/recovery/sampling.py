@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from tui_prune.channels.nested import tensors_in
 from tui_prune.channels.record import TraceRecord
 from tui_prune.recovery.inputs import Inputs
-from tui_prune.recovery.reading import Norm, Reader, Reading, Window
+from tui_prune.recovery.reading import Reader, Reading, Window
 
 LEAST_POSITIONS, MOST_POSITIONS = 4, 32
 """Of each input, of a layer."""
@@ -35,7 +37,13 @@ class Sampler:
         self._by_input: dict[tuple[str, int], bool] = {}
 
     @classmethod
-    def of(cls, model: nn.Module, record: TraceRecord, inputs: Inputs) -> Sampler:
+    def of(
+        cls,
+        model: nn.Module,
+        record: TraceRecord,
+        inputs: Inputs,
+        run: Callable[[nn.Module, Inputs], Any],
+    ) -> Sampler:
         """Run the first input alone, to see what a pass needs."""
         alone = inputs.pick([0]) if inputs.count else inputs
         seconds: dict[tuple[str, int], Tensor] = {}
@@ -49,7 +57,7 @@ class Sampler:
                 seconds[reading.weight, reading.call] = reading.x[1].clone()
 
         with Reader(model, record, gives=gives):
-            model(*alone.args, **alone.kwargs)
+            run(model, alone)
         if not inputs.count:
             return cls(inputs, MOST_ROWS // 2, seconds)
         inputs = inputs.held_last(max(LEAST_INPUTS, MEMORY // (TENSORS * largest)))

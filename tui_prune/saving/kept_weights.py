@@ -11,13 +11,13 @@ from torch import Tensor
 
 from tui_prune.channels.nested import map_tensors
 from tui_prune.errors import TuiPruneError
-from tui_prune.evaluating.recovering import FINE_TUNED, RECALIBRATED, with_weights
+from tui_prune.evaluating.recovering import FINE_TUNED, RECALIBRATED, RECONSTRUCTED, with_weights
 from tui_prune.opening.input_spec import make_example_inputs
 from tui_prune.opening.opened import Edit
 from tui_prune.opening.pruned_file import Checkpoint, Probe
 from tui_prune.opening.replacing import device_of, named_tensors
 from tui_prune.opening.safetensors_form import write_safetensors
-from tui_prune.result import Accuracy, Result
+from tui_prune.result import Accuracy, Reconstructed, Result
 from tui_prune.saving.checkpoint import octets_of, tensors_and_positions
 from tui_prune.saving.probe import relative_error, run_probe, tolerance
 
@@ -49,7 +49,8 @@ def lay_in(result: Result, checkpoint: Checkpoint) -> Result:
         if not bool((tensor.isfinite() | by_design).all()):
             raise TuiPruneError(f"{name} isn't finite.")
     steps, accuracy = _steps(checkpoint.report), _accuracy(checkpoint.report)
-    report = replace(result.report, recovered=steps, accuracy=accuracy)
+    left = Reconstructed.from_dict(checkpoint.report.get("reconstruction"))
+    report = replace(result.report, recovered=steps, accuracy=accuracy, reconstruction=left)
     laid = with_weights(result, checkpoint.tensors, report)
     _check_laid(laid, checkpoint)
     return laid
@@ -78,7 +79,9 @@ def _sizes(edits: Iterable[Edit]) -> dict[str, Any]:
 
 def _steps(report: Mapping[str, Any]) -> tuple[str, ...]:
     steps = report.get("recovered")
-    known = isinstance(steps, (list, tuple)) and all(step in (RECALIBRATED, FINE_TUNED) for step in steps)
+    known = isinstance(steps, (list, tuple)) and all(
+        step in (RECONSTRUCTED, RECALIBRATED, FINE_TUNED) for step in steps
+    )
     if not known or not steps:
         raise TuiPruneError("they don't say how they were recovered.")
     return tuple(steps)

@@ -140,7 +140,7 @@ class LongWork:
                 words = f"{words}, {in_turn(session.recovered.report.recovered)}"
             self._screen.remark(words, "strong")
 
-    def recover(self, *, recalibrate: bool, finetune: bool) -> None:
+    def recover(self, *, reconstruct: bool, recalibrate: bool, finetune: bool) -> None:
         """Win accuracy back after the cut, by the task."""
 
         def do(progress: "Progress") -> Outcome:
@@ -153,7 +153,12 @@ class LongWork:
                 self._tuned(point)
 
             result = session.recover(
-                progress, recalibrate=recalibrate, finetune=finetune, shown=tuned, reached=report.stage
+                progress,
+                reconstruct=reconstruct,
+                recalibrate=recalibrate,
+                finetune=finetune,
+                shown=tuned,
+                reached=report.stage,
             )
             return result.report.accuracy, result, None
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 MOST_NAMES = 6
 """Names that a path could go on as, as many as are said."""
 RECOVERIES = {
+    "reconstruct": "layers refitted to what they gave before",
     "recalibrate": "batch-norm statistics anew",
     "finetune": "the task's loop, best state kept",
-    "both": "first recalibrate, then finetune",
+    "both": "first reconstruct, then finetune",
 }
 
 MEANINGS = {name: criterion.says for name, criterion in KNOWN.items()}
@@ -155,7 +156,11 @@ class Questions:
         def accept(text: str) -> None:
             preview(text)
             how = text.strip()
-            self._screen.work.recover(recalibrate=how != "finetune", finetune=how != "recalibrate")
+            self._screen.work.recover(
+                reconstruct=how in ("reconstruct", "both"),
+                recalibrate=how == "recalibrate",
+                finetune=how in ("finetune", "both"),
+            )
             self._screen.show_tab("recovery")
             if self._screen.has_class("-narrow"):
                 self._screen.add_class("-details")  # where the keys go once the question is gone
@@ -163,7 +168,7 @@ class Questions:
         question = Question(
             "recover:",
             ", ".join(RECOVERIES),
-            "recalibrate",
+            "reconstruct",
             preview,
             accept,
             choices=(*RECOVERIES,),

@@ -26,8 +26,7 @@ class RecoveryReport:
 
     def __init__(self, screen: "MainScreen", plan: "Plan", *, tuning: bool, before: "tuple[str, ...]" = ()) -> None:
         """`before`: what was done already to the network that it starts from."""
-        self._screen, self.plan, self._tuning = screen, plan, tuning
-        self._was_recalibrated = before[-1:] == ("recalibrated",)
+        self._screen, self.plan, self._tuning, self._before = screen, plan, tuning, before
         self._stages: list[Stage] = []
         self._points: list[TuningPoint] = []
         self._headline: Line = ()
@@ -53,9 +52,11 @@ class RecoveryReport:
         return self._points[-1].done if self._points else None
 
     @property
-    def _recalibrated(self) -> bool:
-        done = sum(stage.name == "recalibrated" and stage.kept for stage in self._stages)
-        return done > self._was_recalibrated
+    def _done(self) -> str | None:
+        """The last step of this recovery that is kept already, though the training isn't."""
+        kept = [stage.name for stage in self._stages if stage.kept and stage.name not in ("before", "after")]
+        own = kept[1:] if self._before and kept[:1] == [self._before[-1]] else kept
+        return own[-1] if own else None
 
     def stopped(self, *, kept: bool = True) -> str:
         """What stopping it now leaves, in words: what is kept, or why nothing is. `kept`: not known to be nothing."""
@@ -71,8 +72,8 @@ class RecoveryReport:
         why = ": nothing was measured yet" if self._points and not tried else ""
         if tried and had is not None:
             why = f": {score(max(tried), had)} isn't better than the {score(had, had)} that it has"
-        if kept and self._tuning and self._recalibrated:
-            return f"stopped; the recalibrated network is kept{why}"
+        if kept and self._tuning and self._done:
+            return f"stopped; the {self._done} network is kept{why}"
         return f"stopped; nothing changed{why}"
 
     def snapshot(self) -> Recovery:
