@@ -72,8 +72,8 @@ async def test_the_criteria_are_named_with_the_present_one_marked_and_its_meanin
 async def test_the_ways_to_recover_are_named_with_their_meaning(start, half_right):
     async with start(task=half_right) as desk:
         await desk.press("g", "5", "0", "enter", "R")
-        assert desk.effect.startswith("↑↓ [recalibrate] finetune both")
-        assert "recalibrate: batch-norm statistics anew" in desk.effect
+        assert desk.effect.startswith("↑↓ [reconstruct] recalibrate finetune both")
+        assert "reconstruct: layers refitted to what they gave before" in desk.effect
 
 
 @pytest.mark.parametrize("text", ["", "half", "5 apples", "x params"])

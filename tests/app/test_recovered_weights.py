@@ -60,7 +60,7 @@ def same(one, other):
 
 async def recover(desk, percent="50"):
     await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
-    await desk.press("g", *percent, "enter", "R", "enter")
+    await desk.press("g", *percent, "enter", "R", "down", "enter")
     await desk.until(lambda: desk.session.recovered is not None, "the recovery", WORKING)
     await desk.until(lambda: desk.screen.work.job is None, "its end")
 

@@ -162,9 +162,9 @@ async def test_recovering_says_what_it_has_brought(start, task):
         await desk.press("R")
         assert "Nothing is cut yet" in desk.effect
         await desk.press("escape", "g", "5", "0", "enter", "R", "enter")
-        await desk.until(lambda: "recalibrated" in desk.status, "the recovery", SCANNING)
+        await desk.until(lambda: "reconstructed" in desk.status, "the recovery", SCANNING)
         assert desk.session.recovered is not None
-        assert desk.session.recovered.report.recovered == ("recalibrated",)
+        assert desk.session.recovered.report.recovered == ("reconstructed",)
 
 
 TASK = """
@@ -203,7 +203,7 @@ async def test_a_task_file_that_is_typed_is_worked_by_from_then_on(start):
         assert "enter reads it" in desk.effect
         await desk.press("enter")
         await desk.until(lambda: "recover:" in desk.question, "what was asked for")
-        await desk.press("enter")
+        await desk.press("down", "enter")
         await desk.until(lambda: "recalibrated" in desk.status, "the recovery", SCANNING)
         assert "25.0 → 25.0 → 25.0 %" in desk.title
         assert desk.app.request.task == str(Path("tasks/digits.py").resolve())
