@@ -23,10 +23,14 @@ class Positions(NamedTuple):
 class Carried:
     """Of one tensor: its labels, its name where it is a parameter or buffer, how it is computed where that takes only
     such, whether it is (of) the model's input, whether its values were never computed, the channels whose positions its
-    values are, and the dimensions along which its values are the same, with the line that has made it so and the labels
-    of its own that it has got there."""
+    values are, the slots of the first factor of the products that it sums up, whether it is computed from what carries
+    labels, and the dimensions along which its values are the same, with the line that has made it so and the labels of
+    its own that it has got there."""
 
-    __slots__ = ("_tensor", "alike", "derived", "free", "hollow", "is_input", "labels", "made_at", "name", "positions")
+    __slots__ = (
+        *("_tensor", "alike", "computed", "contracted", "derived", "free", "hollow", "is_input", "labels", "made_at"),
+        *("name", "positions"),
+    )
 
     def __init__(self, tensor: object) -> None:
         self._tensor = tensor
@@ -39,6 +43,8 @@ class Carried:
         self.alike: frozenset[int] = frozenset()
         self.made_at: Line | None = None
         self.free: dict[int, Tensor] = {}
+        self.contracted: Tensor | None = None
+        self.computed = False
 
 
 class CarriedByTensor:

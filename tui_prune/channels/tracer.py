@@ -51,6 +51,8 @@ class Stopped(Exception):
 
 
 _aten = torch.ops.aten
+_PASSING_ON = frozenset({"clone", "_to_copy", "_unsafe_view", "_reshape_copy"})
+"""Operators whose result holds the same sums, beside views."""
 _HANDING_ON = frozenset((_aten.detach, _aten.alias, _aten.clone, _aten._to_copy))
 """Operators by which a network's weights go into another network, where one is copied in the forward pass."""
 
@@ -425,7 +427,7 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = _tensors_of(args, kwargs)
-        labelled = named = from_input = hollow = positions = alike = False
+        labelled = named = from_input = hollow = positions = alike = contracted = computed = False
         derived: list[tuple[Tensor, Derived]] = []
         for tensor in tensors:
             entry = self._carried.get(id(tensor))
@@ -437,6 +439,8 @@ class Tracer(TorchDispatchMode):
                 hollow = hollow or entry.hollow
                 positions = positions or entry.positions is not None
                 alike = alike or bool(entry.alike)
+                contracted = contracted or entry.contracted is not None
+                computed = computed or entry.computed
                 if entry.name is not None:
                     named = True
                     self._reached.add(entry.name)
@@ -464,8 +468,12 @@ class Tracer(TorchDispatchMode):
             self._follow_alike(call, known)
         if derived:
             self._follow_derived(call, derived, alone=len(derived) == len(tensors))
-        self.note_call(call, known, labelled and known.rule is not None, tensors)
+        scaled = contracted and self._scale_contracted(call, known, tensors)
+        self.note_call(call, known, scaled or (labelled and known.rule is not None), tensors)
         self.count(call, known, tensors)
+        if labelled or computed:
+            for tensor in tensors_in((out,)):
+                self._carried.note(tensor).computed = True
         if from_input and not labelled:
             for tensor in tensors_in((out,)):
                 self._carried.note(tensor).is_input = True
@@ -599,6 +607,42 @@ class Tracer(TorchDispatchMode):
             else:
                 self.lock(entry.positions.ids, positions_are(entry.positions.operator, f"read by {call.name}"))
                 entry.positions = None
+
+    def _scale_contracted(self, call: Call, operator: Operator, tensors: list[Tensor]) -> bool:
+        """Note where a sum of products (the scores of attention) is multiplied with a number, as if its first factor
+        were; gives whether it is."""
+        found = [tensor for tensor in tensors if getattr(self._carried.get(id(tensor)), "contracted", None) is not None]
+        ids = self._carried.note(found[0]).contracted
+        name = call.name.rstrip("_")
+        if len(found) > 1 or ids is None or not isinstance(call.out, Tensor):
+            return False
+        factor = self.factor_of(call, found[0])
+        if factor is not None:
+            self.scale(ids, factor)
+        elif not operator.aliases and name not in _PASSING_ON:
+            return False
+        self._carried.note(call.out).contracted = ids
+        return factor is not None
+
+    def factor_of(self, call: Call, tensor: Tensor) -> float | None:
+        """The number that a call multiplies a tensor with; None where it does anything else or it isn't known."""
+        name = call.name.rstrip("_")
+        factor = call.arg("other") if call.arg("self") is tensor else call.arg("self")
+        if name not in ("mul", "div") or (name == "div" and call.arg("self") is not tensor):
+            return None
+        if isinstance(factor, Tensor):
+            entry = self._carried.get(id(factor))
+            of_data = entry is not None and (entry.computed or entry.is_input or entry.hollow or entry.derived)
+            if factor.dim() or factor.is_complex() or factor.is_meta or of_data:
+                return None
+            factor = float(factor)
+        if not isinstance(factor, (int, float)) or not factor:
+            return None
+        return factor if name == "mul" else 1 / factor
+
+    def note_contracted(self, tensor: Tensor, ids: Tensor) -> None:
+        """A tensor sums up products whose first factor carries these slots."""
+        self._carried.note(tensor).contracted = ids
 
     def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note what a call costs; here nothing."""

@@ -342,3 +342,69 @@ def test_what_a_longer_input_shows_to_be_wrong_stays() -> None:
     longer = torch.randn(2, 30, 12)
     assert result.model.eval()(longer).shape == model(longer).shape
     assert result.model.zq == 16
+
+
+class Scores(nn.Module):
+    """Attention whose scores are divided by what the code computes from the size of a head."""
+
+    def __init__(self, scaled: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.zh, self.zq, self.scaled = 4, 32, scaled
+        self.a, self.qkv, self.o, self.b = nn.Linear(12, 32), nn.Linear(32, 96), nn.Linear(32, 32), nn.Linear(32, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, rows, _ = x.shape
+        q, k, v = (
+            y.view(batch, rows, self.zh, self.zq // self.zh).transpose(1, 2)
+            for y in self.qkv(self.a(x)).split(self.zq, 2)
+        )
+        y = self.scaled(q @ k.transpose(-2, -1), k).softmax(-1) @ v
+        return self.b(self.o(y.transpose(1, 2).reshape(batch, rows, self.zq)))
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        lambda scores, k: scores * (1.0 / k.shape[-1] ** 0.5),
+        lambda scores, k: scores / k.shape[-1] ** 0.5 * 2,
+        lambda scores, k: scores / torch.sqrt(torch.tensor(k.shape[-1], dtype=torch.float32)),
+        lambda scores, k: k.shape[-1] ** -0.5 * scores.clone(),
+    ],
+)
+def test_scores_keep_the_scale_of_the_larger_heads(scaled: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    model = Scores(scaled).eval()
+    model.qkv.weight.data *= 4
+
+    def narrow(masked: Any, positions: Any) -> None:
+        rows = torch.zeros(96).index_fill_(0, positions["qkv.weight/0"], 1)
+        masked.qkv.weight.data *= rows[:, None]
+        masked.qkv.bias.data *= rows
+
+    result = prune_exactly(model, torch.randn(ROWS), reference=narrow)
+    assert result.report.equivalence.kind == "exact"
+    assert widths(result)["qkv"] == (96, 48)
+    assert result.model.zq == 16
+
+
+class DividedByItsLargest(nn.Module):
+    """What layers put out is multiplied with a number that comes from the data itself, and with no size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(12, 16), nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x).relu()
+        return self.b(y * y.amax(-1).mean() * y.new_tensor(0.5))
+
+
+def test_factors_that_come_from_the_data_are_no_scale() -> None:
+    def silence(masked: Any, positions: Any) -> None:
+        rows = torch.zeros(16).index_fill_(0, positions["a.weight/0"], 1)
+        masked.a.weight.data *= rows[:, None]
+        masked.a.bias.data *= rows
+
+    result = prune_exactly(DividedByItsLargest().eval(), torch.randn(ROWS), reference=silence)
+    kept = result.kept["a.weight/0"]
+    assert torch.equal(result.model.a.weight, result.plan.graph.model.a.weight[kept])

@@ -21,7 +21,7 @@ class ScaledByWidth(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key = self.query(x), self.key(x)
-        scores = query @ key.transpose(1, 2) * torch.tensor(4.0 / query.shape[-1])
+        scores = query @ key.transpose(1, 2) * torch.tensor([4.0 / query.shape[-1]])
         return self.last(scores.softmax(-1) @ self.value(x))
 
 
@@ -37,7 +37,7 @@ class SwitchedOff(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
         inner = self.inner(x)
-        mean = inner.sum(-1, keepdim=True) / torch.tensor(float(inner.shape[-1]))
+        mean = inner.sum(-1, keepdim=True) / torch.tensor([float(inner.shape[-1])])
         return self.last(x + self.scale * self.back(mean))
 
 
@@ -51,7 +51,7 @@ class ZeroHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.second(self.first(x).relu())
-        return self.head(x * torch.tensor(float(x.shape[-1])))
+        return self.head(x * torch.tensor([float(x.shape[-1])]))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ def product(tracer: "Tracer", call: Call) -> None:
     left_labels = _without_summed_rows(tracer, tracer.labels(left), left_inner)
     right_labels = _without_summed_rows(tracer, tracer.labels(right), right_inner)
     labels = _contract(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner), out)
+    inner_ids = [compact(label, dims) for dims, label in left_labels.items() if left_inner in dims]
+    if inner_ids and tracer.leaf(left) is None and tracer.leaf(right) is None:
+        tracer.note_contracted(out, torch.cat([ids.reshape(-1) for ids in inner_ids]))
     for tensor, tensor_labels, inner, other, others in (
         (left, left_labels, left_inner, right, right_labels),
         (right, right_labels, right_inner, left, left_labels),

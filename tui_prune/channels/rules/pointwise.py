@@ -29,10 +29,14 @@ def pointwise(tracer: "Tracer", call: Call) -> None:
     out = call.first_out
     if len(operands) == 1 and operands[0].shape == out.shape:
         labels = tracer.labels(operands[0])
-        _note_scaling(tracer, call, labels)
     else:
         why = "added" if call.name in _SUMS else f"meets in {call.name.rstrip('_')}"
         labels = combine(tracer, operands, out, why)
+    whole = [operand for operand in operands if operand.shape == out.shape]
+    factor = tracer.factor_of(call, whole[0]) if len(whole) == 1 else None
+    if factor is not None:
+        for dims, label in labels.items():
+            tracer.scale(compact(label, dims), factor)
     unchanged = labels == {} or all(tracer.labels(out).get(dims) is label for dims, label in labels.items())
     tracer.put(out, labels)
     for other in tensors_in(call.out):
@@ -40,13 +44,6 @@ def pointwise(tracer: "Tracer", call: Call) -> None:
             tracer.put(other, labels)
     if call.func._schema.is_mutable and not unchanged:
         write_through(tracer, out, labels)
-
-
-def _note_scaling(tracer: "Tracer", call: Call, labels: Labels) -> None:
-    factor, name = call.arg("other"), call.name.rstrip("_")
-    if name in ("mul", "div") and isinstance(factor, (int, float)) and factor:
-        for dims, label in labels.items():
-            tracer.scale(compact(label, dims), factor if name == "mul" else 1 / factor)
 
 
 def combine(tracer: "Tracer", operands: list[Tensor], out: Tensor, why: str) -> Labels:
