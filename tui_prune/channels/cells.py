@@ -56,6 +56,51 @@ def families_of(channels: np.ndarray, blocks: list[Rows], parts: list[np.ndarray
     return tuple(map(tuple, families.values()))
 
 
+def in_common_units(families: Families, channels: np.ndarray, blocks: list[Rows], count: int) -> Families:
+    """Take apart the cells of each family whose cells are of unequal size into runs of the size that divides all: where
+    each run keeps equally many channels, so does each row of every block, however the blocks overlap. Channels that
+    stand for more positions of a row than others are runs of their own.
+
+    Left as they are: families without such a size, those of which a row holds fixed positions too, and those whose
+    rows interleave channels. How code deals such channels out at another width isn't told by their rows.
+    """
+    position = np.full(count, -1)
+    position[channels] = np.arange(len(channels))
+    held = [position[rows[rows >= 0]] for rows, _ in blocks]
+    taken = [np.bincount(own[own >= 0], minlength=len(channels)) for own in held]
+    found = []
+    for cells in families:
+        alike = [run for cell in cells for run in _taken_alike(cell, taken)]
+        sizes = {len(run) for run in alike}
+        unit = int(np.gcd.reduce(list(sizes)))
+        if len(sizes) == 1 or unit == 1:
+            found.append(cells if len(alike) == len(cells) or unit == 1 else tuple(alike))
+            continue
+        inside = np.zeros(count, bool)
+        inside[channels[np.concatenate(cells)]] = True
+        rows = [own for own, _ in blocks if inside[own[own >= 0]].any()]
+        ordered = all(_is_in_order(own, position) for own in rows)
+        runs = tuple(part for run in alike for part in np.split(run, len(run) // unit))
+        found.append(runs if ordered else cells)
+    return tuple(found)
+
+
+def _taken_alike(cell: np.ndarray, taken: list[np.ndarray]) -> list[np.ndarray]:
+    """The channels of a cell by how often the blocks hold each."""
+    if all((times[cell] == times[cell[0]]).all() for times in taken):
+        return [cell]
+    _, kind = np.unique(np.stack([times[cell] for times in taken]), axis=1, return_inverse=True)
+    return [cell[kind.reshape(-1) == n] for n in range(int(kind.max()) + 1)]
+
+
+def _is_in_order(rows: np.ndarray, position: np.ndarray) -> bool:
+    """Whether the rows of a block hold channels of the group alone, most of them next to each other as in the group."""
+    if bool((rows < 0).any()) or bool((position[rows] < 0).any()):
+        return False
+    steps = np.diff(position[rows].reshape(-1))
+    return not len(steps) or 2 * int(((steps == 0) | (steps == 1)).sum()) > len(steps)
+
+
 def _row_sets(places: np.ndarray, size: int) -> np.ndarray:
     """For each of `size` positions, a number for the rows that it lies in (-1: none); `places` is -1 where none is."""
     places = np.stack(list({row.tobytes(): row for row in places}.values()))

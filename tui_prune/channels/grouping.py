@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from tui_prune.channels.cells import Families, Rows, families_of, parts_by_producer, signature_cells
+from tui_prune.channels.cells import Families, Rows, families_of, in_common_units, parts_by_producer, signature_cells
 from tui_prune.channels.classes import (
     Classes,
     are_heads,
@@ -27,6 +27,7 @@ from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.graph import Graph, Group, Layer, Member
 from tui_prune.channels.lines import joining_line, line_of_blocks
 from tui_prune.channels.record import (
+    GROUP_NORM,
     RESHAPED,
     Axis,
     LayerUse,
@@ -98,12 +99,27 @@ def _with_groups_chosen(
     stuck = frozenset(
         i for i, one in enumerate(record.grouped) if has_choice(one) and _is_stuck(graph, one.inputs, one.outputs)
     )
-    for turned in (stuck & graph.classes.whole, stuck - graph.classes.whole):
+    for turned in (stuck & graph.classes.whole, stuck - graph.classes.whole, _overlapping_norms(graph)):
         if turned:
             other = _build(record, classes(record, atom, graph.classes.whole ^ turned, heads), units, findings)
             if _free_slots(other) > _free_slots(graph):
                 graph = other
     return graph
+
+
+def _overlapping_norms(graph: Graph) -> frozenset[int]:
+    """The norms of which whole groups go, on streams where their groups overlap those of another norm: evenly many of
+    each may be the finer step."""
+    touched: dict[int, list[int]] = {}
+    overlapping = {group.index for group in graph.groups if GROUP_NORM in group.blocks}
+    for i in graph.classes.whole:
+        one = graph.record.grouped[i]
+        if has_choice(one) and one.kind == GROUP_NORM:
+            channels = np.unique(graph.classes.channel[slot_numbers([one.inputs])])
+            touched[i] = distinct(graph.group_of_channel[channels])
+            if len(channels) < len(one.inputs):
+                overlapping.update(touched[i])
+    return frozenset(i for i, groups in touched.items() if overlapping.intersection(groups))
 
 
 def _is_stuck(graph: Graph, *sides: Tensor) -> bool:
@@ -120,7 +136,7 @@ def _cuttable(group: Group) -> int:
 
 def _free_slots(graph: Graph) -> int:
     """How many outputs of all layers could be cut."""
-    return sum(group.width * _cuttable(group) // len(group.channels) for group in graph.groups)
+    return sum(sum(group.producer_widths) * _cuttable(group) // len(group.channels) for group in graph.groups)
 
 
 def _build(record: TraceRecord, sorted_classes: Classes, units: Units, findings: Findings) -> Graph:
@@ -279,7 +295,9 @@ def _make_group(
     families = (
         (signature_cells(record, sorted_classes, channels),)
         if flows
-        else families_of(channels, blocks, parts, sorted_classes.channels)
+        else in_common_units(
+            families_of(channels, blocks, parts, sorted_classes.channels), channels, blocks, sorted_classes.channels
+        )
     )
     locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
     reasons = locks.of(channels) if locked.any() else []
