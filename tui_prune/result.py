@@ -144,6 +144,9 @@ class Report(Mapping[str, Any]):
     latency: Latency | None = None
     """Where the recipe asks for one."""
 
+    sizes_in_doubt: tuple[str, ...] = ()
+    """Numbers that modules keep ("block.width"), that another method than `forward` reads, and that may mean several
+    sizes after the cut: they stay as they were."""
     accuracy: Accuracy | None = None
     """Where there is a task that was asked."""
     recovered: tuple[str, ...] = ()
@@ -180,6 +183,7 @@ class Report(Mapping[str, Any]):
             **({"found": dict(self.found)} if self.found else {}),
             **({"targets": [dict(target) for target in self.targets]} if self.targets else {}),
             **({"latency": asdict(self.latency)} if self.latency else {}),
+            **({"sizes_in_doubt": list(self.sizes_in_doubt)} if self.sizes_in_doubt else {}),
             **({"accuracy": asdict(self.accuracy)} if self.accuracy else {}),
             **({"recovered": list(self.recovered)} if self.recovered else {}),
             **({"reconstruction": self.reconstruction.to_dict()} if self.reconstruction else {}),

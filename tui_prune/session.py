@@ -252,6 +252,7 @@ class Session(Keepsake, Looker):
             found=found_row(plan),
             targets=tuple(asdict(reached) for reached in plan.reached),
             latency=latency,
+            sizes_in_doubt=fitted.doubtful,
         )
         positions = kept_positions(plan.graph, made.tensors)
         return Result(

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 import tui_prune
 from tests.exactness import prune_exactly, trains, widths
+from tui_prune.opening.edits import apply_edits
+from tui_prune.opening.opened import Edit
 from tui_prune.opening.places import number_at
 
 pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
@@ -408,3 +410,46 @@ def test_factors_that_come_from_the_data_are_no_scale() -> None:
     result = prune_exactly(DividedByItsLargest().eval(), torch.randn(ROWS), reference=silence)
     kept = result.kept["a.weight/0"]
     assert torch.equal(result.model.a.weight, result.plan.graph.model.a.weight[kept])
+
+
+class InDoubt(nn.Module):
+    """What only an export reads may be one of two widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.zq = 16
+        self.a, self.b, self.c = nn.Linear(12, 16), nn.Linear(16, 16), nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x).relu()).relu())
+
+    def describe(self) -> str:
+        return f"{self.zq} channels"
+
+
+def test_a_number_that_may_be_several_sizes_stays_and_is_named() -> None:
+    result = prune_exactly(InDoubt().eval(), torch.randn(ROWS), layers={"a": 0.5, "b": 0.25})
+    assert result.model.zq == 16
+    assert result.report["sizes_in_doubt"] == ["zq"]
+    assert "sizes_in_doubt" not in prune_exactly(TwoPaths().eval(), torch.randn(1, 8, 4, 4)).report.to_dict()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ["", "zq", 4, ["deep"]],
+        ["", "zq", 32, ["wide"]],
+        ["", "zq", "4", ["wide"]],
+        ["", "zq", True, ["wide"]],
+        ["", "zq", 4, []],
+        ["", "zq", 4, ["wide", "real"]],
+        ["", "zq", 4, ["__class__"]],
+        ["", "_parameters", 4, ["weight"]],
+    ],
+)
+def test_a_checkpoint_sets_nothing_but_smaller_numbers_that_are_there(edit: list[Any]) -> None:
+    model = Split(lambda: {"wide": 16}, lambda kept: (kept["wide"],) * 2)
+    module, attribute, value, path = edit
+    with pytest.raises(tui_prune.TuiPruneError, match="can't be set"):
+        apply_edits(model, [Edit(module, attribute, value, tuple(path))])
+    assert model.zq == {"wide": 16}
