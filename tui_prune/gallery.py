@@ -47,7 +47,8 @@ def kinds_of(look: "Look") -> tuple[str, ...]:
     """The kinds of pictures that there are of a place."""
     details = look.details
     if details is None:
-        return tuple(kind for kind in NETWORK if kind != "scales" or look.norms is not None)
+        of_all = {"scales": look.norms is not None, "costs": True, "errors": look.reconstruction is not None}
+        return tuple(kind for kind in NETWORK if of_all[kind])
     there = {
         "hist": details.weights is not None,
         "scores": details.scores is not None,
@@ -56,13 +57,14 @@ def kinds_of(look: "Look") -> tuple[str, ...]:
         "surface": details.weights is not None,
         "activations": look.calibration,
         "costs": True,
+        "errors": look.reconstruction is not None,
     }
     return tuple(kind for kind in KINDS if there[kind])
 
 
 def rows_needed(kind: str) -> int:
     """Rows that the pictures of a kind need, headings included."""
-    return {"heat": TALL, "surface": TALL, "costs": LIST, "activations": 2 * BARS}.get(kind, BARS)
+    return {"heat": TALL, "surface": TALL, "costs": LIST, "errors": LIST, "activations": 2 * BARS}.get(kind, BARS)
 
 
 def pictures(look: "Look", kind: str, view: View, width: int) -> Sequence[Picture]:
@@ -172,6 +174,15 @@ def _costs(look: "Look", view: View, width: int) -> list[Picture]:
     return [Picture("costs", figures, plots.CostBars(layers, look.path))]
 
 
+def _errors(look: "Look", view: View, width: int) -> list[Picture]:
+    found = look.reconstruction
+    assert found is not None
+    shown = {layer.name for layer in look.layers} if look.path else {layer.name for layer in found.layers}
+    layers = tuple(plots.Error(layer.name, layer.cut, layer.left) for layer in found.layers if layer.name in shown)
+    figures = f"of the outputs {100 * found.before:.3g} → {100 * found.after:.3g} %, by {found.inputs} inputs"
+    return [Picture("errors by layer", figures, plots.ErrorBars(layers, look.path))]
+
+
 _MAKERS: dict[str, Maker] = {
     "hist": _histogram,
     "scores": _scores,
@@ -180,6 +191,7 @@ _MAKERS: dict[str, Maker] = {
     "surface": _surface,
     "activations": _activations,
     "costs": _costs,
+    "errors": _errors,
 }
 
 

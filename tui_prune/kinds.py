@@ -8,7 +8,8 @@ KINDS = {
     "surface": "the sizes of its weights in 3D",
     "activations": "what it puts out for the task's calibration data",
     "costs": "MACs and parameters of all layers",
+    "errors": "what the cut got wrong in each layer, and what is left of it once the layers are refitted",
 }
 """What a picture shows of a layer, in the order that the app has them in."""
-NETWORK = ("scales", "costs")
+NETWORK = ("scales", "costs", "errors")
 """The kinds that speak of a module, or of the whole network, as well."""

@@ -119,6 +119,12 @@ def test_the_whole_network_is_drawn_where_no_layer_is_named() -> None:
     assert "--layer NAME" in done.stderr
 
 
+def test_errors_need_a_cut() -> None:
+    done = CliRunner().invoke(app, ["plot", "nin", "--kind", "errors"], prog_name="tui-prune")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "give --ratio" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "said"),
     [("scales", 1, "No batch norm with scales runs over fc"), ("activations", 2, "--task FILE.py")],

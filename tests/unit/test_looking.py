@@ -87,6 +87,7 @@ def test_scales_are_those_of_the_norm_after_a_layer_or_of_all():
 def test_every_kind_of_picture_can_be_made_of_every_layer_that_has_it():
     data = [torch.randn(4, 3, 8, 8), torch.randn(2, 3, 8, 8)]
     one = session(task=Task(Path("task.py"), None, lambda: data, None), ratio=0.5)
+    one.recover(reconstruct=True, recalibrate=False)
     made = set()
     for measured in (False, True):
         if measured:

@@ -146,6 +146,20 @@ def test_threads_may_draw_at_once():
     assert together == alone * 5
 
 
+def test_errors_are_a_row_for_each_layer():
+    layers = [plots.Error("first", 0.5, 0.25), plots.Error("second", 30.0, 0.004), plots.Error("third", 0.0, 0.0)]
+    rows = text(plots.ErrorBars(layers, "second").rows(60, 10)).splitlines()
+    assert [row.split()[0] for row in rows] == ["first", "▸", "third"]
+    assert rows[0].count("█") == rows[0].count("░") > 5
+    assert rows[1].count("█") == 1
+    assert "50 % → 25 %" in rows[0]
+    assert "> 999 % → 0.4 %" in rows[1]
+    assert "█" not in rows[2]
+    assert sizes(plots.ErrorBars(layers, "third").rows(40, 2)) == (40, 2)
+    assert sizes(plots.ErrorBars(()).rows(40, 4)) == (40, 4)
+    assert any("50 % → 25 %" in element for element in plots.ErrorBars(layers).svg(600, 200))
+
+
 def test_costs_are_a_row_for_each_layer_with_what_is_left_of_it():
     layers = (plots.Costs("first", (2000, 1000), (400, 100)), plots.Costs("second", (1000, 1000), (0, 0)))
     drawn = text(plots.CostBars(layers, "second").rows(60, 9))

@@ -7,7 +7,7 @@ import typer
 
 from tui_prune import config, options, tables
 from tui_prune.commands import console
-from tui_prune.errors import UsageError
+from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.kinds import KINDS, NETWORK
 from tui_prune.planning.recipe import Recipe
 
@@ -96,11 +96,25 @@ def plot(
     if kind == "activations":
         with console.progress_line() as progress:
             session.measure_activations(progress)
+    if kind == "errors":
+        _reconstruct(session)
     look, view = session.look(layer), View(log, zoom, angle)
     if output is not None:
         console.print_lines([f"Written to {write_svg(look, kind, view, output, (width, height), force=force)}."])
     else:
         console.print_drawing(show(look, kind, view, width, height, console.results()))
+
+
+def _reconstruct(session: "Session") -> None:
+    """Refit the layers of the present plan. Raises `UsageError` where nothing is cut, `TuiPruneError` where it fails or
+    helps nothing."""
+    if not session.plan.cuts:
+        raise UsageError("Nothing is cut, so nothing is wrong in any layer: give --ratio R or --recipe FILE.toml.")
+    if session.recovered is None or session.recovered.report.reconstruction is None:
+        with console.progress_line() as progress:
+            result = session.recover(progress, reconstruct=True, recalibrate=False)
+        if result.report.reconstruction is None:
+            raise TuiPruneError(" ".join(result.notes))
 
 
 def settings(

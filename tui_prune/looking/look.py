@@ -7,6 +7,7 @@ from tui_prune.looking.activations import Activations
 from tui_prune.looking.layer import LayerDetails
 from tui_prune.looking.norms import NormScales
 from tui_prune.planning.plan import LayerPlan, Plan
+from tui_prune.result import Reconstructed
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,9 @@ class Look:
     """Whether there is a task with calibration data."""
     measured: Mapping[str, Activations] | None
     """What layers put out, where that has been measured."""
+
+    reconstruction: Reconstructed | None = None
+    """Where the layers of this plan were refitted."""
 
     @property
     def layers(self) -> tuple[LayerPlan, ...]:

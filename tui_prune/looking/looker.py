@@ -12,6 +12,7 @@ from tui_prune.opening.opened import OpenedModel
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import check_layer
 from tui_prune.progress import Progress, silent
+from tui_prune.result import Result
 
 
 class Looker:
@@ -22,6 +23,11 @@ class Looker:
     _plan: Plan
     _plans: Plans
     _activations: Mapping[str, Activations] | None = None
+
+    @property
+    def recovered(self) -> Result | None:
+        """The recovered network of the present plan."""
+        raise NotImplementedError
 
     def details(self, layer: str) -> LayerDetails:
         """What there is to see of a layer. Raises `UsageError` for a name that no layer has."""
@@ -44,6 +50,7 @@ class Looker:
             norm_scales(self.opened.module, plan, path),
             self.task is not None and self.task.calibration is not None,
             self._activations,
+            None if self.recovered is None else self.recovered.report.reconstruction,
         )
 
     def measure_activations(self, progress: Progress = silent) -> None:

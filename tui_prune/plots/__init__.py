@@ -4,6 +4,7 @@ from tui_prune.plots.binning import Bins, binned
 from tui_prune.plots.charts import Chart, bins_for, histogram, scores, stacked
 from tui_prune.plots.costs import CostBars, Costs
 from tui_prune.plots.curves import BEST, Curve
+from tui_prune.plots.errors import Error, ErrorBars
 from tui_prune.plots.heat import HeatMap
 from tui_prune.plots.spans import Drawing, Row, Span, blank, style_of, terminal_text, text_of
 from tui_prune.plots.surface import ANGLE, STEP, Surface
@@ -18,6 +19,8 @@ __all__ = [
     "Costs",
     "Curve",
     "Drawing",
+    "Error",
+    "ErrorBars",
     "HeatMap",
     "Row",
     "Span",
