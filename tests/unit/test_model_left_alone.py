@@ -323,3 +323,34 @@ def test_in_place_equals_the_copy(build: Callable[[], nn.Module], shape: tuple[i
     tui_prune.prune(model, inputs, ratio=0.5, inplace=True)
     assert str(model) == str(expected)
     assert largest_error(model(inputs), expected(inputs)) == 0
+
+
+class Codebook(nn.Module):
+    """Moves a frozen parameter along in train mode, past autograd, as codebooks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.a, self.out = conv(3, 16), conv(16, 16), conv(16, 8)
+        self.codes = nn.Parameter(torch.randn(5, 16), requires_grad=False)
+        self.scale = nn.Parameter(torch.full((16,), 2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(self.first(x).relu())
+        if self.training:
+            self.codes.data.copy_(self.codes * 0.5)
+            self.scale.data.clamp_(max=1.0)
+        codes = self.codes[(x.mean((2, 3)) @ self.codes.t()).argmax(1)]
+        return self.out((x + codes[:, :, None, None]) * self.scale[:, None, None])
+
+
+def test_parameters_that_train_mode_writes_over_are_as_before() -> None:
+    torch.manual_seed(0)
+    model = Codebook()
+    before = copy.deepcopy(model.state_dict())
+    result = tui_prune.prune(model, IMAGE, ratio=0.5)
+    assert result.report.params.after < result.report.params.before
+    for network in (model, result.model):
+        kept = dict(zip(("codes/1", "scale/0"), [torch.arange(16)] * 2, strict=True))
+        kept |= {name: result.kept[name] for name in kept if network is result.model and name in result.kept}
+        assert torch.equal(network.codes, before["codes"].index_select(1, kept["codes/1"]))
+        assert torch.equal(network.scale, before["scale"].index_select(0, kept["scale/0"]))

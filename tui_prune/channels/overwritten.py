@@ -1,10 +1,12 @@
 """Parameters whose values a forward pass writes over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Overwritten:
@@ -33,3 +35,25 @@ class Overwritten:
         for memory, values in self._values.values():
             memory.copy_(values)
         return frozenset(self._values)
+
+
+@contextmanager
+def parameters_put_back(model: nn.Module) -> Iterator[None]:
+    """Give parameters their values back that the model's code writes over meanwhile, in whatever way."""
+    mode = _KeepingMode(Overwritten(model))
+    try:
+        with mode:
+            yield
+    finally:
+        mode.overwritten.restore()
+
+
+class _KeepingMode(TorchDispatchMode):
+    def __init__(self, overwritten: Overwritten) -> None:
+        super().__init__()
+        self.overwritten = overwritten
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.is_mutable:
+            self.overwritten.keep(func, args)
+        return func(*args, **(kwargs or {}))

@@ -17,6 +17,7 @@ from tui_prune.channels.elsewhere import check_that_it_runs_its_layers
 from tui_prune.channels.hollow import ValuesNeeded
 from tui_prune.channels.model_code import failing_line
 from tui_prune.channels.nested import all_tensors_in, map_tensors
+from tui_prune.channels.overwritten import parameters_put_back
 from tui_prune.channels.record import TraceRecord, owner_of
 from tui_prune.channels.tracer import Tracer
 from tui_prune.copies.modules import named_modules, named_tensors
@@ -264,8 +265,8 @@ def untouched(model: nn.Module, written: Collection[str] = ()) -> Iterator[nn.Mo
 
 @contextmanager
 def training(model: nn.Module) -> Iterator[nn.Module]:
-    """As `untouched`, but in train mode."""
-    with standing_in(model) as twin, evaluating(twin):
+    """As `untouched`, but in train mode, in which code may write over parameters that eval mode only reads."""
+    with standing_in(model) as twin, evaluating(twin), parameters_put_back(twin):
         for _, module in named_modules(twin):
             module.training = True
         yield twin

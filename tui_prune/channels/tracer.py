@@ -449,7 +449,7 @@ class Tracer(TorchDispatchMode):
         known = self._resolved.get(func)
         if known is None:
             known = self._resolved[func] = look_up(func)
-        if labelled and func._schema.is_mutable:
+        if func._schema.is_mutable:  # `weight.data` is a tensor of its own, without labels
             self.overwritten.keep(func, args)
         try:
             if self.hollow is None:

@@ -155,6 +155,8 @@ def _right_calls(original: TraceRecord, cut: TraceRecord) -> int:
         if before.operator is not after.operator or len(before.made) != len(after.made):
             return number
         for one, other in zip(before.made, after.made, strict=True):
+            if not one.labels and any(made.labels for made in before.made):
+                continue  # statistics of a norm: as many as it has groups left
             labelled = {dim for dims in one.labels for dim in dims} | one.alike
             rows = [d for d in range(len(one.shape)) if d not in labelled]
             if len(one.shape) != len(other.shape) or any(one.shape[d] != other.shape[d] for d in rows):

@@ -130,7 +130,9 @@ def fit(
             where = misfit.lock.where
             links = _links(plan, misfit) if where not in linked else ()
             step = search.next(plan, misfit, FEW_TRIES if links or linked.get(where) else TRIES)
-            misfit, where = step.misfit, step.misfit.lock.where
+            if step.misfit is not misfit:  # an earlier one, whose line may have been met with links already
+                misfit, where = step.misfit, step.misfit.lock.where
+                links = _links(plan, misfit) if where not in linked else ()
             base = replace(graph.findings, repairs=step.repairs)
             if step.trying:
                 findings = base
