@@ -19,9 +19,9 @@ from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.recovering import recover as recover_result
 from tui_prune.evaluating.sensitivity import RATIOS, Sensitivity
 from tui_prune.evaluating.task import Task, load_task
+from tui_prune.opening.edits import apply_edits
 from tui_prune.opening.open_model import open_model
 from tui_prune.opening.opened import OpenedModel
-from tui_prune.opening.places import set_number
 from tui_prune.opening.plain_module import plain_module
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
@@ -130,7 +130,7 @@ def recover(
 
     Raises `UsageError` where the task lacks the function that is needed, `TuiPruneError` when it fails.
     """
-    task, original = _task(task), result.plan.graph.model
+    task, original = _task(task), result.plan.graph.whole_model
     accuracy = result.report.accuracy
     if accuracy is None and task.evaluate is not None and result.model is not original:
         accuracy = Accuracy(task.score(original, part(progress, 0.0, 0.1)), None)
@@ -253,6 +253,5 @@ def _take_over(model: nn.Module, result: Result) -> nn.Module:
                 mine.data = parameter.data
         for key, buffer in cut._buffers.items():
             own._buffers[key] = buffer
-    for edit in result.edits:
-        set_number(parts[edit.module], edit.attribute, edit.path, edit.value)
+    apply_edits(model, result.edits)
     return model

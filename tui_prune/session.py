@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from tui_prune.channels.graph import Graph
-from tui_prune.channels.grouping import build_graph, rebuilt
+from tui_prune.channels.branches import Branch, find_branches
+from tui_prune.channels.graph import Gone, GoneLayer, Graph
+from tui_prune.channels.grouping import build_graph, rebuilt, with_gone
 from tui_prune.channels.trace import record_trace
 from tui_prune.channels.units import Units
 from tui_prune.choosing import changes
@@ -21,11 +23,13 @@ from tui_prune.choosing.selection import named
 from tui_prune.cutting.fit import Fitted, Subject, fit, probe
 from tui_prune.cutting.flow import find_flows, widths_for
 from tui_prune.cutting.kept import kept_positions
+from tui_prune.cutting.shortening import removals, shortened
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.evaluating.plans import Plans
 from tui_prune.evaluating.task import Task, load_task
 from tui_prune.looking import Looker, next_threshold, norm_scales
 from tui_prune.measuring.bench import Measured, measure
+from tui_prune.measuring.cost import CostModel
 from tui_prune.measuring.whole import share_of
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
@@ -34,6 +38,8 @@ from tui_prune.planning.plan import Pair, Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 from tui_prune.result import Equivalence, Latency, Report, Result, found_row, layer_rows, lock_rows
+
+_NONE = np.zeros(0, np.int64)
 
 
 class Session(Keepsake, Looker):
@@ -61,7 +67,10 @@ class Session(Keepsake, Looker):
             opened.example_inputs,
             dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
         )
-        self._graphs: dict[Units, Graph] = {}
+        self._graphs: dict[tuple[Units, tuple[str, ...]], Graph] = {}
+        """By units, and the residual branches that have gone."""
+        self._blocks: tuple[Branch, ...] | None = None
+        self._shortened: dict[tuple[str, ...], tuple[Subject, Plans]] = {}
         self._fitted: dict[Recipe, Graph] = {}
         """By recipe, with the locks that a cut has found to be needed."""
         self._caches = {}
@@ -73,19 +82,21 @@ class Session(Keepsake, Looker):
         if not record.shapes.keys() & record.parameters:
             raise TuiPruneError(f"{opened.title} has no layers with weights, so there is nothing to cut.")
         first = Recipe() if recipe is None else recipe
+        self._widths, self._probing = widths_for(first), probing
         graph = build_graph(record, first.units)
         self._trace_seconds = time.perf_counter() - started
         progress("try a cut", 0.5)
         if probing:
             graph = probe(self._subject, graph, progress)
         else:
-            graph = find_flows(graph, *self._subject.arguments, widths_for(first))
-        self._graphs[first.units] = graph
+            graph = find_flows(graph, *self._subject.arguments, self._widths)
+        self._graphs[first.units, ()] = self._whole = graph
+        graph = self._graph_for(first)
         self._begin(first)
         self._saved = Recipe()
         self._recovery_files = {}
         self.saved_to: Path | None = None
-        self._plan = self._plans.make(graph, first, progress)
+        self._plan = self._plans_of(graph).make(graph, first, progress)
         progress("trace", 1.0)
 
     @classmethod
@@ -126,7 +137,8 @@ class Session(Keepsake, Looker):
 
         Raises `UsageError` where that can't be done, because the task has no calibration data.
         """
-        return self._plans.waits_for(self._graph_for(recipe), recipe)
+        graph = self._graph_for(recipe)
+        return self._plans_of(graph).waits_for(graph, recipe)
 
     def prepare(self, recipe: Recipe, progress: Progress = silent) -> None:
         """Do what a plan of this recipe needs once: run the task's calibration data, measure layers on this device.
@@ -134,7 +146,8 @@ class Session(Keepsake, Looker):
         Without it the first plan does so. Raises `UsageError` when the task has no calibration data, `TuiPruneError`
         when its own code fails.
         """
-        self._plans.prepare(self._graph_for(recipe), recipe, progress)
+        graph = self._graph_for(recipe)
+        self._plans_of(graph).prepare(graph, recipe, progress)
 
     # Choices. Each is one step that can be undone; a choice that can't be planned raises and changes nothing.
 
@@ -168,17 +181,64 @@ class Session(Keepsake, Looker):
 
     def _make_plan(self, recipe: Recipe) -> Plan:
         graph = self._fitted.get(recipe) or self._graph_for(recipe)
-        return self._plans.make(graph, recipe)
+        return self._plans_of(graph).make(graph, recipe)
 
     def _graph_for(self, recipe: Recipe) -> Graph:
-        if recipe.units not in self._graphs:
-            same = (graph for units, graph in self._graphs.items() if units.heads == recipe.heads)
-            known = next(same, next(iter(self._graphs.values())))
-            self._graphs[recipe.units] = rebuilt(known, units=recipe.units)
-        return self._graphs[recipe.units]
+        gone = tuple(branch for branch in self._branches_gone(recipe))
+        key = recipe.units, tuple(branch.name for branch in gone)
+        if key not in self._graphs:
+            same = [graph for (_, names), graph in self._graphs.items() if names == key[1]]
+            near = next((graph for graph in same if graph.units.heads == recipe.heads), same[0] if same else None)
+            self._graphs[key] = self._shorten(recipe, gone) if near is None else rebuilt(near, units=recipe.units)
+        return self._graphs[key]
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The residual branches that a ratio of 1 for one of their layers lets go whole, where the code allows it."""
+        if self._blocks is None:
+            self._blocks = find_branches(self.opened.module, self._whole.record, *self._subject.arguments)
+        return self._blocks
+
+    def _branches_gone(self, recipe: Recipe) -> tuple[Branch, ...]:
+        """Those that a recipe cuts to nothing."""
+        if 1 not in recipe.layers.values():
+            return ()
+        producers = {layer.name for layer in self._whole.layers if layer.producer}
+        return tuple(
+            branch
+            for branch in self.branches
+            if any(layer in producers and recipe.cuts_to_nothing(layer) for layer in branch.layers)
+        )
+
+    def _shorten(self, recipe: Recipe, gone: tuple[Branch, ...]) -> Graph:
+        """The graph of the network without these branches. Raises `CannotGo`."""
+        whole, arguments = self._whole, self._subject.arguments
+        short = shortened(self.opened.module, whole.record, *arguments, gone)
+        subject = Subject(short, *arguments)
+        graph = build_graph(record_trace(short, *arguments), recipe.units)
+        graph = probe(subject, graph) if self._probing else find_flows(graph, *arguments, self._widths)
+        self._shortened[tuple(branch.name for branch in gone)] = subject, Plans(self.task, arguments)
+        costs = CostModel(whole).measure(np.ones(whole.classes.channels, bool))[1]
+        names = {layer.name for layer in graph.layers}
+        layers = tuple(
+            GoneLayer(
+                replace(layer, group=None, outputs=_NONE, inputs=_NONE),
+                place,
+                *(table.get(layer.name, 0) for table in (costs.params, costs.macs, costs.bytes)),
+            )
+            for place, layer in enumerate(whole.layers)
+            if layer.name not in names
+        )
+        return with_gone(graph, Gone(gone, layers, self.opened.module))
+
+    def _subject_of(self, graph: Graph) -> Subject:
+        return self._subject if graph.gone is None else self._shortened[_names(graph.gone)][0]
+
+    def _plans_of(self, graph: Graph) -> Plans:
+        return self._plans if graph.gone is None else self._shortened[_names(graph.gone)][1]
 
     def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
-        return self._plans.make(graph, recipe)
+        return self._plans_of(graph).make(graph, recipe)
 
     # Work.
 
@@ -203,13 +263,13 @@ class Session(Keepsake, Looker):
             try:
                 if graph is plan.graph:
                     return plan
-                return self._plans.make(graph, plan.recipe, progress)
+                return self._plans_of(graph).make(graph, plan.recipe, progress)
             finally:
                 seconds["plan"] += time.perf_counter() - started
 
         progress("cut", 0.0)
         started = time.perf_counter()
-        fitted = fit(self._subject, plan.graph, planning, progress=progress)
+        fitted = fit(self._subject_of(plan.graph), plan.graph, planning, progress=progress)
         spent = time.perf_counter() - started - seconds["plan"]
         seconds["verify"] = fitted.verification.seconds
         seconds["cut"] = spent - seconds["verify"]
@@ -220,7 +280,7 @@ class Session(Keepsake, Looker):
         if fitted.plan is not plan:
             self._fitted[plan.recipe] = fitted.plan.graph
             if self._plan is plan:
-                self._graphs[plan.recipe.units] = fitted.plan.graph
+                self._graphs[plan.recipe.units, _names(plan.graph.gone)] = fitted.plan.graph
                 self._plan = fitted.plan
         if remembering:
             self._result = fitted.plan, result
@@ -228,8 +288,9 @@ class Session(Keepsake, Looker):
 
     def _result_of(self, fitted: Fitted, seconds: Mapping[str, float], progress: Progress) -> Result:
         opened, plan, made, verified = self.opened, fitted.plan, fitted.cut, fitted.verification
-        for part, original in zip(made.module.modules(), opened.module.modules(), strict=True):
-            part.training = original.training
+        originals = dict(opened.module.named_modules())
+        for name, part in made.module.named_modules():
+            part.training = originals[name].training if name in originals else opened.module.training
         latency = None
         if plan.recipe.target_latency is not None:
             before, after = measure([opened.module, made.module], *self._subject.arguments, progress)
@@ -260,7 +321,7 @@ class Session(Keepsake, Looker):
             plan=plan,
             report=report,
             origin=opened.origin,
-            edits=_latest_edits((*opened.edits, *made.edits)),
+            edits=_latest_edits((*opened.edits, *_removals(plan.graph), *made.edits)),
             kept=compose_kept(opened.kept, positions, plan.graph.record.shapes),
             example_inputs=opened.example_inputs,
             example_kwargs=self._subject.kwargs,
@@ -291,3 +352,11 @@ def _latency(before: Measured, after: Measured, predicted: float) -> Latency:
 def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
     """Of several edits of one attribute the last."""
     return tuple({(edit.module, edit.attribute, edit.path): edit for edit in edits}.values())
+
+
+def _names(gone: Gone | None) -> tuple[str, ...]:
+    return () if gone is None else tuple(branch.name for branch in gone.branches)
+
+
+def _removals(graph: Graph) -> tuple[Edit, ...]:
+    return () if graph.gone is None else removals(graph.gone.branches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import nn
@@ -13,6 +13,9 @@ from tui_prune.channels.classes import Classes
 from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.record import Axis, Lock, TraceRecord
 from tui_prune.channels.units import Units
+
+if TYPE_CHECKING:
+    from tui_prune.channels.branches import Branch
 
 UNREACHED = "the forward pass doesn't use it"
 
@@ -157,6 +160,32 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
+class GoneLayer:
+    """A layer of a residual branch that has gone, and what it cost."""
+
+    layer: Layer
+    place: int
+    """Which of all layers it is, in the order of execution."""
+    params: int
+    macs: int
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Gone:
+    """Residual branches that a network has lost before it was traced."""
+
+    branches: tuple[Branch, ...]
+    layers: tuple[GoneLayer, ...]
+    whole: nn.Module
+    """The network with them."""
+
+    def branch_of(self, layer: str) -> str | None:
+        """The branch that a layer went with."""
+        return next((branch.name for branch in self.branches if layer in branch.layers), None)
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
     """All that a plan needs to know of a model. Made by `trace`; runs nothing."""
 
@@ -166,6 +195,8 @@ class Graph:
     layers: tuple[Layer, ...]
     units: Units
     findings: Findings = field(default_factory=Findings)
+    gone: Gone | None = None
+    """The residual branches that have gone whole: the traced network no longer runs them."""
 
     def __repr__(self) -> str:
         """One line: the record holds the whole network."""
@@ -179,6 +210,11 @@ class Graph:
     def model(self) -> nn.Module:
         """The traced module itself."""
         return self.record.model
+
+    @property
+    def whole_model(self) -> nn.Module:
+        """The module with all residual branches, also those that have gone."""
+        return self.model if self.gone is None else self.gone.whole
 
     @property
     def unreached(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from tui_prune.channels.classes import (
     with_their_own,
 )
 from tui_prune.channels.findings import Findings, Flow
-from tui_prune.channels.graph import Graph, Group, Layer, Member
+from tui_prune.channels.graph import Gone, Graph, Group, Layer, Member
 from tui_prune.channels.lines import joining_line, line_of_blocks
 from tui_prune.channels.record import (
     GROUP_NORM,
@@ -55,7 +55,18 @@ def rebuilt(graph: Graph, findings: Findings | None = None, units: Units | None 
     findings = graph.findings if findings is None else findings
     if units.heads != graph.units.heads:
         findings = _without_heads(graph, findings)
-    return build_graph(graph.record, units, findings)
+    return with_gone(build_graph(graph.record, units, findings), graph.gone)
+
+
+def with_gone(graph: Graph, gone: Gone | None) -> Graph:
+    """The graph of a network without residual branches, with their layers among the others."""
+    if gone is None:
+        return graph
+    places = {one.place: one.layer for one in gone.layers}
+    others = iter(graph.layers)
+    count = len(places) + len(graph.layers)
+    layers = tuple(places[n] if n in places else next(others) for n in range(count))
+    return replace(graph, layers=layers, gone=gone)
 
 
 def _without_heads(graph: Graph, findings: Findings) -> Findings:

@@ -54,7 +54,8 @@ class Keepsake(Steps, SideBySide):
             raise UsageError("What was measured of the plans can't be read.")
         figures = self._figures_that_hold(read_figures(measured.get("of", {})), measured.get("by", {}))
         for recipe in (*history, *(plan.recipe for plan in shelf.plans)):
-            self._plans.check(self._graph_for(recipe), recipe)
+            graph = self._graph_for(recipe)
+            self._plans_of(graph).check(graph, recipe)
         plan = self._make_plan(history[place])
         progress("plan", 1.0)  # whoever has stopped this keeps the choices that are there
         self._history, self._place, self._plan = history, place, plan

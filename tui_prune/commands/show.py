@@ -162,6 +162,9 @@ def _inspection(session: "Session") -> dict[str, Any]:
         "cuttable_share": graph["cuttable_share"],
         "layers": [{**layer, **costs[layer["name"]]} for layer in graph["layers"]],
         "groups": graph["groups"],
+        "branches": [
+            {"name": branch.name, "layers": list(branch.layers), "where": branch.where} for branch in session.branches
+        ],
         "locks": list(lock_rows(session.graph)),
         "unreached": graph["unreached"],
     }

@@ -83,7 +83,7 @@ def verify(
         own = comparison.of_outputs(moving=False)
         found = replace(found, outputs=() if own.max_error > _tolerance(own) else own.outputs)
     _check(found)
-    if plan.cuts:
+    if not plan.keep.all():
         told = comparison.on_telling_weights(moving=found.moved < TELLING)
         if told is not None:
             _check(told)

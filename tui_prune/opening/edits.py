@@ -8,18 +8,23 @@ from torch import nn
 from tui_prune.errors import TuiPruneError
 from tui_prune.opening.opened import Edit
 from tui_prune.opening.places import is_whole_number, number_at, set_number
+from tui_prune.opening.removed import is_removal, is_right, remove
 
 
 def check_edits(module: nn.Module, edits: Iterable[Edit]) -> None:
     """Raises `TuiPruneError` when an edit is none that a cut makes; nothing is changed.
 
-    A cut sets whole numbers that are there to smaller ones, and nothing else, so a file can't do more.
+    A cut sets whole numbers that are there to smaller ones, and leaves modules out, so a file can't do more.
     """
     parts = dict(module.named_modules(remove_duplicate=False))
     for edit in edits:
         where = edit.place
         if edit.module not in parts:
             raise TuiPruneError(f"{where} can't be set: the network has no module {edit.module!r}.")
+        if is_removal(edit):
+            if not edit.module or not is_right(edit):
+                raise TuiPruneError(f"{edit.module or 'The network'} can't be left out: no cut does so.")
+            continue
         try:
             present = number_at(parts[edit.module], edit.attribute, edit.path)
         except LookupError:
@@ -30,13 +35,18 @@ def check_edits(module: nn.Module, edits: Iterable[Edit]) -> None:
 
 
 def apply_edits(module: nn.Module, edits: Iterable[Edit]) -> None:
-    """Set the sizes, all or none; of two edits of one place the later counts.
+    """Set the sizes and leave out what has gone, all or nothing; of two edits of one place the later counts.
 
     Raises `TuiPruneError` when one is not a size, or not there, or would become larger.
     """
     edits = tuple(edits)
     check_edits(module, edits)
     for edit in edits:
+        if is_removal(edit):
+            remove(module, edit)
+    for edit in edits:
+        if is_removal(edit):
+            continue
         set_number(module.get_submodule(edit.module), edit.attribute, edit.path, edit.value)
 
 

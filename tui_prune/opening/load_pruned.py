@@ -9,6 +9,7 @@ from tui_prune.opening.fitting import compare_shapes
 from tui_prune.opening.kept import cut_shape, missing_positions
 from tui_prune.opening.plain_module import plain_module
 from tui_prune.opening.pruned_file import Checkpoint
+from tui_prune.opening.removed import inside_removed
 from tui_prune.opening.replacing import named_tensors, replace_tensors
 from tui_prune.opening.timm_networks import timm_version
 from tui_prune.opening.torchvision_networks import torchvision_version
@@ -54,7 +55,11 @@ def _uncut(checkpoint: Checkpoint) -> nn.Module:
 
 
 def _check_shapes(checkpoint: Checkpoint, network: nn.Module) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(network)}
+    shapes = {
+        name: tuple(tensor.shape)
+        for name, tensor in named_tensors(network)
+        if not inside_removed(name, checkpoint.edits)
+    }
     left_out = shapes.keys() - checkpoint.tensors.keys() - network.state_dict().keys()
     mismatch = compare_shapes(
         {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()},

@@ -120,4 +120,4 @@ class Plan:
     @property
     def cuts(self) -> bool:
         """Whether anything is cut at all."""
-        return not bool(self.keep.all())
+        return self.graph.gone is not None or not bool(self.keep.all())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tui_prune.channels.graph import UNREACHED, Graph, Layer
+from tui_prune.channels.graph import UNREACHED, GoneLayer, Graph, Layer
 from tui_prune.errors import UsageError
 from tui_prune.measuring.cost import Cost, CostModel
 from tui_prune.measuring.latency import LatencyModel
@@ -28,8 +28,23 @@ class Planner:
         self.graph = graph
         self._costs = CostModel(graph)
         self._before, self._layers_before = self._costs.measure(np.ones(graph.classes.channels, bool))
+        for one in graph.gone.layers if graph.gone is not None else ():
+            self._before = _with_cost_of(self._before, one)
+            self._layers_before.params[one.layer.name] = one.params
+            self._layers_before.macs[one.layer.name] = one.macs
+            self._layers_before.bytes[one.layer.name] = one.bytes
         self._outputs = _Counts([layer.outputs for layer in graph.layers])
         self._inputs = _Counts([layer.inputs for layer in graph.layers])
+
+    @property
+    def _gone(self) -> dict[str, str]:
+        """What to say of each layer that went with a residual branch."""
+        gone = self.graph.gone
+        if gone is None:
+            return {}
+        return {
+            one.layer.name: f"the residual branch of {gone.branch_of(one.layer.name)} goes whole" for one in gone.layers
+        }
 
     def plan(self, recipe: Recipe, scores: Scores, latency: LatencyModel | None = None) -> Plan:
         """The plan of a recipe, with the scores of its criterion (`criteria.score_groups`); with what layers take on
@@ -60,7 +75,12 @@ class Planner:
                 "target_latency": seconds,
             }
 
-        goals = goals_of(recipe, spent(np.ones(self.graph.classes.channels, bool)))
+        whole = {
+            "target_macs": self._before.macs,
+            "target_params": self._before.params,
+            "target_bytes": self._before.bytes,
+        }
+        goals = goals_of(recipe, {**spent(np.ones(self.graph.classes.channels, bool)), **whole})
         found = largest_network(draft, spent, goals)
         if found is None:
             largest = (float(draft.ratios()[-1]) + 1) / 2
@@ -76,6 +96,7 @@ class Planner:
         choices, keep, unreached = draft.choices, kept.mask, dict.fromkeys(self.graph.unreached, UNREACHED)
         after, layers_after = self._costs.measure(keep)
         before = self._layers_before
+        gone = self._gone
         widths = zip(self.graph.layers, self._outputs.of(keep), self._inputs.of(keep), strict=True)
         layers = tuple(
             LayerPlan(
@@ -84,16 +105,17 @@ class Planner:
                 group=layer.group,
                 producer=layer.producer,
                 before=layer.width,
-                after=outputs if len(layer.outputs) else layer.width,
+                after=0 if layer.name in gone else outputs if len(layer.outputs) else layer.width,
                 in_before=layer.in_width,
-                in_after=inputs if len(layer.inputs) else layer.in_width,
+                in_after=0 if layer.name in gone else inputs if len(layer.inputs) else layer.in_width,
                 params=Pair(before.params.get(layer.name, 0), layers_after.params.get(layer.name, 0)),
                 macs=Pair(before.macs.get(layer.name, 0), layers_after.macs.get(layer.name, 0)),
                 bytes=Pair(before.bytes.get(layer.name, 0), layers_after.bytes.get(layer.name, 0)),
-                ratio=kept.decisions[layer.group].ratio if layer.group is not None else 0.0,
-                own_ratio=layer.group is not None and choices[layer.group].own_ratio is not None,
+                ratio=kept.decisions[layer.group].ratio if layer.group is not None else float(layer.name in gone),
+                own_ratio=layer.name in gone
+                or (layer.group is not None and choices[layer.group].own_ratio is not None),
                 locked=choices[layer.group].locked if layer.group is not None else unreached.get(layer.name),
-                note=self._note(layer, draft, kept),
+                note=gone[layer.name] if layer.name in gone else self._note(layer, draft, kept),
             )
             for layer, outputs, inputs in widths
         )
@@ -148,6 +170,17 @@ class Planner:
         for key in (*recipe.layers, *recipe.layer_align, *recipe.lock, *recipe.unlock):
             if not any(matches(key, name) for name in names):
                 raise unknown_layer(key, names)
+        for key in (key for key, ratio in recipe.layers.items() if ratio == 1):
+            if not any(matches(key, name) for name in self._gone):
+                raise UsageError(
+                    f"{key} can't be cut to nothing: it isn't inside a residual branch whose shortcut is its input. "
+                    "Choose a ratio below 1."
+                )
+
+
+def _with_cost_of(cost: Cost, gone: GoneLayer) -> Cost:
+    """The cost of a network with a layer that has gone from it."""
+    return replace(cost, params=cost.params + gone.params, macs=cost.macs + gone.macs, bytes=cost.bytes + gone.bytes)
 
 
 class _Counts:

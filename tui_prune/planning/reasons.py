@@ -40,6 +40,8 @@ def width_reason(plan: Plan, name: str) -> str:
 
 def _without_group(plan: Plan, planned: LayerPlan, layer: Layer | None) -> str:
     """Of a layer whose outputs can't be cut, or are channels of several groups side by side."""
+    if plan.graph.gone is not None and (branch := plan.graph.gone.branch_of(planned.name)) is not None:
+        return f"0: the residual branch of {branch} is cut to nothing"
     channels = np.zeros(0, int) if layer is None else np.unique(layer.outputs)
     names = [group.name for group in plan.graph.groups if np.isin(channels, group.channels).any()]
     if len(names) < 2:

@@ -57,7 +57,8 @@ class Recipe:
     ratio: float = 0.0
     """Share of the channels to cut, 0 to 1 (1 excluded)."""
     layers: Mapping[str, float] = field(default_factory=dict)
-    """Ratios of single layers. A layer that has one takes no part in the global ranking."""
+    """Ratios of single layers. A layer that has one takes no part in the global ranking. With 1, the residual branch
+    that the layer is in goes whole."""
     threshold: float | None = None
     """Instead of a ratio: channels with a lower score than this go."""
     target_macs: float | None = None
@@ -101,7 +102,7 @@ class Recipe:
     def __post_init__(self) -> None:
         _check_ratio("ratio", self.ratio)
         for name, ratio in self.layers.items():
-            _check_ratio(f"the ratio of {name}", ratio)
+            _check_ratio(f"the ratio of {name}", ratio, whole=True)
         self._check_amounts()
         if self.align != AUTO:
             _check_alignment("align", self.align, ', or "auto"')
@@ -172,6 +173,11 @@ class Recipe:
     def units(self) -> Units:
         """How what can be cut in two ways is cut."""
         return Units(self.grouped, self.heads)
+
+    def cuts_to_nothing(self, layer: str) -> bool:
+        """Whether a layer's own ratio is 1."""
+        own = choose(self.layers, (layer,), (layer,))
+        return own is not None and own[1] == 1
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -281,9 +287,11 @@ def matches(key: str, name: str) -> bool:
     return key == name or fnmatch.fnmatchcase(name, key) or name.startswith(f"{key}.")
 
 
-def _check_ratio(what: str, ratio: float) -> None:
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
-        raise UsageError(f"{what} must be a share from 0 up to, but not including, 1; it is {shown(ratio)}.")
+def _check_ratio(what: str, ratio: float, *, whole: bool = False) -> None:
+    """`whole`: it may be 1 as well."""
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not (0 <= ratio < 1 or (whole and ratio == 1)):
+        most = "to 1" if whole else "up to, but not including, 1"
+        raise UsageError(f"{what} must be a share from 0 {most}; it is {shown(ratio)}.")
 
 
 def _says(name: str, value: Any) -> bool:

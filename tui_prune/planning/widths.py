@@ -298,7 +298,7 @@ def _choose(group: Group, recipe: Recipe, align: int, names: Sequence[str], own_
         held, locked = np.ones_like(held), "locked by you"
     elif group.residual and recipe.residual == "keep" and not held.all():
         held, locked = np.ones_like(held), "residual stream kept"
-    own = choose(recipe.layers, names, own_names)
+    own = choose({key: ratio for key, ratio in recipe.layers.items() if ratio < 1}, names, own_names)
     own_align = choose(recipe.layer_align, names, own_names)
     return Choice(
         own=own,
