@@ -157,9 +157,13 @@ def _choices(sizes: list[KeptSize], read: ReadNames | None) -> Iterator[Choice]:
         if exact:
             yield {size.place: 0 for size in exact}
         return
-    on_line = [size for size in sizes if _names(size) & read.on_line]
+    on_line = sorted((size for size in sizes if _names(size) & read.on_line), key=lambda size: size.options[0].fit)
     in_function = [size for size in exact if _names(size) & read.in_function]
-    sets = [on_line, [*on_line, *(size for size in in_function if size not in on_line)]]
+    # A line that names the number of heads and their size: the size is one, the number only might be a part of one.
+    likely = [size for size in on_line if size in exact]
+    whole = [*likely, *(size for size in in_function if size not in likely)]
+    sets = [likely, whole, on_line, [*on_line, *(size for size in in_function if size not in on_line)]]
+    sets = [together for number, together in enumerate(sets) if together not in sets[:number]]
     for together in filter(None, sets):
         yield {size.place: 0 for size in together}
     for together in filter(None, sets):
