@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import tui_prune
 from tests.exactness import assert_exact, largest_error, randomise_norms, trains
 from tui_prune.cli import app
+from tui_prune.comparing.prints import prints
 from tui_prune.cutting.shortening import CannotGo
 from tui_prune.opening.open_model import open_model
 from tui_prune.session import Session
@@ -141,6 +142,9 @@ def test_a_session_goes_there_and_back() -> None:
     assert session.plan.after.params < before
     assert session.plan.layer("two.conv1").after == 0
     assert session.plan.layer("one.conv1").after == 16
+    details = [session.look(f"{block}.conv1").details for block in ("one", "two")]
+    assert [one is not None and bool(one.outputs_kept.all()) for one in details] == [True, False]
+    assert any("Threshold" in (row.after or "") for row in prints(session.plan).rows)
     session.set_ratio(0.5, "one.conv1")
     assert session.plan.layer("one.conv1").after == 8
     assert session.result().model.two.conv1.__class__.__name__ == "Threshold"

@@ -53,7 +53,7 @@ def prints(plan: Plan) -> Prints:
 
     Raises `TuiPruneError` where that fails.
     """
-    model = plan.graph.model
+    model = plan.graph.whole_model
     try:
         cut = sketch(plan) if plan.cuts else model
         before, after = repr(model), repr(cut)
@@ -151,8 +151,9 @@ def _hooked(model: nn.Module, cut: nn.Module) -> frozenset[str]:
     """Modules with hooks that run before them, and weights that change: what a hook computes from these has its old
     size until the cut module runs."""
     found = set()
-    for (name, part), (_, twin) in zip(named_modules(model), named_modules(cut), strict=True):
-        if part._forward_pre_hooks and _shapes(part) != _shapes(twin):
+    twins = dict(named_modules(cut))
+    for name, part in named_modules(model):
+        if part._forward_pre_hooks and name in twins and _shapes(part) != _shapes(twins[name]):
             found.add(name)
     return frozenset(found)
 

@@ -76,6 +76,8 @@ def _weights(model: nn.Module, plan: Plan, name: str) -> tuple[Tensor | None, np
     height, width = prod(sizes[2:-1]), prod(sizes[-1:]) if len(sizes) > 2 else 1
     shaped = weight.reshape(sizes[0], sizes[1], height, width)
     other = next((axis for axis in axes if axis is not output and axis.dim in (0, 1) and axis.groups == 1), None)
+    if plan.graph.gone is not None and plan.graph.gone.branch_of(name) is not None:
+        return shaped, np.zeros(shaped.shape[0], bool), np.zeros(shaped.shape[1], bool)
     return shaped, _kept(plan, output, shaped.shape[0]), _kept(plan, other, shaped.shape[1])
 
 
