@@ -70,7 +70,7 @@ def in_common_units(families: Families, channels: np.ndarray, blocks: list[Rows]
     taken = [np.bincount(own[own >= 0], minlength=len(channels)) for own in held]
     found = []
     for cells in families:
-        alike = [run for cell in cells for run in _taken_alike(cell, taken)]
+        alike = [run for cell in cells for run in taken_alike(cell, taken)]
         sizes = {len(run) for run in alike}
         unit = int(np.gcd.reduce(list(sizes)))
         if len(sizes) == 1 or unit == 1:
@@ -79,13 +79,13 @@ def in_common_units(families: Families, channels: np.ndarray, blocks: list[Rows]
         inside = np.zeros(count, bool)
         inside[channels[np.concatenate(cells)]] = True
         rows = [own for own, _ in blocks if inside[own[own >= 0]].any()]
-        ordered = all(_is_in_order(own, position) for own in rows)
+        ordered = all(is_in_order(own, position) for own in rows)
         runs = tuple(part for run in alike for part in np.split(run, len(run) // unit))
         found.append(runs if ordered else cells)
     return tuple(found)
 
 
-def _taken_alike(cell: np.ndarray, taken: list[np.ndarray]) -> list[np.ndarray]:
+def taken_alike(cell: np.ndarray, taken: list[np.ndarray]) -> list[np.ndarray]:
     """The channels of a cell by how often the blocks hold each."""
     if all((times[cell] == times[cell[0]]).all() for times in taken):
         return [cell]
@@ -93,7 +93,7 @@ def _taken_alike(cell: np.ndarray, taken: list[np.ndarray]) -> list[np.ndarray]:
     return [cell[kind.reshape(-1) == n] for n in range(int(kind.max()) + 1)]
 
 
-def _is_in_order(rows: np.ndarray, position: np.ndarray) -> bool:
+def is_in_order(rows: np.ndarray, position: np.ndarray) -> bool:
     """Whether the rows of a block hold channels of the group alone, most of them next to each other as in the group."""
     if bool((rows < 0).any()) or bool((position[rows] < 0).any()):
         return False

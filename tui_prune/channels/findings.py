@@ -13,13 +13,21 @@ class Flow:
     """One width at which the model's own code deals a group's channels out, and how many each cell then gets.
 
     For groups whose cells can't all keep equally many (halves of 58 channels that are shuffled and halved again): what
-    the code does at another width is found by running it (`cutting.flow`).
+    the code does at another width is found by running it (`cutting.flow`). Where the cells only differ in size, it
+    follows from the blocks (`even_counts`).
     """
 
     width: int
     """Channels that each producer keeps."""
     counts: tuple[int, ...]
     """Channels that stay in each cell of the group's only family."""
+    widths: tuple[int, ...] = ()
+    """Where the counts follow from the group's blocks: the outputs that each producer keeps. Empty where they are what
+    the model's code was seen to do."""
+
+    @property
+    def is_seen(self) -> bool:
+        return not self.widths
 
 
 @dataclass(frozen=True)

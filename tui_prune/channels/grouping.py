@@ -23,6 +23,7 @@ from tui_prune.channels.classes import (
     whole_heads,
     with_their_own,
 )
+from tui_prune.channels.even_counts import even_flows
 from tui_prune.channels.findings import Findings, Flow
 from tui_prune.channels.graph import Gone, Graph, Group, Layer, Member
 from tui_prune.channels.lines import joining_line, line_of_blocks
@@ -89,6 +90,13 @@ def build_graph(record: TraceRecord, units: Units = Units(), findings: Findings 
     """
     findings = findings or Findings()
     atom = atoms(record, fixed_sizes=findings.fixed_sizes)
+    graph = _with_heads_chosen(record, atom, units, findings)
+    if any(_are_uneven(group.families) and not group.flows for group in graph.groups):
+        graph = _build(record, graph.classes, units, findings, solving=True)
+    return graph
+
+
+def _with_heads_chosen(record: TraceRecord, atom: np.ndarray, units: Units, findings: Findings) -> Graph:
     graph = _with_groups_chosen(record, atom, units, findings, whole_heads(record, units.heads))
     if units.heads != "auto":
         return graph
@@ -150,7 +158,10 @@ def _free_slots(graph: Graph) -> int:
     return sum(sum(group.producer_widths) * _cuttable(group) // len(group.channels) for group in graph.groups)
 
 
-def _build(record: TraceRecord, sorted_classes: Classes, units: Units, findings: Findings) -> Graph:
+def _build(
+    record: TraceRecord, sorted_classes: Classes, units: Units, findings: Findings, *, solving: bool = False
+) -> Graph:
+    """The graph of these classes. `solving`: also where rows have no common unit (`even_counts`)."""
     blocks = _blocks(record, sorted_classes)
     group_of_channel, members = _form_groups(record, sorted_classes, blocks, findings.links)
     locks = _Locks(record, sorted_classes, findings)
@@ -185,6 +196,7 @@ def _build(record: TraceRecord, sorted_classes: Classes, units: Units, findings:
                 record,
                 group in linked,
                 dict(findings.flows).get(axes[0].first, ()),
+                solving,
             )
         )
     shared = record.second_names
@@ -299,6 +311,7 @@ def _make_group(
     record: TraceRecord,
     linked: bool,
     flows: tuple[Flow, ...],
+    solving: bool,
 ) -> Group:
     outputs = [_Outputs.of(axis, channels, sorted_classes) for axis in axes]
     shares = _shares(outputs)
@@ -310,6 +323,11 @@ def _make_group(
             families_of(channels, blocks, parts, sorted_classes.channels), channels, blocks, sorted_classes.channels
         )
     )
+    if solving and not flows and _are_uneven(families):
+        made = [sorted_classes.channel[axis.slots] for axis in axes]
+        solved = even_flows(families, channels, blocks, made, sorted_classes.channels)
+        if solved is not None:
+            families, flows = (solved[0],), solved[1]
     locked, inside = locks.any[channels].copy(), locks.inside[channels].copy()
     reasons = locks.of(channels) if locked.any() else []
     for cells in families:

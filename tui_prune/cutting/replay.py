@@ -40,7 +40,7 @@ class Replay:
         self._uneven = np.zeros(int(self._original.max(initial=-1)) + 1, bool)
         """For each atom of the original, whether it belongs to an uneven group."""
         for group in graph.groups:
-            if group.flows:
+            if any(flow.is_seen for flow in group.flows):
                 self._uneven[self._original[np.isin(graph.classes.channel, group.channels)]] = True
         self._signatures: tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]] | None = None
         self._cut = cut

@@ -90,7 +90,7 @@ def _way(plan: Plan, layer: Layer, group: Group, decision: Decision) -> tuple[st
     planned = plan.layer(layer.name)
     unit = _unit(layer, group)
     if decision.wanted is not None:
-        return _dealt(plan, planned, decision, whole=unit > 0 and layer.width == group.width)
+        return _dealt(plan, planned, group, decision, whole=unit > 0 and layer.width == group.width)
     if unit and len(decision.families) == 1:
         steps = decision.families[0]
         if steps.stay * steps.cells * unit == planned.after:
@@ -165,18 +165,22 @@ def _multiple(plan: Plan, planned: LayerPlan, align: int, wanted: int, grid: int
     return f"smallest {words}" + ("" if planned.after == grid else " that leaves enough")
 
 
-def _dealt(plan: Plan, planned: LayerPlan, decision: Decision, *, whole: bool) -> tuple[str, str]:
-    """Of channels that the network's own code deals out unevenly: only some widths are possible."""
+def _dealt(plan: Plan, planned: LayerPlan, group: Group, decision: Decision, *, whole: bool) -> tuple[str, str]:
+    """Of channels that fall into blocks unevenly, or that the network's own code deals out so: only some widths are
+    possible."""
     assert decision.wanted is not None
+    by_code = any(flow.is_seen for flow in group.flows)
     source = _source(plan, planned, decision)
     if not whole:
-        return f"{planned.after}", f"{source}, as the network's own code deals channels out"
+        how = "as the network's own code deals channels out" if by_code else "as many in each block"
+        return f"{planned.after}", f"{source}, {how}"
     wanted = f"{decision.wanted:.5g}"
     head = f"{planned.after}" if planned.after == decision.wanted else f"{planned.after}, not {wanted}"
     words = [f"{source} of {planned.before} asks for {wanted}"]
     if planned.after != decision.wanted:
-        words.append(f"nearest{' that fits' if decision.align > 1 else ''} that its code can deal out")
-    if planned.note and "as its code" not in planned.note:
+        possible = "its code can deal out" if by_code else "leaves as many in each block"
+        words.append(f"nearest{' that fits' if decision.align > 1 else ''} that {possible}")
+    if planned.note and not planned.note.startswith(("as its code", "equally many")):
         words.append(planned.note)
     return head, "; ".join(words)
 

@@ -266,16 +266,19 @@ class Draft:
         ]
         if not possible:
             return kept, "", group.width * wanted / size
-        fitting = [flow for flow in possible if flow.width % choice.align == 0]
+        fitting = [
+            flow for flow in possible if all(width % choice.align == 0 for width in flow.widths or (flow.width,))
+        ]
         width = group.width * wanted / size
         chosen = min(fitting or possible, key=lambda flow: (abs(flow.width - width), -flow.width))
         for cell, count in zip(cells, chosen.counts, strict=True):
             kept[self._ranked(cell, scores, choice.held)[count:]] = False
         if choice.align > 1 and not fitting:
-            return kept, f"can't be aligned to {choice.align}: no such width of it can be shuffled", width
+            return kept, f"can't be aligned to {choice.align}: it can't have such a width", width
         if least > width:
             return kept, why, width
-        return kept, f"as its code deals channels out ({', '.join(group.blocks)})", width
+        how = "as its code deals channels out" if chosen.is_seen else "equally many in each block"
+        return kept, f"{how} ({', '.join(group.blocks)})", width
 
 
 def _free(cells: Sequence[np.ndarray], held: np.ndarray) -> int:
