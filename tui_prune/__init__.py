@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tui_prune.errors import Cancelled, TuiPruneError, UsageError
     from tui_prune.evaluating.sensitivity import Sensitivity
     from tui_prune.evaluating.task import Task
+    from tui_prune.evidence import Score
     from tui_prune.planning.recipe import Recipe
     from tui_prune.result import Result
     from tui_prune.saving.checkpoint import load, save
@@ -26,6 +27,7 @@ __all__ = [
     "Cancelled",
     "Recipe",
     "Result",
+    "Score",
     "Sensitivity",
     "Task",
     "TuiPruneError",
@@ -48,6 +50,7 @@ _HOMES = {
     "Cancelled": "tui_prune.errors",
     "Recipe": "tui_prune.planning.recipe",
     "Result": "tui_prune.result",
+    "Score": "tui_prune.evidence",
     "Sensitivity": "tui_prune.evaluating.sensitivity",
     "Task": "tui_prune.evaluating.task",
     "TuiPruneError": "tui_prune.errors",

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor, nn
 
 from tui_prune.channels.graph import Graph
+from tui_prune.evidence import Evidence, evidence
 from tui_prune.opening.opened import Edit, Origin
 from tui_prune.planning.plan import Pair, Plan
 from tui_prune.wording import shrunk
@@ -52,6 +53,21 @@ class Accuracy:
     """None where nothing is cut."""
     recovered: float | None = None
     """None where it wasn't recovered, or not evaluated since."""
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Plain values."""
+        numbers = {"before": self.before, "after": self.after, "recovered": self.recovered}
+        return {name: None if value is None else float(value) for name, value in numbers.items()}
+
+    @property
+    def evidence(self) -> dict[str, Evidence]:
+        """What stands behind each of them, where the task says which examples are right."""
+        found = {
+            "before": evidence(self.before),
+            "after": evidence(self.after, self.before),
+            "recovered": evidence(self.recovered, self.before),
+        }
+        return {name: one for name, one in found.items() if one is not None}
 
 
 @dataclass(frozen=True)
@@ -184,10 +200,16 @@ class Report(Mapping[str, Any]):
             **({"targets": [dict(target) for target in self.targets]} if self.targets else {}),
             **({"latency": asdict(self.latency)} if self.latency else {}),
             **({"sizes_in_doubt": list(self.sizes_in_doubt)} if self.sizes_in_doubt else {}),
-            **({"accuracy": asdict(self.accuracy)} if self.accuracy else {}),
+            **({"accuracy": self.accuracy.to_dict()} if self.accuracy else {}),
+            **({"evidence": self._evidence} if self._evidence else {}),
             **({"recovered": list(self.recovered)} if self.recovered else {}),
             **({"reconstruction": self.reconstruction.to_dict()} if self.reconstruction else {}),
         }
+
+    @property
+    def _evidence(self) -> dict[str, Any]:
+        found = {} if self.accuracy is None else self.accuracy.evidence
+        return {name: {**one._asdict(), "interval": list(one.interval)} for name, one in found.items()}
 
     def written_to(self, path: str) -> Report:
         """The same with the file that it was saved to."""

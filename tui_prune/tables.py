@@ -204,10 +204,17 @@ def _accuracy_lines(report: Mapping[str, Any]) -> list[str]:
     accuracy, steps = report.get("accuracy"), wording.in_turn(report.get("recovered", ()))
     lines = [f"After the cut was verified, its weights were {steps}."] if steps else []
     if accuracy:
-        before, after, recovered = (wording.score(value, accuracy["before"]) for value in accuracy.values())
+        before, after, recovered = (_scored(report, name) for name in ("before", "after", "recovered"))
         said = before if accuracy["after"] is None else f"{before} → {after}"
         lines.insert(0, f"accuracy {said}, {steps}: {recovered}" if steps else f"accuracy {said}")
     return ["", *lines] if lines else []
+
+
+def _scored(report: Mapping[str, Any], name: str) -> str:
+    """An accuracy and, where that is known, what stands behind it."""
+    accuracy, found = report["accuracy"], report.get("evidence", {}).get(name)
+    said = wording.score(accuracy[name], accuracy["before"])
+    return said if found is None else f"{said} ({wording.certainty(found['count'], found['interval'], found['p'])})"
 
 
 def _group_lines(group: Mapping[str, Any]) -> list[str]:

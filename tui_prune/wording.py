@@ -39,6 +39,13 @@ def score(value: float | None, baseline: float) -> str:
     return f"{100 * value:.1f} %" if 0 <= baseline <= 1 else f"{value:.4g}"
 
 
+def certainty(count: int, interval: Sequence[float], p: float | None = None) -> str:
+    """What stands behind an accuracy: "±0.8, n 10,000, p 0.03"; half its interval, in points of a hundred."""
+    half = 100 * (interval[1] - interval[0]) / 2
+    compared = "" if p is None else ", p < 0.001" if p < 0.001 else f", p {p:.2g}"
+    return f"±{half:.1f}, n {count:,}{compared}"
+
+
 def seconds(number: float) -> str:
     """A duration: 0.12 s, 8.4 s, 95 s."""
     digits = 2 if number < 1 else 1 if number < 10 else 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from tui_prune import wording
 from tui_prune.app.cells import Cell, Line, left, right, width_of, wrap
+from tui_prune.evidence import evidence
 from tui_prune.plots import BEST, Curve, Row
 
 if TYPE_CHECKING:
@@ -88,12 +89,13 @@ def _wrapped(line: Line, width: int) -> list[Line]:
 def _figures(found: Recovery) -> list[Line]:
     """What the task says of each stage, and the best state of a training that goes on."""
     known = next((stage.score for stage in found.stages if stage.score is not None), 0.0)
+    baseline = found.stages[0].score if found.stages and found.stages[0].name == "before" else None
     lines: list[Line] = []
     before = None
     for stage in found.stages:
         said = wording.score(stage.score, known) if stage.score is not None else "?" if stage.kept else ""
         style = "changed" if stage.kept and before is not None else "plain"
-        words = "" if stage.kept else "  worse, so it was undone"
+        words = _certainty(stage.score, baseline) if stage.kept else "  worse, so it was undone"
         lines.append(
             (Cell(left(NAMES[stage.name], COLUMN), "dim"), Cell(right(said, FIGURE), style), Cell(words, "dim"))
         )
@@ -109,6 +111,12 @@ def _figures(found: Recovery) -> list[Line]:
         where = f"  {BEST} the best so far, at {100 * point.done:.0f} %"
         lines.append((Cell(left("fine-tuning", COLUMN), "dim"), Cell(right(said, FIGURE), "changed"), Cell(where)))
     return lines
+
+
+def _certainty(score: float | None, baseline: float | None) -> str:
+    """What stands behind an accuracy; empty where the task doesn't say which examples are right."""
+    known = evidence(score, baseline)
+    return "" if known is None else f"  {wording.certainty(known.count, known.interval, known.p)}"
 
 
 def _curves(found: Recovery) -> list[tuple[Line, Curve]]:

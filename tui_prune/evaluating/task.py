@@ -19,6 +19,7 @@ from tui_prune import paths
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.evaluating.safeguard import safeguarded
 from tui_prune.evaluating.stopping import Breaker
+from tui_prune.evidence import Score
 from tui_prune.opening.factory_file import import_file, own_errors
 from tui_prune.progress import Progress, silent
 
@@ -29,7 +30,7 @@ class Task:
 
     file: Path | None = None
     evaluate: Callable[[nn.Module], float] | None = None
-    """Higher is better."""
+    """Higher is better. A `Score` says which examples are right."""
     calibration: Callable[[], Iterable[Any]] | None = None
     """Batches of inputs, or pairs of inputs and targets. Inputs are a tensor, a tuple of positional arguments or a dict
     of keyword arguments; a tuple of two is a pair."""
@@ -65,7 +66,8 @@ class Task:
         ):
             for module in twin.modules():
                 module.training = False
-            value = float(self.evaluate(twin))
+            found = self.evaluate(twin)
+            value = found if isinstance(found, Score) else float(found)
         if not math.isfinite(value):
             raise TuiPruneError(f"evaluate(model) of {self.name} gave {value}, which is no number to compare.")
         return value

@@ -11,6 +11,8 @@ LEAST_NAME, MOST_NAME = 8, 40
 FIGURES = 17
 """Columns of "12.3 % → 0.41 %"."""
 SVG_ROW = 18
+LEAST = 1e-6
+"""Less is rounding."""
 
 
 class Error(NamedTuple):
@@ -79,7 +81,7 @@ class ErrorBars:
 
 def _length(share: float, width: int) -> int:
     """Cells of a bar; what isn't nothing shows."""
-    return min(width, max(round(width * min(share, 1.0)), 1)) if share > 0 else 0
+    return min(width, max(round(width * min(share, 1.0)), 1)) if share >= LEAST else 0
 
 
 def _figures(layer: Error) -> str:
@@ -87,6 +89,8 @@ def _figures(layer: Error) -> str:
 
 
 def _percent(share: float) -> str:
+    if share < LEAST:
+        return "0 %"
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %" if share < 9.995 else "> 999 %"
 
 
