@@ -146,7 +146,7 @@ async def test_what_is_worse_than_before_is_no_best_so_far_and_the_reason_is_sai
     try:
         async with start(size=(160, 40), opened=open_model("nin"), task=made) as desk:
             await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
-            await desk.press("g", "5", "0", "enter", "R", "enter")
+            await desk.press("g", "5", "0", "enter", "R", "down", "enter")
             await desk.until(lambda: desk.session.recovered is not None, "the recalibration", WORKING)
             before = desk.session.recovered
             await desk.press("R")
