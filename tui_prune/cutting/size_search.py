@@ -196,17 +196,18 @@ def _for_all_of_its_class(
         theirs = own if other == module else {size.place: size for size in sizes.of(other)}
         for place, number in choice.items():
             size, chosen = theirs.get(place), own[place].options[number]
-            if size is not None:
-                yield size.repair(
-                    min(
-                        size.options,
-                        key=lambda option, chosen=chosen, other=other: (
-                            _role(option.axis.tensor, other) != _role(chosen.axis.tensor, module)
-                            or option.axis.dim != chosen.axis.dim,
-                            option.fit != chosen.fit,
-                        ),
-                    )
-                )
+            if size is None:
+                continue
+            option = min(
+                size.options,
+                key=lambda option, chosen=chosen, other=other: (
+                    _role(option.axis.tensor, other) != _role(chosen.axis.tensor, module)
+                    or option.axis.dim != chosen.axis.dim,
+                    option.fit != chosen.fit,
+                ),
+            )
+            if other == module or option.fit != Fit.PART or chosen.fit == Fit.PART:
+                yield size.repair(option)  # else the axis of its own that it is the size of isn't cut
 
 
 def _role(tensor: str, module: str) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.exactness import assert_exact, prune_exactly, widths
+from tests.networks.libraries.reference import zero_the_cut
 
 
 class Attention(nn.Module):
@@ -57,3 +58,37 @@ def without_cut_queries(masked: nn.Module, kept: dict[str, Tensor]) -> None:
     alive = torch.zeros(len(query.weight)).index_fill(0, rows, 1)
     query.weight.data *= alive[:, None]
     query.bias.data *= alive
+
+
+class Projection(nn.Module):
+    """A linear layer that keeps the size of its outputs, and gives them their shape by it."""
+
+    def __init__(self, outputs: int, inputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.weight = nn.Parameter(torch.randn(inputs, outputs) / inputs**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.view(-1, x.shape[-1]) @ self.weight).view(*x.shape[:-1], self.outputs)
+
+
+class WithCache(nn.Module):
+    """Puts out keys and values too, which stay: of layers of one class, some keep their outputs and lose inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.packed = nn.Linear(6, 16), Projection(48, 16)
+        self.join, self.out = Projection(16, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.enter(x)
+        query, key, value = self.packed(x).split(16, dim=-1)
+        mixed = (query @ key.transpose(-1, -2)).softmax(-1) @ value
+        return self.out(x + self.join(mixed)), key, value
+
+
+def test_sizes_of_a_class_of_layers_follow_where_their_own_axis_is_cut() -> None:
+    torch.manual_seed(0)
+    result = prune_exactly(WithCache(), torch.randn(2, 7, 6), reference=zero_the_cut)
+    assert (result.model.packed.outputs, result.model.join.outputs) == (48, 8)
+    assert result.model.packed.weight.shape == (8, 48)
