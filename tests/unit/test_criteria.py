@@ -209,6 +209,19 @@ def test_activation_is_what_the_next_layers_read() -> None:
     assert scores(model, batches[0], "activation", task) == {"0": pytest.approx(expected.tolist(), abs=1e-5)}
 
 
+def test_variance_is_that_of_what_the_next_layers_read() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
+    with torch.no_grad():
+        model[0].weight[1] = 0
+        model[0].bias[1] = 40.0
+    batches = [torch.randn(7, 3), torch.randn(9, 3) + 1]
+    task = Task(calibration=lambda: batches)
+    expected = torch.relu(model[0](torch.cat(batches))).detach().var(0, correction=0)
+    assert scores(model, batches[0], "variance", task) == {"0": pytest.approx(expected.tolist(), abs=1e-5)}
+    assert expected[1] == 0
+
+
 def test_activation_of_several_readers_is_their_mean() -> None:
     class Read(nn.Module):
         def __init__(self) -> None:
@@ -380,6 +393,7 @@ def fails(*_: Any) -> Any:
     ("name", "task", "sentence"),
     [
         ("taylor", None, r"needs calibration data: give a task file \(--task FILE\.py\) with a function calibration"),
+        ("variance", Task(), r"needs calibration data: give the task a function calibration\(\)"),
         ("activation", Task(), r"needs calibration data: give the task a function calibration\(\)"),
         ("activation", Task(calibration=lambda: []), "yields nothing"),
         ("activation", Task(calibration=fails), r"no data today, in calibration\(\)"),

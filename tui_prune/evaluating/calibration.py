@@ -94,15 +94,18 @@ class _Activations(_Watch):
         return Gathered(
             inputs={name: mean.values() for name, mean in self._inputs.items() if mean.count},
             outputs={key: mean.values() for key, mean in self._outputs.items() if mean.count},
+            input_variances={name: mean.variances() for name, mean in self._inputs.items() if mean.count},
+            output_variances={key: mean.variances() for key, mean in self._outputs.items() if mean.count},
         )
 
 
 class _Mean:
-    """Mean |value| of each channel of what a layer has been given, or has given back."""
+    """Mean |value| and variance of each channel of what a layer has been given, or has given back."""
 
     def __init__(self) -> None:
         self.count = 0
         self._sum = torch.zeros(0, dtype=torch.float64)
+        self._mean = self._squares = self._sum
 
     def of_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._add(module, (args, tuple(kwargs.values())))
@@ -115,14 +118,30 @@ class _Mean:
         dim = None if value is None else _channel_dim(module, value)
         if value is None or dim is None:
             return
-        sums = value.detach().abs().movedim(dim, 0).flatten(1).float().sum(1).cpu().double()
-        if self.count and self._sum.shape != sums.shape:
+        rows = value.detach().movedim(dim, 0).flatten(1).float()
+        sums = rows.abs().sum(1).cpu().double()
+        if (self.count and self._sum.shape != sums.shape) or not rows.numel():
             return
-        self._sum = self._sum + sums if self.count else sums
-        self.count += value.numel() // max(value.shape[dim], 1)
+        variance, mean = (found.cpu().double() for found in torch.var_mean(rows, 1, correction=0))
+        if not self.count:
+            self._sum, self._mean, self._squares = (
+                torch.zeros_like(sums),
+                torch.zeros_like(mean),
+                torch.zeros_like(mean),
+            )
+        # Means and squares of two samples as one (Chan et al. 1983).
+        added, total = rows.shape[1], self.count + rows.shape[1]
+        step = mean - self._mean
+        self._squares = self._squares + variance * added + step.square() * (self.count * added / total)
+        self._mean = self._mean + step * (added / total)
+        self._sum = self._sum + sums
+        self.count = total
 
     def values(self) -> np.ndarray:
         return (self._sum / self.count).numpy()
+
+    def variances(self) -> np.ndarray:
+        return (self._squares / self.count).numpy()
 
 
 class _Gradients(_Watch):

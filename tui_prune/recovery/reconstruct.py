@@ -32,6 +32,8 @@ Run = Callable[[nn.Module, Inputs], Any]
 
 CHANCE = 0.05
 """Of a network being taken for better that is no better."""
+LEAST_GAIN = 0.02
+"""Of the error: less isn't worth other weights, and may be none for other inputs."""
 MOST_INPUTS = 512
 """More bring little; calibration data may go on for ever."""
 
@@ -42,8 +44,8 @@ class Reconstruction(NamedTuple):
     values: Mapping[str, Tensor]
     found: Reconstructed
     better: bool
-    """Whether the network is nearer to the original with these values, on the inputs that were held out, by more than
-    chance would have it."""
+    """Whether the network is nearer to the original with these values, on the inputs that were held out, by a gain
+    that is worth it and more than chance would have it."""
 
 
 def reconstruct(
@@ -79,7 +81,7 @@ def reconstruct(
     before, after = distance(wanted, given), distance(wanted, reached)
     if before is None or after is None:  # such as boxes, of which there may be others
         before, after = (sum(getattr(layer, side) for layer in student.layers) for side in ("cut", "left"))
-    better = bool(student.values) and after < before
+    better = bool(student.values) and after < (1 - LEAST_GAIN) * before
     if better and sampler.holds_out:
         gains = _gains(wanted, given, reached, held.count)
         # Student's t: with few inputs held out, a mean gain may be one input's luck.
@@ -97,8 +99,8 @@ def distance(wanted: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> float | N
         size = float(one.double().square().sum())
         if size > 0:
             shares.append(float((one.double() - other.double()).square().sum()) / size)
-    if not shares:
-        return None
+    if not shares:  # a head that starts at zero
+        return 0.0 if all(not bool(other.any()) for other in given) else math.inf
     error = math.sqrt(sum(shares) / len(shares))
     return math.inf if math.isnan(error) else error
 

@@ -66,6 +66,13 @@ CRITERIA: dict[str, Criterion] = {
         needs="activations",
         missing="none of its layers could be watched",
     ),
+    "variance": Criterion(
+        "variance",
+        "how much what the next layers read varies; needs calibration data",
+        combine="mean",
+        needs="activations",
+        missing="none of its layers could be watched",
+    ),
     "random": Criterion("random", "chance, by the seed"),
 }
 

@@ -29,6 +29,10 @@ class Gathered:
     """By layer: mean size of each of its inputs, shape (inputs,)."""
     outputs: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
     """By tensor and dimension of a producer's axis: mean size of each output, shape (outputs,)."""
+    input_variances: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By layer: variance of each of its inputs, shape (inputs,)."""
+    output_variances: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    """By tensor and dimension of a producer's axis: variance of each output, shape (outputs,)."""
     gradients: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
     """By tensor and dimension of a producer's axis: mean over the batches of (sum of weight times gradient)², one value
     for each output, shape (outputs,)."""
@@ -98,10 +102,18 @@ class Evidence:
         ]
 
     def read_activations(self) -> list[Part]:
+        """Mean sizes of the inputs of each layer that reads the group's channels."""
+        return self._read(self.gathered.inputs)
+
+    def read_variances(self) -> list[Part]:
+        """Variances of the inputs of each layer that reads the group's channels."""
+        return self._read(self.gathered.input_variances)
+
+    def _read(self, shown: Mapping[str, np.ndarray]) -> list[Part]:
         """What calibration data has shown of the inputs of each layer that reads the group's channels."""
         position, found = self._positions(), []
         for member in self.group.members:
-            layer, values = self.graph.layer(member.layer), self.gathered.inputs.get(member.layer)
+            layer, values = self.graph.layer(member.layer), shown.get(member.layer)
             if member.role != "consumer" or layer is None or values is None:
                 continue
             if len(values) == len(layer.inputs):
@@ -109,11 +121,18 @@ class Evidence:
         return found
 
     def own_activations(self) -> list[Part]:
-        """The same of the outputs of each producer."""
+        """Mean sizes of the outputs of each producer."""
+        return self._own(self.gathered.outputs)
+
+    def own_variances(self) -> list[Part]:
+        """Variances of the outputs of each producer."""
+        return self._own(self.gathered.output_variances)
+
+    def _own(self, shown: Mapping[tuple[str, int], np.ndarray]) -> list[Part]:
         return [
-            Part(owner_of(axis.tensor), self.gathered.outputs[axis.tensor, axis.dim], places)
+            Part(owner_of(axis.tensor), shown[axis.tensor, axis.dim], places)
             for axis, places in self.producers()
-            if (axis.tensor, axis.dim) in self.gathered.outputs
+            if (axis.tensor, axis.dim) in shown
         ]
 
     def covered(self, parts: Iterable[Part]) -> bool:
