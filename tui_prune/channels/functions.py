@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from tui_prune.channels.model_code import Line
+from tui_prune.channels.model_code import Line, owner_of
 
 _NAMING = frozenset(
     dis.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_CONST", "RETURN_CONST") if name in dis.opmap
@@ -147,8 +147,8 @@ def failing_reads(error: BaseException | None) -> list[tuple[type[nn.Module], Re
     found: list[tuple[type[nn.Module], ReadNames]] = []
     step = None if error is None else error.__traceback__
     while step is not None:
-        owner, code = step.tb_frame.f_locals.get("self"), step.tb_frame.f_code
-        if isinstance(owner, nn.Module) and code.co_filename != _CALLING:
+        owner, code = owner_of(step.tb_frame), step.tb_frame.f_code
+        if owner is not None and code.co_filename != _CALLING:
             found.insert(0, (type(owner), ReadNames(names_read(code, step.tb_lineno), names_read(code))))
         step = step.tb_next
     return found

@@ -116,10 +116,21 @@ def running_module() -> nn.Module | None:
     """The module whose forward runs innermost."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, nn.Module):
+        owner = owner_of(frame)
+        if owner is not None:
             return owner
         frame = frame.f_back
+    return None
+
+
+def owner_of(frame: FrameType) -> nn.Module | None:
+    """The module that a function works on, whatever its code calls it: the first argument of a method; in a function
+    inside a method, the module that it sees of the method's."""
+    code = frame.f_code
+    for name in (*code.co_varnames[: min(code.co_argcount, 1)], *code.co_freevars):
+        value = frame.f_locals.get(name)
+        if isinstance(value, nn.Module):
+            return value
     return None
 
 
@@ -147,8 +158,8 @@ def failing_modules(error: BaseException) -> list[nn.Module]:
     found: list[nn.Module] = []
     step: TracebackType | None = error.__traceback__
     while step is not None:
-        owner = step.tb_frame.f_locals.get("self")
-        if isinstance(owner, nn.Module) and all(owner is not module for module in found):
+        owner = owner_of(step.tb_frame)
+        if owner is not None and all(owner is not module for module in found):
             found.insert(0, owner)
         step = step.tb_next
     return found
