@@ -95,15 +95,20 @@ class Block(NamedTuple):
 
 
 class View(NamedTuple):
-    """A tensor that was reshaped: where, to which sizes, along which of them labels vary, and the slots it carries.
+    """A tensor that was reshaped: where, to which sizes, the labels it has now, and the slots it carries.
 
     The sizes along which no label varies are the same in a cut network, if its code doesn't take channels for rows.
     """
 
     where: Line | None
     shape: tuple[int, ...]
-    labelled: frozenset[int]
+    labels: Labels
     slots: tuple[Tensor, ...]
+
+    @property
+    def labelled(self) -> frozenset[int]:
+        """The dimensions along which labels vary."""
+        return frozenset(d for dims in self.labels for d in dims)
 
 
 HEADS = "heads"

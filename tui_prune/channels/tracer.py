@@ -394,10 +394,8 @@ class Tracer(TorchDispatchMode):
     def note_view(self, out: Tensor, slots: Sequence[Tensor]) -> None:
         """A tensor that carries these slots was reshaped to `out`."""
         place = self.place
-        labelled = frozenset(d for dims in self.labels(out) for d in dims)
-        self.record.views.append(
-            View(place.shown if place else None, tuple(out.shape), labelled, tuple(map(self._each_once, slots)))
-        )
+        labels, carried = dict(self.labels(out)), tuple(map(self._each_once, slots))
+        self.record.views.append(View(place.shown if place else None, tuple(out.shape), labels, carried))
 
     def unlabelled_reason(self, tensor: Any) -> str:
         entry = self._carried.get(id(tensor))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from tui_prune.channels.labels import compact
 from tui_prune.channels.model_code import Line, failing_modules, failing_place
 from tui_prune.channels.record import Lock, TraceRecord, View, slot_numbers
 from tui_prune.channels.trace import RetraceFailed, call, evaluating, recompute, retrace, stop_at_step, training
@@ -15,6 +16,7 @@ from tui_prune.copies.modules import named_modules
 from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.building import build_cut
 from tui_prune.cutting.copying import named_tensors
+from tui_prune.cutting.correspondence import sizes_left
 from tui_prune.cutting.kernels import KeptKernels, keep_kernels
 from tui_prune.cutting.other_runs import training_runs
 from tui_prune.cutting.repairs import Rescaled, keep_scalings
@@ -135,7 +137,7 @@ def _misfit_of_error(error: BaseException, tracer: Tracer, plan: Plan, tensors: 
     lock = Lock(FIXED_SIZE, str(place.shown) if place else None)
     record = plan.graph.record
     suspects = frozenset[int]()
-    view = first_other_view(record, tracer.record)
+    view = first_other_view(plan, tracer.record)
     line = None if view is None else view.where
     if view is not None and (suspects := cut_groups(plan, slot_numbers(view.slots))):
         lock = Lock(FIXED_SIZE, str(view.where) if view.where else None)
@@ -175,16 +177,29 @@ def fixed_sizes(plan: Plan, cut: TraceRecord) -> dict[int, tuple[np.ndarray, Loc
     return found
 
 
-def first_other_view(original: TraceRecord, cut: TraceRecord) -> View | None:
-    """The first tensor of the original whose sizes without labels (rows) are others where the cut network reshapes it:
-    `view(-1, 64)` makes two rows of 32 channels one, and nothing fails before a layer reads them."""
-    for before, after in zip(original.views, cut.views, strict=False):
+def first_other_view(plan: Plan, cut: TraceRecord) -> View | None:
+    """The first tensor of the original whose rows are others where the cut network reshapes it: `view(-1, 64)` makes
+    two rows of 32 channels one, `view(..., -1, 16)` two heads of 8, and nothing fails before a layer reads them."""
+    for before, after in zip(plan.graph.record.views, cut.views, strict=False):
         if before.where != after.where or len(before.shape) != len(after.shape):
             return None  # the code has taken another way
         rows = [d for d in range(len(before.shape)) if d not in before.labelled]
-        if any(before.shape[d] != after.shape[d] for d in rows):
+        if any(before.shape[d] != after.shape[d] for d in rows) or _has_other_heads(plan, before, after):
             return before
     return None
+
+
+def _has_other_heads(plan: Plan, before: View, after: View) -> bool:
+    """Whether channels that lie along several dimensions are dealt out to other numbers of them than is planned."""
+    for dims, label in before.labels.items():
+        if len(dims) < 2:
+            continue
+        ids = compact(label, dims).numpy()
+        stays = (ids < 0) | plan.keep[plan.graph.classes.channel[np.maximum(ids, 0)]]
+        planned = list(sizes_left(stays))
+        if planned and tuple(after.shape[d] for d in dims) not in planned:
+            return True
+    return False
 
 
 def groups_inside(plan: Plan, module: str) -> frozenset[int]:

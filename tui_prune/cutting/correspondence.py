@@ -205,6 +205,12 @@ class Correspondence:
         return (len(lines), lines.tobytes()) if len(lines) > 1 else None
 
 
+def sizes_left(stays: np.ndarray) -> Iterator[tuple[int, ...]]:
+    """What sizes a label may have once what doesn't stay of it is gone."""
+    for expected in _expected(tuple(range(stays.ndim)), np.arange(stays.size).reshape(stays.shape), stays):
+        yield expected.sizes
+
+
 def _expected(dims: Dims, channels: np.ndarray, stays: np.ndarray) -> Iterator["_Expected"]:
     """What may become of a label: where each row along one dimension loses others, which dimension that is shows only
     in the rows themselves."""

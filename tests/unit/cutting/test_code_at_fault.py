@@ -1,0 +1,80 @@
+"""Which code is at fault where a cut network fails, and what a module's own code reads."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import tui_prune
+from tests.exactness import assert_exact, prune_exactly, widths
+
+
+class HeadsOfSixteen(nn.Module):
+    """Writes the size of a head down: values that are cut make fewer heads, which the attention can't mix any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.join = (nn.Linear(64, 64) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (
+            p(x).view(*x.shape[:2], -1, 16).transpose(1, 2) for p in (self.query, self.key, self.value)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return x + self.join(mixed.transpose(1, 2).flatten(2))
+
+
+class HeadsBySplitting(HeadsOfSixteen):
+    """Heads are the parts that a kept size leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 16
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = (self.query, self.key, self.value)
+        query, key, value = (torch.stack(p(x).split(self.size, -1), 1) for p in parts)
+        return x + self.join(torch.cat(F.scaled_dot_product_attention(query, key, value).unbind(1), -1))
+
+
+def around(*attentions: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 64), *attentions, nn.LayerNorm(64), nn.Linear(64, 10)).eval()
+
+
+def test_the_view_that_makes_other_heads_is_named_and_only_what_it_reshapes_is_locked() -> None:
+    result = prune_exactly(around(HeadsOfSixteen(), HeadsOfSixteen()), torch.randn(1, 7, 12))
+    assert widths(result)["0"] == (64, 32)
+    assert widths(result)["1.value"] == widths(result)["2.query"] == (64, 64)
+    wheres = {lock["where"] for lock in result.report.locks if lock["layer"] != "4"}
+    assert len(wheres) == 1 and "view(*x.shape[:2], -1, 16)" in wheres.pop()
+
+
+def test_heads_that_are_split_off_get_narrower() -> None:
+    result = tui_prune.prune(around(HeadsBySplitting(), HeadsBySplitting()), torch.randn(1, 7, 12), ratio=0.5)
+    assert set(widths(result).values()) == {(64, 32), (10, 10)}
+    assert [result.model[n].size for n in (1, 2)] == [8, 8]
+    assert result.report.equivalence.kind == "exact"
+
+
+class Windows(nn.Module):
+    """Keeps a width and a window of as many positions; its methods have their own word for the module."""
+
+    def __init__(me) -> None:
+        super().__init__()
+        me.width = me.window = 8
+        me.enter, me.inside, me.out = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(me, x: Tensor) -> Tensor:
+        size, (batch, _, high, wide) = me.window, x.shape
+        y = me.inside(me.enter(x)).unflatten(3, (-1, size)).unflatten(2, (-1, size)).permute(0, 2, 4, 3, 5, 1)
+        y = y.reshape(-1, me.window * me.window, me.width)
+        y = (y - y.mean(1, keepdim=True)).view(batch, high // size, wide // size, size, size, me.width)
+        return me.out(y.permute(0, 5, 1, 3, 2, 4).reshape(batch, me.width, high, wide))
+
+
+def test_what_a_method_reads_counts_whatever_it_calls_its_module() -> None:
+    torch.manual_seed(0)
+    model = Windows()
+    result = prune_exactly(model, torch.randn(1, 3, 8, 8))
+    assert (result.model.width, result.model.window) == (4, 8)
+    assert_exact(model, result, (torch.randn(2, 3, 16, 8),))
