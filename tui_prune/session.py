@@ -21,7 +21,7 @@ from tui_prune.choosing import changes
 from tui_prune.choosing.keepsake import Keepsake
 from tui_prune.choosing.selection import named
 from tui_prune.cutting.fit import Fitted, Subject, fit, probe
-from tui_prune.cutting.flow import find_flows, widths_for
+from tui_prune.cutting.flow import flows_for
 from tui_prune.cutting.kept import kept_positions
 from tui_prune.cutting.shortening import removals, shortened
 from tui_prune.errors import TuiPruneError, UsageError
@@ -56,7 +56,8 @@ class Session(Keepsake, Looker):
         probing: bool = True,
         progress: Progress = silent,
     ) -> None:
-        """Trace the network; with `probing`, also try a cut, which shows the sizes that its own code fixes.
+        """Trace the network; with `probing`, also try a cut, which shows the sizes that its own code fixes, and the
+        widths of uneven groups for any recipe. Without it, the cut itself shows them, for this recipe.
 
         Raises `TuiPruneError` when its forward pass fails, `UsageError` when the recipe doesn't fit it.
         """
@@ -82,14 +83,14 @@ class Session(Keepsake, Looker):
         if not record.shapes.keys() & record.parameters:
             raise TuiPruneError(f"{opened.title} has no layers with weights, so there is nothing to cut.")
         first = Recipe() if recipe is None else recipe
-        self._widths, self._probing = widths_for(first), probing
+        self._first, self._probing = first, probing
         graph = build_graph(record, first.units)
         self._trace_seconds = time.perf_counter() - started
         progress("try a cut", 0.5)
         if probing:
             graph = probe(self._subject, graph, progress)
         else:
-            graph = find_flows(graph, *self._subject.arguments, self._widths)
+            graph = flows_for(graph, *self._subject.arguments, first)
         self._graphs[first.units, ()] = self._whole = graph
         graph = self._graph_for(first)
         self._begin(first)
@@ -110,13 +111,14 @@ class Session(Keepsake, Looker):
         model: nn.Module | None = None,
         task: str | Path | None = None,
         recipe: Recipe | None = None,
+        probing: bool = True,
         progress: Progress = silent,
     ) -> Session:
         """Open what the user names (`opening.open_model`) and trace it. Raises `TuiPruneError`, `UsageError`."""
         loaded = None if task is None else load_task(task)
         opened = open_model(spec, weights=weights, input_spec=input_spec, device=device, model=model, progress=progress)
         try:
-            return cls(opened, task=loaded, recipe=recipe, progress=progress)
+            return cls(opened, task=loaded, recipe=recipe, probing=probing, progress=progress)
         except TuiPruneError as error:
             if opened.guess is None or opened.guess.runs or isinstance(error, UsageError):
                 raise
@@ -216,7 +218,7 @@ class Session(Keepsake, Looker):
         short = shortened(self.opened.module, whole.record, *arguments, gone)
         subject = Subject(short, *arguments)
         graph = build_graph(record_trace(short, *arguments), recipe.units)
-        graph = probe(subject, graph) if self._probing else find_flows(graph, *arguments, self._widths)
+        graph = probe(subject, graph) if self._probing else flows_for(graph, *arguments, self._first)
         self._shortened[tuple(branch.name for branch in gone)] = subject, Plans(self.task, arguments)
         costs = CostModel(whole).measure(np.ones(whole.classes.channels, bool))[1]
         names = {layer.name for layer in graph.layers}

@@ -82,14 +82,31 @@ def bundled_task(model: str, weights: str | None) -> str | None:
 
 
 def open_session(
-    model: str, weights: str | None, input_spec: str | None, device: str, recipe: Recipe, task: str | None = None
+    model: str,
+    weights: str | None,
+    input_spec: str | None,
+    device: str,
+    recipe: Recipe,
+    task: str | None = None,
+    *,
+    probing: bool = True,
 ) -> "Session":
-    """Open a network with its recipe; what there is to note about it goes to stderr. Raises `TuiPruneError`."""
+    """Open a network with its recipe; what there is to note about it goes to stderr. `probing` as in `Session`.
+
+    Raises `TuiPruneError`.
+    """
     from tui_prune.session import Session
 
     with progress_line() as progress:
         session = Session.open(
-            model, weights=weights, input_spec=input_spec, device=device, task=task, recipe=recipe, progress=progress
+            model,
+            weights=weights,
+            input_spec=input_spec,
+            device=device,
+            task=task,
+            recipe=recipe,
+            probing=probing,
+            progress=progress,
         )
     print_notes(session.opened.notes)
     return session

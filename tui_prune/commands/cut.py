@@ -109,7 +109,8 @@ def prune(
     if export_to is not None:
         check_export(export_to, force=force)
     task = task or (console.bundled_task(model, weights) if suggest or reconstruct or recalibrate or finetune else None)
-    session = console.open_session(model, weights, input_spec, device, recipe, task)
+    # A recipe that is carried out at once is its own trial, as in `tui_prune.prune`; a search meets other widths too.
+    session = console.open_session(model, weights, input_spec, device, recipe, task, probing=suggest)
     remarks: Sequence[str] = ()
     with console.progress_line() as progress:
         if suggest:

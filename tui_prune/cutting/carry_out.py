@@ -93,10 +93,11 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         failed = None
         if mismatch.step is not None:
             failed = stop_at_step(module, graph.record, record, inputs, kwargs, mismatch.step)
-        misfit = Misfit(involved, lock, reached=len(record.calls))
+        misfit = Misfit(involved, lock)
         if failed is not None:
             misfit = _misfit_of_error(failed.__cause__ or failed, failed.tracer, plan, tensors)
             misfit.groups = involved or misfit.groups
+        misfit.reached = len(record.calls) if mismatch.step is None else mismatch.step
         misfit.sizes = fixed_sizes(plan, record)
         raise misfit from mismatch
     apply_order(module, replay.reordered)
@@ -156,9 +157,9 @@ def _right_calls(original: TraceRecord, cut: TraceRecord) -> int:
     for number, (before, after) in enumerate(zip(original.calls, cut.calls, strict=False)):
         if before.operator is not after.operator or len(before.made) != len(after.made):
             return number
-        for one, other in zip(before.made, after.made, strict=True):
-            if not one.labels and any(made.labels for made in before.made):
-                continue  # statistics of a norm: as many as it has groups left
+        # Further results (the statistics of a norm) may be as long as there are channels, and carry nothing.
+        made = zip(before.made[:1], after.made[:1], strict=True) if before.labelled else ()
+        for one, other in made:
             labelled = {dim for dims in one.labels for dim in dims} | one.alike
             rows = [d for d in range(len(one.shape)) if d not in labelled]
             if len(one.shape) != len(other.shape) or any(one.shape[d] != other.shape[d] for d in rows):

@@ -217,9 +217,7 @@ def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
     """Add what only a trial can show: the widths of uneven groups, and, once everything is cut by half, the locks of
     what doesn't fit."""
     graph = find_flows(graph, *subject.arguments)
-    # Every layer loses another share, so that two widths which the code takes for one are told apart.
-    shares = {group.name: 0.42 + 0.16 * (i * 0.618 % 1) for i, group in enumerate(graph.groups)}
-    recipe = Recipe(layers=shares, criterion="random", grouped=graph.units.grouped, heads=graph.units.heads)
+    recipe = Recipe(ratio=0.5, criterion="random", grouped=graph.units.grouped, heads=graph.units.heads)
 
     def planning(graph: Graph) -> Plan:
         return uncosted_plan(graph, recipe, score_groups(graph, "random"))

@@ -32,30 +32,59 @@ Widths = Callable[[int], Iterable[int]]
 def usual_widths(width: int) -> list[int]:
     """Widths for somebody who may ask for any: steps of a sixteenth, and multiples of 8."""
     step = max(8, width // 8 // LEVELS * 8)
-    return [*(round(width * level / LEVELS) for level in range(1, LEVELS)), *range(step, width, step)]
+    return sorted({*(round(width * level / LEVELS) for level in range(1, LEVELS)), *range(step, width, step)})
 
 
 def widths_for(recipe: Recipe) -> Widths:
     """The widths that a recipe may ask for."""
     if not recipe.fixed_widths:
         return usual_widths
-    ratios = {ratio for ratio in (recipe.ratio, *recipe.layers.values()) if ratio}
     aligns = {recipe.align, *recipe.layer_align.values()}
 
     def near(width: int) -> list[int]:
-        wanted = [width - int(width * ratio + 1e-9) for ratio in ratios]
+        wanted = _wanted(recipe, width)
         return [*wanted, *(n // align * align + more for n in wanted for align in aligns for more in (0, align))]
 
     return near
 
 
-def find_flows(graph: Graph, inputs: tuple[Any, ...], kwargs: dict[str, Any], widths: Widths = usual_widths) -> Graph:
-    """The graph with the widths that its uneven groups can have, instead of their locks."""
+def _wanted(recipe: Recipe, width: int) -> list[int]:
+    ratios = {ratio for ratio in (recipe.ratio, *recipe.layers.values()) if ratio}
+    return [width - int(width * ratio + 1e-9) for ratio in ratios]
+
+
+def flows_for(graph: Graph, inputs: tuple[Any, ...], kwargs: dict[str, Any], recipe: Recipe) -> Graph:
+    """The graph with the widths that a recipe asks for, where its uneven groups can have them, and the nearest one
+    where they can't."""
+    graph = find_flows(graph, inputs, kwargs, widths_for(recipe))
+    if not recipe.fixed_widths:
+        return graph
+
+    def by_distance(width: int) -> list[int]:
+        wanted = _wanted(recipe, width)
+        return sorted(usual_widths(width), key=lambda n: min((abs(n - own) for own in wanted), default=0))
+
+    return find_flows(graph, inputs, kwargs, by_distance, enough=1)
+
+
+def find_flows(
+    graph: Graph,
+    inputs: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    widths: Widths = usual_widths,
+    *,
+    enough: int | None = None,
+) -> Graph:
+    """The graph with the widths that its uneven groups can have, instead of their locks: with `enough` of them where
+    that is given."""
     uneven = [group for group in graph.groups if _is_uneven(group, graph)]
     found: dict[int, list[Flow]] = {group.index: [] for group in uneven}
     tried = {group.index: _possible_widths(graph, group, widths(group.width)) for group in uneven}
     for step in range(max(map(len, tried.values()), default=0)):
-        together = {index: own[step] for index, own in tried.items() if step < len(own)}
+        left = {index: own for index, own in tried.items() if enough is None or len(found[index]) < enough}
+        together = {index: own[step] for index, own in left.items() if step < len(own)}
+        if not together:
+            break
         for index, flow in _try_widths(graph, together, inputs, kwargs).items():
             found[index].append(flow)
     flows = tuple(
@@ -93,11 +122,11 @@ def _sizes(graph: Graph, group: Group) -> dict[Axis, np.ndarray]:
 
 
 def _possible_widths(graph: Graph, group: Group, widths: Iterable[int]) -> list[int]:
-    """The widths, each once, of which every axis can have its share; rounded to such a one."""
+    """The widths, each once and in their order, of which every axis can have its share; rounded to such a one."""
     counts = [len(places) for places in _sizes(graph, group).values()]
     step = group.width // int(np.gcd.reduce([group.width, *counts]))
-    rounded = {round(width / step) * step for width in widths}
-    return sorted(width for width in rounded if 0 < width < group.width)
+    rounded = dict.fromkeys(round(width / step) * step for width in widths)
+    return [width for width in rounded if 0 < width < group.width]
 
 
 def _whole(graph: Graph, group: Group) -> Flow:
