@@ -1,5 +1,6 @@
 """Finding a cut that the model's own code can follow: cut, verify, and lock what doesn't fit until the rest does."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +36,12 @@ from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 
 CHANGES_RESULT = "a cut here changes the result (found by trying)"
+_TRIALS = 40
+"""After so many trials that have failed, no more sizes are tried: what seems to be the reason is locked."""
+_SAME_LINE = 2
+"""Where one line of code fails more often, all groups in modules of the same class are locked."""
+_HALVES = 16
+"""Trials to find out which groups make a result differ, where nothing else tells."""
 
 Planning = Callable[[Graph], Plan]
 
@@ -115,7 +122,7 @@ def fit(
     """
     linked: dict[str | None, tuple[np.ndarray, ...]] = {}
     known = frozenset(graph.findings.repairs)
-    search = SizeSearch()
+    search, halving, failures = SizeSearch(), _Halving(subject, verifying), _Failures()
     while True:
         plan = planning(graph)
         progress("cut", len(graph.findings.locks) / (len(graph.groups) + 1))
@@ -134,11 +141,12 @@ def fit(
                 misfit, where = step.misfit, step.misfit.lock.where
                 links = _links(plan, misfit) if where not in linked else ()
             base = replace(graph.findings, repairs=step.repairs)
-            if step.trying:
+            spent = failures.note(misfit)
+            if step.trying and not spent:
                 findings = base
             elif misfit.sizes:
                 findings = base.with_fixed_sizes(misfit.sizes)
-            elif links:
+            elif links and not spent:
                 linked[where] = links
                 findings = base.with_link(*links)
             elif linked.get(where):  # that wasn't it, and what is linked would be locked together
@@ -146,7 +154,7 @@ def fit(
                 linked[where] = ()
             else:
                 plan = replace(plan, graph=replace(graph, findings=base))
-                groups = misfit.groups or _culprits_by_halves(subject, plan, verifying)
+                groups = failures.groups(plan, misfit) or halving.culprits(plan)
                 if not groups:
                     place = f" ({where})" if where else ""
                     cause = misfit.__cause__
@@ -191,7 +199,7 @@ def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:
     model = plan.graph.model
     for name in misfit.modules:
         groups = groups_inside(plan, name)
-        if not any(plan.graph.groups[group].blocked or plan.graph.groups[group].heads for group in groups):
+        if not any(_has_even_blocks(plan.graph.groups[group]) for group in groups):
             continue
         kind = type(model.get_submodule(name))
         if kind.__module__.startswith("torch.nn.modules.container"):
@@ -210,7 +218,12 @@ def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:
 def _meets_input(group: Group, module: str) -> bool:
     """Whether a group has blocks or heads, or is one that a module takes in: what only runs inside keeps its own
     share."""
-    return group.blocked or group.heads or not all(member.layer.startswith(f"{module}.") for member in group.members)
+    inside = all(member.layer.startswith(f"{module}.") for member in group.members)
+    return _has_even_blocks(group) or not (inside or group.flows)
+
+
+def _has_even_blocks(group: Group) -> bool:
+    return (group.blocked or group.heads) and not group.flows
 
 
 def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
@@ -232,27 +245,69 @@ def _slots_of(graph: Graph, groups: frozenset[int]) -> np.ndarray:
     return np.flatnonzero(mine[graph.classes.channel])
 
 
-def _culprits_by_halves(subject: Subject, plan: Plan, verifying: bool) -> frozenset[int]:
-    """A group that can't be cut, alone or beside those that fit: found by trying half of them at a time."""
+class _Failures:
+    """The failures of one fit, counted: what fails again and again is locked with all that is like it."""
 
-    def fits(groups: Sequence[int]) -> bool:
+    def __init__(self) -> None:
+        self._trials = 0
+        self._locked: Counter[Lock] = Counter()
+
+    def note(self, misfit: Misfit) -> bool:
+        """Count a trial that has failed. Returns whether there have been so many that only locks are left."""
+        self._trials += 1
+        return self._trials > _TRIALS
+
+    def groups(self, plan: Plan, misfit: Misfit) -> frozenset[int]:
+        """The groups to lock: those that seem to be the reason. Where one line of code has failed several times, or
+        trials have been spent, also all others in modules of the same class."""
+        self._locked[misfit.lock] += 1
+        if (self._locked[misfit.lock] <= _SAME_LINE and self._trials <= _TRIALS) or not misfit.modules:
+            return misfit.groups
+        model = plan.graph.model
+        kind = type(model.get_submodule(misfit.modules[0]))
+        if kind is type(model) or kind.__module__.startswith("torch.nn."):
+            return misfit.groups
+        alike = [name for name, part in model.named_modules() if type(part) is kind]
+        return misfit.groups.union(*(groups_inside(plan, name) for name in alike))
+
+
+class _Halving:
+    """Finds the groups that can't be cut, alone or beside those that fit, by trying half of them at a time.
+
+    After `_HALVES` trials, over all searches of one fit, what is still suspect is all taken for guilty.
+    """
+
+    def __init__(self, subject: Subject, verifying: bool) -> None:
+        self._subject, self._verifying = subject, verifying
+        self._left = _HALVES
+
+    def culprits(self, plan: Plan) -> frozenset[int]:
+        """The culprits among the groups that a plan cuts."""
+        groups = sorted(cut_groups(plan, np.arange(len(plan.graph.classes.channel))))
+        return frozenset(self._among(plan, groups, ()))
+
+    def _among(self, plan: Plan, groups: Sequence[int], beside: Sequence[int]) -> list[int]:
+        """The culprits among groups that don't all fit beside others, which do."""
+        if len(groups) < 2 or self._left <= 0:
+            return list(groups)
+        half = len(groups) // 2
+        found: list[int] = []
+        for part in (groups[:half], groups[half:]):
+            if not self._fits(plan, [*part, *beside]):
+                found.extend(self._among(plan, part, beside))
+            beside = [*beside, *(group for group in part if group not in found)]
+        return found
+
+    def _fits(self, plan: Plan, groups: Sequence[int]) -> bool:
+        if self._left <= 0:
+            return False
+        self._left -= 1
         keep = np.ones_like(plan.keep)
         for group in groups:
             channels = plan.graph.groups[group].channels
             keep[channels] = plan.keep[channels]
-        partial = replace(plan, keep=keep)
         try:
-            subject.try_plan(partial, verifying)
+            self._subject.try_plan(replace(plan, keep=keep), self._verifying)
         except Misfit:
             return False
         return True
-
-    def search(groups: Sequence[int], beside: Sequence[int]) -> frozenset[int]:
-        if not groups or fits([*groups, *beside]):
-            return frozenset()
-        if len(groups) == 1:
-            return frozenset(groups)
-        half = len(groups) // 2
-        return search(groups[:half], beside) or search(groups[half:], [*beside, *groups[:half]])
-
-    return search(sorted(cut_groups(plan, np.arange(len(plan.graph.classes.channel)))), ())

@@ -64,24 +64,30 @@ class Replay:
         for grouped in self._convolutions:
             self._order_columns(grouped)
         for axis in self._record.axes:
-            if axis.first not in producers and axis.groups == 1:
+            if axis.first not in producers and (axis.groups == 1 or self._is_new(axis)):
                 self._take_follower(axis)
         self._compare_passes()
 
+    def _is_new(self, axis: Axis) -> bool:
+        """Whether nothing that was taken before says what lies on an axis."""
+        return bool((self._meaning[self._atom[axis.slots]] == UNKNOWN).all())
+
     def _compare_passes(self) -> None:
         """Each tensor on the way must hold the channels that stay, in the rows of the original."""
-        record, before, after = self._graph.record, self._slots_before(), self._slots_after()
-        found = Correspondence(record, self._record, before, after, self._uneven).difference()
+        after = self._slots_after()
+        before = self._slots_before(after)
+        found = Correspondence(self._graph.record, self._record, before, after, self._uneven).difference()
         if found is not None:
             raise ReplayMismatch("channels are dealt out in other rows than before", found.slots, found.step)
 
-    def _slots_before(self) -> Slots:
+    def _slots_before(self, after: Slots) -> Slots:
         record = self._graph.record
+        loose_keys = {self._cut_key(axis) for axis in self._record.axes if after.loose[axis.slots].any()}
         channel = self._original.astype(np.int64)
         loose = np.zeros(record.size, bool)
         for axis in record.axes:
             kept = self._cut.kept.get(self._cut_key(axis))
-            if kept is None:
+            if kept is None or self._cut_key(axis) in loose_keys:
                 loose[axis.slots] = True
             elif kept.size == 1:
                 channel[kept.reshape(-1)] = FIXED

@@ -135,6 +135,9 @@ def materialise(tracer: "Tracer", call: Call) -> None:
         if call.name in _BY_POSITION and _repeats(moved, after):
             tracer.lock_label(label, dims, "rows are looked up by their position, some of them several times")
             continue
+        if call.name in _BY_POSITION and len(after) < len(dims):  # all positions name one row
+            tracer.lock_label(moved, varying(moved), "single channels are picked by their number")
+            continue
         labels.append(moved)
         if len(after) != len(dims) or (moved.numel() and moved.shape != label.shape):
             tracer.fixes_size(compact(label, dims))
