@@ -114,11 +114,17 @@ class Subject:
 
 
 def fit(
-    subject: Subject, graph: Graph, planning: Planning, *, verifying: bool = True, progress: Progress = silent
+    subject: Subject,
+    graph: Graph,
+    planning: Planning,
+    *,
+    verifying: bool = True,
+    locking: bool = True,
+    progress: Progress = silent,
 ) -> Fitted:
     """Cut by the plan that `planning` makes of the graph, or of the graph with more locks where the model needs them.
 
-    Raises `TuiPruneError` when no plan fits.
+    Raises `TuiPruneError` when no plan fits; without `locking`, when none fits without more locks.
     """
     linked: dict[str | None, tuple[np.ndarray, ...]] = {}
     known = frozenset(graph.findings.repairs)
@@ -154,8 +160,8 @@ def fit(
                 linked[where] = ()
             else:
                 plan = replace(plan, graph=replace(graph, findings=base))
-                groups = failures.groups(plan, misfit) or halving.culprits(plan)
-                if not groups:
+                groups = failures.groups(plan, misfit) or (halving.culprits(plan) if locking else frozenset())
+                if not groups or not locking:
                     place = f" ({where})" if where else ""
                     cause = misfit.__cause__
                     reason = str(cause).rstrip(".") if isinstance(cause, TuiPruneError) else misfit.lock.reason
@@ -227,15 +233,24 @@ def _has_even_blocks(group: Group) -> bool:
 
 
 def probe(subject: Subject, graph: Graph, progress: Progress = silent) -> Graph:
-    """Add what only a trial can show: the widths of uneven groups, and, once everything is cut by half, the locks of
-    what doesn't fit."""
+    """Add what only a trial can show: the widths of uneven groups; the locks of what doesn't fit, once everything is
+    cut by half; and which groups have to keep one share, once every layer loses another.
+
+    What fits only where all lose the same share isn't locked: a recipe that gives other shares is a trial itself.
+    """
     graph = find_flows(graph, *subject.arguments)
     recipe = Recipe(ratio=0.5, criterion="random", grouped=graph.units.grouped, heads=graph.units.heads)
+    graph = fit(subject, graph, _planning(recipe), verifying=False, progress=progress).plan.graph
+    shares = {group.name: 0.42 + 0.16 * (i * 0.618 % 1) for i, group in enumerate(graph.groups)}
+    try:
+        planning = _planning(recipe.changed(layers=shares))
+        return fit(subject, graph, planning, verifying=False, locking=False, progress=progress).plan.graph
+    except TuiPruneError:
+        return graph
 
-    def planning(graph: Graph) -> Plan:
-        return uncosted_plan(graph, recipe, score_groups(graph, "random"))
 
-    return fit(subject, graph, planning, verifying=False, progress=progress).plan.graph
+def _planning(recipe: Recipe) -> Planning:
+    return lambda graph: uncosted_plan(graph, recipe, score_groups(graph, recipe.criterion))
 
 
 def _slots_of(graph: Graph, groups: frozenset[int]) -> np.ndarray:
