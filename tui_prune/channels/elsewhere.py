@@ -1,11 +1,14 @@
 """Networks that run something other than their own layers: what to open in their place."""
 
+import functools
 from collections.abc import Iterator, Mapping
-from types import ModuleType
+from contextlib import suppress
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import nn
 
+from tui_prune.channels.functions import functions_of
 from tui_prune.channels.record import TraceRecord
 from tui_prune.copies.modules import named_modules
 from tui_prune.errors import TuiPruneError
@@ -18,16 +21,16 @@ def check_that_it_runs_its_layers(model: nn.Module, record: TraceRecord) -> None
     if record.runs_layers:
         return
     kind = type(model).__name__
-    if record.parameters:
-        parts = list(_parts_with_weights(model, ""))
-        if parts:
-            raise TuiPruneError(f"This {kind} can't be pruned: it runs none of its layers. {_advice(parts)}")
+    held = {id(part): (name, part) for name, part in _held(model) if next(part.parameters(), None) is not None}
+    parts = [*_parts_with_weights(model, ""), *held.values()]
+    if not parts:
         return
-    held = [(name, part) for name, part in _held(model) if next(part.parameters(), None) is not None]
-    if held:
-        raise TuiPruneError(
-            f"This {kind} can't be pruned: it has no layers with weights among its modules. {_advice(held)}"
-        )
+    why = "it runs none of its layers" if record.parameters else "it has no layers with weights among its modules"
+    raise TuiPruneError(f"This {kind} can't be pruned: {why}. {_advice(sorted(parts, key=_size, reverse=True))}")
+
+
+def _size(part: tuple[str, nn.Module]) -> int:
+    return sum(parameter.numel() for parameter in part[1].parameters())
 
 
 def _advice(parts: list[tuple[str, nn.Module]]) -> str:
@@ -50,22 +53,59 @@ def _parts_with_weights(module: nn.Module, prefix: str) -> Iterator[tuple[str, n
 
 
 def _held(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The networks that the model's modules keep without having them among their modules, with the way to each."""
-    for prefix, part in named_modules(model):
-        for name, value in vars(part).items():
-            if name not in ("_modules", "_parameters", "_buffers"):
-                yield from _modules_in(value, f"{prefix}.{name}" if prefix else name, 2)
+    """The networks that a model's modules, or their classes' code, reach without having them among their modules, with
+    the way to each."""
+    parts = named_modules(model)
+    own = {id(part) for _, part in parts}
+    for prefix, part in parts:
+        for name, value in _attributes(part):
+            for place, found in _modules_in(value, f"{prefix}.{name}" if prefix else name, 2):
+                if id(found) not in own:
+                    yield place, found
+    for _, function in (entry for kind in {type(part) for _, part in parts} for entry in functions_of(kind)):
+        for name in function.__code__.co_names:
+            value = function.__globals__.get(name)
+            if isinstance(value, nn.Module) and id(value) not in own:
+                yield name, value
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    kind = type(module)
+    for base in kind.__mro__[: kind.__mro__.index(nn.Module)]:
+        yield from ((name, value) for name, value in vars(base).items() if isinstance(value, nn.Module))
+    for name, value in vars(module).items():
+        if name not in ("_modules", "_parameters", "_buffers"):
+            yield name, value
 
 
 def _modules_in(value: Any, place: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(value, nn.Module):
         yield place, value
-    elif depth and isinstance(value, (list, tuple)):
-        for number, item in enumerate(value):
-            yield from _modules_in(item, f"{place}[{number}]", depth - 1)
-    elif depth and isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _modules_in(item, f"{place}[{key!r}]", depth - 1)
-    elif depth and hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType)):
-        for name, item in vars(value).items():
-            yield from _modules_in(item, f"{place}.{name}", depth - 1)
+    elif depth and not isinstance(value, (type, ModuleType)):
+        for step, item in _contents(value):
+            yield from _modules_in(item, step.format(place), depth - 1)
+
+
+def _contents(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a container, a function or an object holds, each with how to write the way to it."""
+    if isinstance(value, (list, tuple)):
+        yield from ((f"{{}}[{number}]", item) for number, item in enumerate(value))
+    elif isinstance(value, Mapping):
+        yield from ((f"{{}}[{_braced(key)}]", item) for key, item in value.items())
+    elif isinstance(value, functools.partial):
+        yield from ((f"{{}}.args[{number}]", item) for number, item in enumerate(value.args))
+        yield from ((f"{{}}.keywords[{name!r}]", item) for name, item in value.keywords.items())
+        yield "{}.func", value.func
+    elif isinstance(value, MethodType):
+        yield "{}.__self__", value.__self__
+    elif isinstance(value, FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            with suppress(ValueError):  # nothing is in it yet
+                yield f"{name} in {{}}", cell.cell_contents
+        yield from ((f"{{}}.__defaults__[{number}]", item) for number, item in enumerate(value.__defaults__ or ()))
+    else:
+        yield from ((f"{{}}.{name}", item) for name, item in getattr(value, "__dict__", {}).items())
+
+
+def _braced(key: object) -> str:
+    return repr(key).replace("{", "{{").replace("}", "}}")

@@ -422,8 +422,19 @@ class Tracer(TorchDispatchMode):
         if self.hollow is not None:
             self.hollow.__exit__(*error)
 
+    def _out_of_inference_mode(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """In inference mode operators come here before PyTorch takes them apart: run it once more, outside of that."""
+        with torch.inference_mode(False), torch.no_grad():
+            super().__enter__()
+            try:
+                return func(*args, **kwargs)
+            finally:
+                super().__exit__(None, None, None)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled():
+            return self._out_of_inference_mode(func, args, kwargs)
         tensors = _tensors_of(args, kwargs)
         labelled = named = from_input = hollow = positions = alike = contracted = computed = False
         derived: list[tuple[Tensor, Derived]] = []

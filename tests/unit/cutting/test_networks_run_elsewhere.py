@@ -1,6 +1,8 @@
 """Modules that run none of their own layers: refused, with the part to open."""
 
 import copy
+import functools
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import tui_prune
+from tests.exactness import prune_exactly, widths
 from tests.small_nets import conv
 
 IMAGE = torch.randn(1, 3, 8, 8)
@@ -99,3 +102,79 @@ def test_a_layer_of_its_own_beside_it_is_enough() -> None:
             return self.out(self.a(x)) + super().forward(x)["score"]
 
     assert tui_prune.trace(Both(), IMAGE).layer("a").width == 16
+
+
+class Inference(nn.Module):
+    """Runs in inference mode, as networks that are only served do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16)
+        self.inside, self.last = nn.Linear(16, 24), nn.Linear(24, 4)
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x)).relu_().flatten(2).transpose(1, 2)
+        return self.last(self.inside(x).relu_().mean(1))
+
+
+def test_a_network_that_runs_in_inference_mode_is_cut_like_others() -> None:
+    model = Inference()
+    result = prune_exactly(model, torch.randn(1, 3, 6, 6))
+    assert widths(result) == {"first": (16, 8), "inside": (24, 12), "last": (4, 4)}
+    assert result.report.macs.before == 3 * 9 * 16 * 36 + 16 * 24 * 36 + 24 * 4
+    assert gc.isenabled()
+
+
+class OfAFunction(nn.Module):
+    """What it runs is the variable of a function that it keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = chain()
+        self.run = lambda x: network(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)
+
+
+class OfAPartial(OfAFunction):
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = functools.partial(lambda network, x: network(x), chain())
+
+
+class OfItsClass(nn.Module):
+    """What all of its kind run; a small part of its own does nothing."""
+
+    network = chain()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+class OfItsFile(OfItsClass):
+    def forward(self, x: Tensor) -> Tensor:
+        return SHARED(x)
+
+
+SHARED = conv(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "advice"),
+    [
+        (OfAFunction, "Open its part network in run (a Sequential) instead"),
+        (OfAPartial, "Open its part run.args[0] (a Sequential) instead"),
+        (OfItsClass, "Open one of its parts instead: network (a Sequential), unused (a Linear)"),
+        (OfItsFile, "SHARED (a Conv2d)"),
+    ],
+)
+def test_what_the_code_reaches_in_other_ways_is_named_the_largest_first(wrapper: type[nn.Module], advice: str) -> None:
+    with pytest.raises(tui_prune.TuiPruneError) as refused:
+        tui_prune.prune(wrapper(), IMAGE, ratio=0.5)
+    assert advice in str(refused.value)
