@@ -17,6 +17,7 @@ MAKERS = frozenset(
     for end in ("", "_like")
 )
 REPEATS = frozenset({"aten::repeat", "aten::expand"})
+JOINS = frozenset({"aten::cat", "aten::concat", "aten::concatenate"})
 _COPIES = frozenset(
     {"aten::clone", "aten::contiguous", "aten::_to_copy", "aten::lift_fresh", "aten::detach", "aten::alias"}
 )

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import flop_registry
 
 from tui_prune.channels import rules
-from tui_prune.channels.constants import MAKERS, REPEATS
+from tui_prune.channels.constants import JOINS, MAKERS, REPEATS
 from tui_prune.channels.registry import RULES, Rule
 
 # Calls that only make new tensors or read sizes: what they are given says nothing about what they put out.
@@ -32,6 +32,8 @@ class Operator(NamedTuple):
     costs: bool
     makes: bool
     """Whether it makes a tensor of equal values, or repeats what it is given."""
+    joins: bool
+    """Whether it puts tensors side by side: one of equal values may have any width there."""
     aliases: bool
     numbers: tuple[str, ...]
     """The arguments that are numbers and neither sizes nor places."""
@@ -50,8 +52,9 @@ def look_up(func: Any) -> Operator:
         a.name for a in func._schema.arguments if str(a.type).removeprefix("Optional[").startswith(_NUMBERS)
     )
     makes = func._schema.name in MAKERS or func._schema.name in REPEATS
+    name = func._schema.name
     return Operator(
-        _find_rule(func), costs, makes, aliases, numbers, reads_values(func), func._schema.name in _INDEXING
+        _find_rule(func), costs, makes, name in JOINS, aliases, numbers, reads_values(func), name in _INDEXING
     )
 
 

@@ -471,14 +471,15 @@ class Tracer(TorchDispatchMode):
         call = Call(func, args, kwargs, out)
         if positions:
             self._read_positions(call, known, tensors)
-        if labelled and known.rule is not None:
+        follows = known.rule is not None and (labelled or (alike and known.joins))
+        if known.rule is not None and follows:
             self._follow(call, known.rule, tensors)
         if alike or known.makes:
             self._follow_alike(call, known)
         if derived:
             self._follow_derived(call, derived, alone=len(derived) == len(tensors))
         scaled = contracted and self._scale_contracted(call, known, tensors)
-        self.note_call(call, known, scaled or (labelled and known.rule is not None), tensors)
+        self.note_call(call, known, scaled or follows, tensors)
         self.count(call, known, tensors)
         if labelled or computed:
             for tensor in tensors_in((out,)):

@@ -99,3 +99,19 @@ def test_positions_along_another_dimension_are_free() -> None:
         return places[:, :, None, None].float().mean(1, keepdim=True).expand(-1, 1, *y.shape[2:])
 
     check_cut(lambda: Gated(tallest), torch.randn(IMAGES), {"a": 8}, reference=over_kept)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        lambda y: y.flatten(2).topk(3, -1)[0].mean((1, 2))[:, None, None, None],
+        lambda y: y.sort(2, descending=True)[0][:, :, :1].mean(1, keepdim=True),
+        lambda y: y.flatten(2).argmax(2).float().mean(1)[:, None, None, None] / 10,
+    ],
+    ids=["topk", "sort", "argmax"],
+)
+def test_ranks_along_another_dimension(operator: Operator) -> None:
+    def as_wide(y: Tensor) -> Tensor:
+        return operator(y).expand(-1, 1, *y.shape[2:])
+
+    check_cut(lambda: Gated(as_wide), torch.randn(IMAGES), {"a": 8}, reference=over_kept)

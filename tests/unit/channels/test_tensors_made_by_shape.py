@@ -181,3 +181,42 @@ def test_values_that_differ_still_hold_what_they_meet() -> None:
 
     result = prune_exactly(State(step), IMAGE)
     assert (result.plan.layer("a").after, result.plan.layer("b").after) == (16, 8)
+
+
+class Cell(nn.Module):
+    """A cell with gates (Shi et al. 2015, ConvLSTM), whose state is made as wide as its own number says."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden_dim = hidden
+        self.gates = conv(width + hidden, 4 * hidden)
+
+    def first(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), self.hidden_dim, *x.shape[-2:])
+
+    # The instance goes by another name here, as it may anywhere.
+    def forward(this, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        gates = this.gates(torch.cat([x, state[0]], 1))
+        new, forgotten, put_out, value = torch.split(gates, this.hidden_dim, 1)
+        cell = forgotten.sigmoid() * state[1] + new.sigmoid() * value.tanh()
+        return put_out.sigmoid() * cell.tanh(), cell
+
+
+class Cells(nn.Module):
+    """Two cells on top of each other, the first of which reads the model's input itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = Cell(3, 16), Cell(16, 8), conv(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = [(cell.first(x), cell.first(x)) for cell in (self.one, self.two)]
+        for _ in range(2):
+            states[0] = self.one(x, states[0])
+            states[1] = self.two(states[0][0], states[1])
+        return self.out(states[1][0])
+
+
+def test_states_beside_the_model_input() -> None:
+    result = check_cut(Cells, IMAGE, {"one.gates": 32, "two.gates": 16}, others=[OTHER])
+    assert (result.model.one.hidden_dim, result.model.two.hidden_dim) == (8, 4)

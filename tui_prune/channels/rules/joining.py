@@ -23,7 +23,10 @@ def concatenate(tracer: "Tracer", call: Call) -> None:
     dim = call.arg("dim", 0) % out.dim()
     labels: list[Tensor] = []
     carried = _narrowed(tracer, tensors, dim)
-    for dims in {dims for own in carried for dims in own}:
+    found = {dims for own in carried for dims in own}
+    if (dim,) not in found and any(tracer.free_label(tensor, dim) is not None for tensor in tensors):
+        found.add((dim,))  # beside the model's input, a state that code makes by shape may still be narrower
+    for dims in found:
         if dim in dims:
             labels.append(_side_by_side(tracer, tensors, carried, dims, dim, out.shape))
         else:
