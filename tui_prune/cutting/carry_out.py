@@ -148,7 +148,7 @@ def _misfit_of_error(error: BaseException, tracer: Tracer, plan: Plan, tensors: 
         suspects = cut_groups(plan, _original_slots(slot_numbers(tracer.failed), tracer, tensors))
     failing = [name for part in failing_modules(error) if (name := tracer.name_of(part)) is not None]
     for name in filter(None, failing):  # that the whole network fails says nothing
-        suspects = suspects or groups_inside(plan, name)
+        suspects = suspects or _put_out_inside(plan, name) or groups_inside(plan, name)
     return Misfit(suspects, lock, failing, line, error, _right_calls(record, tracer.record))
 
 
@@ -201,6 +201,12 @@ def _has_other_heads(plan: Plan, before: View, after: View) -> bool:
         if planned and tuple(after.shape[d] for d in dims) not in planned:
             return True
     return False
+
+
+def _put_out_inside(plan: Plan, module: str) -> frozenset[int]:
+    """Of these groups those that nothing outside the module puts out: what it only reads and adds to is less likely."""
+    groups = groups_inside(plan, module)
+    return frozenset(g for g in groups if all(n.startswith(f"{module}.") for n in plan.graph.groups[g].layers))
 
 
 def groups_inside(plan: Plan, module: str) -> frozenset[int]:

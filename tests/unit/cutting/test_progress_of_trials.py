@@ -58,3 +58,31 @@ def test_two_parts_that_each_keep_a_width_behind_a_norm() -> None:
         "out": 3,
     }
     assert_exact(model, result, (torch.randn(2, 3, 12, 12),))
+
+
+class FixedQueries(nn.Module):
+    """Attention whose queries and keys meet numbers made in the forward pass; values share the size of their heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.size = 4, 8
+        self.query, self.key, self.value = (nn.Linear(32, 32) for _ in range(3))
+        self.join = nn.Linear(32, 32)
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, self.size).transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.linspace(0.5, 1.5, self.size)
+        query, key, value = (self.split(layer(x)) for layer in (self.query, self.key, self.value))
+        mixed = (query * scale @ key.transpose(-1, -2)).softmax(-1) @ value
+        return x + self.join(mixed.transpose(1, 2).flatten(2))
+
+
+def test_values_that_share_a_size_with_fixed_queries_leave_the_stream_to_be_cut() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 32), FixedQueries(), FixedQueries(), nn.Linear(32, 5))
+    result = prune_exactly(model, torch.randn(2, 7, 6))
+    found = {name: after for name, (_, after) in widths(result).items()}
+    assert (found["0"], found["1.join"], found["2.join"]) == (16, 16, 16)
+    assert (found["1.query"], found["1.value"]) == (32, 32)
