@@ -60,22 +60,26 @@ def test_two_parts_that_each_keep_a_width_behind_a_norm() -> None:
     assert_exact(model, result, (torch.randn(2, 3, 12, 12),))
 
 
+def scaled(x: Tensor, scale: Tensor) -> Tensor:
+    return x * scale
+
+
 class FixedQueries(nn.Module):
     """Attention whose queries and keys meet numbers made in the forward pass; values share the size of their heads."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heads, self.size = 4, 8
+        self.size = 8
         self.query, self.key, self.value = (nn.Linear(32, 32) for _ in range(3))
         self.join = nn.Linear(32, 32)
 
     def split(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, self.size).transpose(1, 2)
+        return x.view(*x.shape[:2], -1, self.size).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = torch.linspace(0.5, 1.5, self.size)
+        scale = torch.linspace(0.5, 1.5, 8)
         query, key, value = (self.split(layer(x)) for layer in (self.query, self.key, self.value))
-        mixed = (query * scale @ key.transpose(-1, -2)).softmax(-1) @ value
+        mixed = (scaled(query, scale) @ key.transpose(-1, -2)).softmax(-1) @ value
         return x + self.join(mixed.transpose(1, 2).flatten(2))
 
 
