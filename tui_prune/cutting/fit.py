@@ -274,16 +274,31 @@ class _Failures:
 
     def groups(self, plan: Plan, misfit: Misfit) -> frozenset[int]:
         """The groups to lock: those that seem to be the reason. Where one line of code has failed several times, or
-        trials have been spent, also all others in modules of the same class."""
+        trials have been spent, also those that stand at the same places in other modules of the same class."""
         self._locked[misfit.lock] += 1
-        if (self._locked[misfit.lock] <= _SAME_LINE and self._trials <= _TRIALS) or not misfit.modules:
+        if self._locked[misfit.lock] <= _SAME_LINE and self._trials <= _TRIALS:
             return misfit.groups
-        model = plan.graph.model
-        kind = type(model.get_submodule(misfit.modules[0]))
-        if kind is type(model) or kind.__module__.startswith("torch.nn."):
+        parts = dict(plan.graph.model.named_modules())
+        kinds = (type(parts[name]) for name in misfit.modules)
+        kind = next((kind for kind in kinds if not kind.__module__.startswith("torch.nn.")), None)
+        if kind is None or kind is type(plan.graph.model):
             return misfit.groups
-        alike = [name for name, part in model.named_modules() if type(part) is kind]
-        return misfit.groups.union(*(groups_inside(plan, name) for name in alike))
+        return misfit.groups | _groups_alike(
+            plan, misfit.groups, [n for n, part in parts.items() if type(part) is kind]
+        )
+
+
+def _groups_alike(plan: Plan, groups: frozenset[int], modules: Sequence[str]) -> frozenset[int]:
+    """The groups that lie on axes of the same names in these modules as some groups do."""
+    graph = plan.graph
+    are_cut = cut_groups(plan, np.arange(len(graph.classes.channel)))
+    alike: dict[tuple[str, int], set[int]] = {}
+    for axis in graph.record.axes:
+        around = [module for module in modules if axis.tensor.startswith(f"{module}.")]
+        own = np.unique(graph.group_of_channel[graph.classes.channel[axis.slots]]).tolist() if around else []
+        for module in around:
+            alike.setdefault((axis.tensor.removeprefix(module), axis.dim), set()).update(are_cut.intersection(own))
+    return frozenset[int]().union(*(found for found in alike.values() if found & groups))
 
 
 class _Halving:

@@ -78,3 +78,24 @@ def test_what_a_method_reads_counts_whatever_it_calls_its_module() -> None:
     result = prune_exactly(model, torch.randn(1, 3, 8, 8))
     assert (result.model.width, result.model.window) == (4, 8)
     assert_exact(model, result, (torch.randn(2, 3, 16, 8),))
+
+
+class WrittenDown(nn.Module):
+    """A branch whose width is written down; merged rows are noticed by the layer that reads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.narrow(self.wide(x).view(-1, 32).relu()).view(x.shape)
+
+
+def test_of_many_blocks_that_fail_alike_only_what_stands_at_the_same_place_is_locked() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), *(WrittenDown() for _ in range(5)), nn.Linear(16, 4))
+    result = prune_exactly(model, torch.randn(2, 3, 6))
+    found = widths(result)
+    assert found["0"] == found["5.narrow"] == (16, 8)
+    assert {lock["layer"] for lock in result.report.locks} == {*(f"{n}.wide" for n in range(1, 6)), "6"}
+    assert all("view(-1, 32)" in lock["where"] for lock in result.report.locks if lock["layer"] != "6")
