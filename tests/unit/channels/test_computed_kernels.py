@@ -173,3 +173,26 @@ def _silence_own_groups(masked: Any, kept: Any) -> None:
     """Of each group of two one input stays, at the places that are kept of its columns."""
     columns = torch.zeros(8, 2).scatter(1, kept["weight/1"], 1)
     masked.weight.data *= columns.repeat_interleave(2, 0)[:, :, None, None]
+
+
+class RowsOfKernels(nn.Module):
+    """A template gives several kernels, each of which reads all channels of the searched image (Li et al. 2018,
+    SiamRPN)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.kernels, self.out = conv(3, 12), conv(12, 12 * 5), conv(5, 3)
+
+    def forward(self, template: Tensor, x: Tensor) -> Tensor:
+        kernels, x = self.kernels(self.a(template)), self.a(x)
+        batch, (height, width) = len(x), kernels.shape[2:]
+        kernels = kernels.view(batch, 5, -1, height, width).reshape(batch * 5, -1, height, width)
+        y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), kernels, groups=batch)
+        return self.out(y.view(batch, 5, *y.shape[2:]))
+
+
+def test_kernels_that_a_layer_puts_out_row_by_row() -> None:
+    inputs = torch.randn(2, 3, 2, 3), torch.randn(2, 3, 7, 6)
+    others = [(torch.randn(3, 3, 2, 2), torch.randn(3, 3, 5, 9))]
+    reference = zeros_in("kernels.weight", "kernels.bias")
+    check_cut(RowsOfKernels, inputs, {"a": 6, "kernels": 30}, others=others, reference=reference)

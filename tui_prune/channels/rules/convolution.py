@@ -86,10 +86,12 @@ def _kernel_labels(tracer: "Tracer", weight: Tensor) -> Labels:
             continue
         del labels[dims]
         channels = [d for d in dims if d < 2]
-        if len(channels) != 1:
+        if not channels:
             tracer.lock_label(label, dims, KERNEL)
             continue
-        narrow, place = tied_over(tracer, label, dims, [d for d in dims if d > 1], "one kernel"), (channels[0],)
+        # A layer that puts out a row of inputs for each output: a place goes in all rows.
+        place = (channels[-1],)
+        narrow = tied_over(tracer, label, dims, [d for d in dims if (d,) != place], "one kernel")
         if place in labels:
             tracer.tie(compact(labels[place], place), compact(narrow, place), "one kernel")
         else:
