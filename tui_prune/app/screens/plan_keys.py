@@ -59,9 +59,9 @@ class PlanKeys(MainParts):
             self.remark("there is nothing to redo", "dim")
 
     def _go(self, how: str, step: "Callable[[], Plan]") -> None:
-        """Go a step back or on, and say which choice that was."""
+        """Go a step back or on, and say which choice that was, unless more is known of the plan that holds again."""
         before = self.session.recipe
-        if self.change(step):
+        if self.change(step) and not self.work.side(self.session.recipe):
             earlier, later = sorted((before, self.session.recipe), key=lambda one: (one == before) == (how == "undone"))
             self.remark(f"{how}: {what_changed(earlier, later)}", "dim")
 
