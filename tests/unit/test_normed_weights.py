@@ -134,3 +134,11 @@ def test_the_weight_that_a_hook_keeps_is_up_to_date() -> None:
     result = tui_prune.prune(model, torch.randn(IMAGES), ratio=0.5)
     rows, columns = (result.kept[f"2.weight_v/{dim}"] for dim in (0, 1))
     assert largest_error(result.model[2].weight, model[2].weight[rows][:, columns]) < 1e-6
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NORMED if "grouped" not in kind])
+@pytest.mark.parametrize("layers", [{"0": 0.95}, {"2": 0.95}, {"0": 0.95, "2": 0.95}], ids=str)
+def test_kernels_of_a_single_row_or_column_stay_what_they_were(kind: str, layers: dict[str, float]) -> None:
+    model = ran(between(NORMED[kind]()))
+    result = prune_exactly(model, torch.randn(IMAGES), layers=layers)
+    assert result.report.equivalence.kind == "exact"

@@ -75,7 +75,7 @@ class _Kernels:
 
     def wanted(self, before: DerivedUse, after: DerivedUse) -> Tensor | None:
         """What stays of a weight of the original; None where that isn't known."""
-        if before.weight.sources & self._graph.record.written or before.labels.keys() != after.labels.keys():
+        if before.weight.sources & self._graph.record.written or after.labels.keys() - before.labels.keys():
             return None
         whole = before.weight.compute(self._before)
         if not whole.is_floating_point() or any(len(dims) > 1 for dims in before.labels):
@@ -85,7 +85,9 @@ class _Kernels:
             return self._cut_like(twin, whole)
         for dims in before.labels:
             (dim,) = dims
-            places = self._places(before.labels[dims].numpy(), after.labels[dims].numpy())
+            ids = before.labels[dims].numpy()
+            # A dimension that is left with a single place carries no labels.
+            places = self._places(ids, after.labels[dims].numpy()) if dims in after.labels else self._only_place(ids)
             if places is None:
                 return None
             whole = whole.index_select(dim, torch.from_numpy(places).to(whole.device))
@@ -121,6 +123,11 @@ class _Kernels:
         found = np.minimum(np.searchsorted(before[order], slots), len(before) - 1)
         places = order[found]
         return places if (before[places] == slots).all() else None
+
+    def _only_place(self, ids: np.ndarray) -> np.ndarray | None:
+        """The one place of a dimension of the original's weight that stays; None where there isn't just one."""
+        places = np.flatnonzero(self._keep[self._graph.classes.channel[ids]]) if (ids >= 0).all() else ()
+        return places if len(places) == 1 else None
 
     def is_equal(self, use: DerivedUse, kernel: Tensor) -> bool:
         """Whether a weight of the cut module is worth this."""
