@@ -9,7 +9,7 @@ from tui_prune import wording
 if TYPE_CHECKING:
     from tui_prune.opening.opened import Origin
 
-WIDEST = 100
+WIDEST = 200
 """Characters of a cell; a longer name is abridged."""
 _PROOFS = {
     "exact": "Verified: the cut network gives the masked original's numbers "

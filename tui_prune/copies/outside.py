@@ -140,7 +140,7 @@ class Outside:
             if id(base) in self._seen or _is_foreign(base):
                 continue
             self._seen.add(id(base))
-            for name, value in _attributes_of(base).items():
+            for name, attribute, value in _attributes_of(base):
                 if isinstance(value, types.FunctionType):
                     self._methods.setdefault(name, []).append(value)
                     if name in self._called:
@@ -148,7 +148,7 @@ class Outside:
                 elif type(value) in _CONTAINERS:
                     self._remember(value, base.__name__, name)
                 else:
-                    self._variables.append((base, name, value))
+                    self._variables.append((base, name, attribute))
 
     def _follow(self, function: Any) -> None:
         """Follow a function that all copies share, with the variables around it."""
@@ -286,15 +286,12 @@ def _is_foreign_name(module: Any) -> bool:
     return not isinstance(module, str) or module.partition(".")[0] in _FOREIGN
 
 
-def _attributes_of(kind: type) -> dict[str, Any]:
-    """A class's own attributes, with the functions behind properties, static and class methods; without what only
-    Python itself reads."""
-    found = {}
-    for name, value in vars(kind).items():
-        value = getattr(value, "fget", None) or getattr(value, "__func__", value)
+def _attributes_of(kind: type) -> Iterator[tuple[str, Any, Any]]:
+    """A class's own attributes by name, without what only Python itself reads: each as the class has it, and the
+    function behind it where it is a property, a static or a class method."""
+    for name, attribute in vars(kind).items():
         if not (name.startswith("__") and name.endswith("__")) or name == "__call__":
-            found[name] = value
-    return found
+            yield name, attribute, getattr(attribute, "fget", None) or getattr(attribute, "__func__", attribute)
 
 
 @functools.lru_cache(4096)

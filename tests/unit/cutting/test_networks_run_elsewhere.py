@@ -3,6 +3,7 @@
 import copy
 import functools
 import gc
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -178,3 +179,31 @@ def test_what_the_code_reaches_in_other_ways_is_named_the_largest_first(wrapper:
     with pytest.raises(tui_prune.TuiPruneError) as refused:
         tui_prune.prune(wrapper(), IMAGE, ratio=0.5)
     assert advice in str(refused.value)
+
+
+class Helper:
+    @classmethod
+    @functools.lru_cache(8)
+    def factor(cls, number: int) -> int:
+        return number + 1
+
+    half = staticmethod(functools.partial(operator.mul, 0.5))
+    calls = 0
+
+
+class CallsAHelper(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        Helper.calls += 1
+        return self.b(Helper.half(Helper.factor(1) * self.a(x)))
+
+
+def test_classes_that_the_code_uses_are_left_as_they_are() -> None:
+    before = dict(vars(Helper))
+    result = tui_prune.prune(CallsAHelper().eval(), torch.randn(1, 3, 8, 8), ratio=0.5)
+    assert result.report.equivalence.kind == "exact"
+    assert dict(vars(Helper)) == before
+    assert (Helper.factor(2), Helper.half(4), Helper.calls) == (3, 2.0, 0)
