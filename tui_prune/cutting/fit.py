@@ -203,7 +203,7 @@ def _is_proved_as_well(tried: Fitted, fitted: Fitted) -> bool:
 def _links(plan: Plan, misfit: Misfit) -> tuple[np.ndarray, ...]:
     """The groups that meet in attention-like modules, one with blocks among them: they may have to keep one share."""
     model = plan.graph.model
-    for name in misfit.modules:
+    for name in filter(None, misfit.modules):  # in the whole network all groups meet
         groups = groups_inside(plan, name)
         if not any(_has_even_blocks(plan.graph.groups[group]) for group in groups):
             continue

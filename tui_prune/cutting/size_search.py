@@ -13,8 +13,9 @@ from torch import nn
 
 from tui_prune.channels.findings import Repair
 from tui_prune.channels.functions import FunctionsOf, ReadNames, failing_reads, reads_at
+from tui_prune.channels.record import Axis
 from tui_prune.cutting.carry_out import Misfit
-from tui_prune.cutting.sizes import Fit, KeptSize, SizesOf
+from tui_prune.cutting.sizes import Fit, KeptSize, Option, SizesOf
 from tui_prune.planning.plan import Plan
 
 TRIES = 10
@@ -73,7 +74,7 @@ class SizeSearch:
                 return Step(failure.misfit, merged(failure.repairs, proposal), True)
             self._open.pop()
             end = failure.best or failure
-            if not self._open or not _may_be_led_to(end.misfit, self._open[-1].misfit):
+            if not self._open or not _may_be_led_to(end, self._open[-1]):
                 self._open.clear()
                 return Step(end.misfit, end.repairs, False)
             earlier = self._open[-1]
@@ -85,9 +86,11 @@ class SizeSearch:
         return misfit.reached > max(f.misfit.reached for f in (failure, failure.best) if f is not None)
 
 
-def _may_be_led_to(later: Misfit, earlier: Misfit) -> bool:
+def _may_be_led_to(later: _Failure, earlier: _Failure) -> bool:
     """Whether what was tried against one failure may be the reason for another."""
-    return not later.modules or later.modules[0] == earlier.modules[0]
+    modules = later.misfit.modules
+    tried = {repair.module for repair in set(later.repairs) - set(earlier.repairs)}
+    return not modules or modules[0] == earlier.misfit.modules[0] or not tried.isdisjoint(modules)
 
 
 def merged(repairs: Sequence[Repair], more: Sequence[Repair]) -> tuple[Repair, ...]:
@@ -99,15 +102,19 @@ def _proposals(plan: Plan, misfit: Misfit) -> Iterator[tuple[Repair, ...]]:
     sizes = SizesOf(plan)
     known = plan.graph.findings.repairs
     seen = {frozenset(known)}
+    numbers: set[frozenset[tuple[str, object, int]]] = set()
     for module, read in _suspects(plan, misfit, sizes):
         own = {size.place: size for size in sizes.of(module)}
         tried = False
         for choice in _choices(list(own.values()), read):
             tried = True
-            repairs = tuple(_for_all_of_its_class(sizes, module, own, choice))
+            chosen = list(_for_all_of_its_class(sizes, module, own, choice))
+            repairs = tuple(repair for repair, _ in chosen)
             result = frozenset(merged(known, repairs))
-            if result not in seen:
+            leads_to = frozenset((repair.module, repair.place, after) for repair, after in chosen)
+            if result not in seen and leads_to not in numbers:
                 seen.add(result)
+                numbers.add(leads_to)
                 yield repairs
         if tried and read is not None:  # modules around it fail only by what it does
             return
@@ -187,8 +194,8 @@ def _names(size: KeptSize) -> set[str]:
 
 def _for_all_of_its_class(
     sizes: SizesOf, module: str, own: dict[tuple[str, tuple[str | int, ...]], KeptSize], choice: Choice
-) -> Iterator[Repair]:
-    """The repairs that a choice means for a module, and the same for all others of its class."""
+) -> Iterator[tuple[Repair, int]]:
+    """The repairs that a choice means for a module, and the same for all others of its class, with the new numbers."""
     kind = type(sizes.modules[module])
     for other, part in sizes.modules.items():
         if type(part) is not kind:
@@ -198,16 +205,17 @@ def _for_all_of_its_class(
             size, chosen = theirs.get(place), own[place].options[number]
             if size is None:
                 continue
-            option = min(
-                size.options,
-                key=lambda option, chosen=chosen, other=other: (
-                    _role(option.axis.tensor, other) != _role(chosen.axis.tensor, module)
-                    or option.axis.dim != chosen.axis.dim,
-                    option.fit != chosen.fit,
-                ),
-            )
-            if other == module or option.fit != Fit.PART or chosen.fit == Fit.PART:
-                yield size.repair(option)  # else the axis of its own that it is the size of isn't cut
+            name = _role(chosen.axis.tensor, module)
+
+            def unlike(option: Option, name: str = name, axis: Axis = chosen.axis, other: str = other) -> bool:
+                return _role(option.axis.tensor, other) != name or option.axis.dim != axis.dim
+
+            option = min(size.options, key=lambda option, fit=chosen.fit: (unlike(option), option.fit != fit))
+            if other != module and option.fit == Fit.PART != chosen.fit:
+                continue
+            if unlike(option) and sizes.length(f"{other}.{name}", chosen.axis.dim) == size.value:
+                continue  # the axis of its own that it is the size of isn't cut
+            yield size.repair(option), option.after
 
 
 def _role(tensor: str, module: str) -> str:

@@ -49,14 +49,15 @@ class Option:
 
 @dataclass(frozen=True)
 class KeptSize:
-    """A number that a module keeps, and the axes that it may be a size of, the likeliest first; each leads to another
-    number."""
+    """A number that a module keeps, and the axes that it may be a size of, the likeliest first."""
 
     module: str
     attribute: str
     path: Path
     value: int
     options: tuple[Option, ...]
+    """Those that lead to another number each; then further axes that lead to the same ones here, and maybe to others in
+    other modules of the class."""
     heads: int | None = None
     """Which of the options it is if it counts the heads of an attention of which whole ones go."""
 
@@ -101,6 +102,11 @@ class SizesOf:
                     found[name].append(entry)
         return found
 
+    def length(self, tensor: str, dim: int) -> int | None:
+        """The length of an axis, cut or not; None where there is no such tensor."""
+        shape = self._plan.graph.record.shapes.get(tensor, ())
+        return shape[dim] if dim < len(shape) else None
+
     def of(self, module: str) -> list[KeptSize]:
         """The sizes of a module that the plan may change."""
         part = self.modules[module]
@@ -110,15 +116,18 @@ class SizesOf:
             if attribute in known or value < 2:
                 continue
             options: dict[int, Option] = {}
+            twins: list[Option] = []
             heads = None
             for fit, axis, left in sorted(self.fitting(module, value), key=lambda entry: entry[0]):
                 if 0 < left < axis.size and value * left % axis.size == 0:
-                    after = value * left // axis.size
-                    options.setdefault(after, Option(fit, axis, after))
+                    option = Option(fit, axis, value * left // axis.size)
+                    if options.setdefault(option.after, option) is not option and fit < Fit.AROUND:
+                        twins.append(option)
                     if axis.size == value and axis.tensor not in self._plan.graph.record.shapes:
-                        heads = list(options).index(after)
+                        heads = list(options).index(option.after)
             if options:
-                found.append(KeptSize(module, attribute, path, value, tuple(options.values()), heads))
+                both = (*options.values(), *twins)
+                found.append(KeptSize(module, attribute, path, value, both, heads))
         return found
 
     def fitting(self, module: str, value: int) -> Iterator[tuple[Fit, Axis, int]]:
