@@ -33,8 +33,8 @@ class Branch:
     name: str
     """The module that adds it; of several in one module, with the last one that makes it: "blocks.0 (mlp)"."""
     modules: tuple[tuple[str, int], ...]
-    """What goes, in the order of execution: how many results each gives, 0 where it takes one tensor and gives one. The
-    last one gives what is added."""
+    """The modules that are removed, in the order of execution, each with the number of its results; 0 where it takes
+    one tensor and gives one. The last one gives what is added."""
     layers: tuple[str, ...]
     """The layers with weights that go."""
     step: int

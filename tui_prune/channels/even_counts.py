@@ -14,7 +14,7 @@ from tui_prune.channels.cells import Families, Rows, is_in_order, taken_alike
 from tui_prune.channels.findings import Flow
 
 LEVELS = 16
-"""So many shares of the whole are tried."""
+"""The number of shares of the whole that are tried."""
 MOST_CELLS = 500
 
 Matrix = tuple[tuple[int, ...], ...]

@@ -192,7 +192,7 @@ def cat(call: Call) -> Made:
 
 
 def deformed_convolution(call: Call) -> Made:
-    """A convolution whose kernel looks where an argument says, which mustn't be numbers that nobody has computed."""
+    """A convolution whose kernel looks where an argument says, so that argument must hold computed values."""
     x, weight, offset, mask = (call.arg(name) for name in ("input", "weight", "offset", "mask"))
     parts, size = call.arg("offset_groups"), weight.shape[2] * weight.shape[3]
     fits = (

@@ -98,7 +98,8 @@ class Correspondence:
         return None
 
     def _corresponds(self, one: Made, other: Made, shaped: bool) -> bool:
-        """Whether a tensor holds what stays of another. `shaped`: also where both carry nothing."""
+        """Whether a tensor holds exactly the kept channels of another. `shaped`: compare the shapes of tensors without
+        labels as well."""
         key = id(one.labels), id(other.labels), one.shape, other.shape, one.alike, shaped
         known = self._known.get(key)
         if known is None:
@@ -221,7 +222,7 @@ def _expected(dims: Dims, channels: np.ndarray, stays: np.ndarray) -> Iterator["
     if int(stays.sum()) == prod(sizes):
         yield _Expected(dims, tuple(sizes), tuple(sizes), small, None)
         varying = small
-        for d in axes:  # of heads that share keys and values, all those of one may be what stays
+        for d in axes:  # where heads share keys and values, all kept heads may belong to one of them
             first = varying.take([0], d)
             varying = first if bool((varying == first).all()) else varying
         if varying.shape != small.shape:

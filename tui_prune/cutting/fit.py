@@ -37,7 +37,7 @@ from tui_prune.progress import Progress, silent
 
 CHANGES_RESULT = "a cut here changes the result (found by trying)"
 _TRIALS = 40
-"""After so many trials that have failed, no more sizes are tried: what seems to be the reason is locked."""
+"""The number of failed trials after which no more sizes are tried, and suspected groups are locked instead."""
 _SAME_LINE = 2
 """Where one line of code fails more often, all groups in modules of the same class are locked."""
 _HALVES = 16

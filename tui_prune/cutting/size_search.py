@@ -19,11 +19,11 @@ from tui_prune.cutting.sizes import Fit, KeptSize, Option, SizesOf
 from tui_prune.planning.plan import Plan
 
 TRIES = 10
-"""A failure of one module's code is met with at most so many choices of sizes."""
+"""The most choices of sizes that are tried for a failure in one module's code."""
 FEW_TRIES = 3
 """As many where something else may be the reason."""
 _OTHERS = 3
-"""Of a number that may be several sizes, so many are tried."""
+"""The most sizes that are tried for a number which several sizes could explain."""
 
 Choice = dict[tuple[str, tuple[str | int, ...]], int]
 """Which option of each number of a module: place and position among its options."""

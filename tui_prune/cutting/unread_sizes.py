@@ -28,7 +28,7 @@ Outcome = tuple[tuple[str, int], ...]
 _READING_ANY = frozenset({"getattr", "vars", "__dict__", "__getattribute__", "attrgetter"})
 _EQUAL = 1e-5
 _METHODS = 8
-"""Of other methods, so many are tried."""
+"""The most methods other than `forward` that are tried."""
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,7 @@ class _Formula:
         numbers = np.unique(self._numbers)
         try:
             macs = self._counted(whole)
-        except Exception:
+        except Exception:  # torch's formulas assert what they expect; a plan must not fail for a figure
             return 0
         return round(macs * float(np.prod(sizes[numbers] / np.maximum(whole[numbers], 1))))
 

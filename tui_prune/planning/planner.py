@@ -18,7 +18,7 @@ from tui_prune.planning.targets import Spent, found_in_words, goals_of, largest_
 from tui_prune.planning.widths import Draft, Kept, Scores
 
 COLLAPSE = 32
-"""A layer that has lost all but one channel in so many has collapsed."""
+"""A layer has collapsed when it keeps at most one channel in this many."""
 
 
 class Planner:
