@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tui_prune.channels.graph import Graph
 from tui_prune.evidence import Evidence, evidence
-from tui_prune.opening.opened import Edit, Origin
+from tui_prune.opening.origin import Edit, Origin
 from tui_prune.planning.plan import Pair, Plan
 from tui_prune.wording import shrunk
 

@@ -33,7 +33,8 @@ from tui_prune.measuring.cost import CostModel
 from tui_prune.measuring.whole import share_of
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import Edit, OpenedModel
+from tui_prune.opening.opened import OpenedModel
+from tui_prune.opening.origin import Edit
 from tui_prune.planning.plan import Pair, Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tui_prune import wording
 
 if TYPE_CHECKING:
-    from tui_prune.opening.opened import Origin
+    from tui_prune.opening.origin import Origin
 
 WIDEST = 200
 """Characters of a cell; a longer name is abridged."""

@@ -11,7 +11,7 @@ from tests.app.walker import key_event
 from tui_prune.app.screens.dialog import QuitDialog
 from tui_prune.app.screens.save import SaveScreen, loading_lines
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.session import Session
 
 

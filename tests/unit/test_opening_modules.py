@@ -10,7 +10,7 @@ from torchvision import models
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.models import NETWORKS, factory
 from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.origins import origin_of
 from tui_prune.opening.plain_module import plain_module
 

@@ -6,7 +6,7 @@ import torch
 from tui_prune.errors import UsageError
 from tui_prune.opening.building import build
 from tui_prune.opening.open_model import RANDOM_WEIGHTS, open_model
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.replacing import named_tensors
 
 

@@ -12,7 +12,7 @@ from tui_prune.models import factory
 from tui_prune.opening import recognise as recognising
 from tui_prune.opening import recognise_timm, signatures
 from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.recognise import recognise
 
 

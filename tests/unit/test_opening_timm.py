@@ -14,7 +14,7 @@ from tui_prune.cli import app
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.opening.building import build
 from tui_prune.opening.open_model import RANDOM_WEIGHTS, open_model
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.origins import origin_of
 from tui_prune.saving.checkpoint import verify_checkpoint
 from tui_prune.session import Session

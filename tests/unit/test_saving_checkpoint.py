@@ -19,7 +19,7 @@ from tui_prune.models import factory
 from tui_prune.opening.checksum import checksum
 from tui_prune.opening.kept import compose_kept
 from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import Edit, Origin
+from tui_prune.opening.origin import Edit, Origin
 from tui_prune.result import Result
 from tui_prune.saving.checkpoint import read_checkpoint, verify_checkpoint
 from tui_prune.session import Session

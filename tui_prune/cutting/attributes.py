@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Set
 
 from torch import nn
 
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 
 Sizes = dict[str, int | tuple[int, ...]]
 

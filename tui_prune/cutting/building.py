@@ -10,7 +10,7 @@ from tui_prune.cutting.attributes import apply_edits
 from tui_prune.cutting.copying import with_tensors
 from tui_prune.cutting.repairs import apply_norm_sizes, apply_repairs
 from tui_prune.cutting.surgery import CutTensors, cut_tensors, group_counts
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 from tui_prune.planning.plan import Plan
 
 

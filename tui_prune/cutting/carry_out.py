@@ -22,7 +22,7 @@ from tui_prune.cutting.other_runs import training_runs
 from tui_prune.cutting.repairs import Rescaled, keep_scalings
 from tui_prune.cutting.replay import Key, Replay, ReplayMismatch, apply_order
 from tui_prune.cutting.surgery import CutTensors, UnevenCut
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 from tui_prune.planning.plan import Plan
 
 FIXED_SIZE = "the model's code fixes this size"

@@ -28,7 +28,7 @@ from tui_prune.cutting.size_search import FEW_TRIES, TRIES, SizeSearch
 from tui_prune.cutting.unread_sizes import set_unread_sizes
 from tui_prune.cutting.verify import NotEqual, Verification, is_equal_on, verify
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening.opened import Path
+from tui_prune.opening.origin import Path
 from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import uncosted_plan

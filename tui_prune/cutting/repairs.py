@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tui_prune.channels.graph import Graph
 from tui_prune.channels.record import GROUP_NORM, TraceRecord
 from tui_prune.cutting.surgery import CutTensors
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 from tui_prune.opening.places import number_at, set_number
 
 

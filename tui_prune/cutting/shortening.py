@@ -13,7 +13,7 @@ from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.cutting.verify import relative_error
 from tui_prune.errors import TuiPruneError
 from tui_prune.opening.edits import apply_edits
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 from tui_prune.opening.removed import INPUT, REMOVED, ZEROS
 
 _EQUAL = 1e-6

@@ -15,7 +15,7 @@ from tui_prune.channels.findings import Repair
 from tui_prune.channels.record import Axis
 from tui_prune.copies.modules import named_modules
 from tui_prune.cutting.attributes import own_sizes
-from tui_prune.opening.opened import Path
+from tui_prune.opening.origin import Path
 from tui_prune.opening.places import number_places
 from tui_prune.planning.plan import Plan
 

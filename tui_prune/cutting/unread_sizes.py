@@ -19,7 +19,7 @@ from tui_prune.cutting.copying import named_tensors, with_tensors
 from tui_prune.cutting.other_runs import OtherRun, larger_inputs, names_that_are_read, training_runs
 from tui_prune.cutting.sizes import SizesOf
 from tui_prune.cutting.verify import relative_error
-from tui_prune.opening.opened import Edit, Path
+from tui_prune.opening.origin import Edit, Path
 from tui_prune.opening.places import number_places, set_number, shared_containers
 from tui_prune.planning.plan import Plan
 

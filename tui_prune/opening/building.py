@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from tui_prune.errors import TuiPruneError
 from tui_prune.opening import bundled_networks, timm_networks, torchvision_networks
 from tui_prune.opening.bundled_networks import build_bundled, bundled_input_spec, bundled_names
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.timm_networks import build_timm, check_timm_name, timm_input_spec
 from tui_prune.opening.torchvision_networks import build_torchvision, torchvision_input_spec, torchvision_names
 

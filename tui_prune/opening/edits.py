@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 from tui_prune.opening.places import is_whole_number, number_at, set_number
 from tui_prune.opening.removed import is_removal, is_right, remove
 

@@ -20,7 +20,8 @@ from tui_prune.opening.fitting import fit, load_weights
 from tui_prune.opening.guess_input import guess_input
 from tui_prune.opening.input_spec import make_example_inputs, parse_input_spec
 from tui_prune.opening.load_pruned import load_pruned
-from tui_prune.opening.opened import OpenedModel, Origin
+from tui_prune.opening.opened import OpenedModel
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.origins import origin_of
 from tui_prune.opening.plain_module import plain_module
 from tui_prune.opening.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint

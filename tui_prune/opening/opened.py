@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any
 
-from tui_prune.errors import TuiPruneError
+from tui_prune.opening.origin import Edit, Origin
 from tui_prune.wording import count
 
 if TYPE_CHECKING:
@@ -12,63 +12,6 @@ if TYPE_CHECKING:
 
     from tui_prune.opening.guess_input import Guess
     from tui_prune.opening.recognised import Recognised
-
-Kind = Literal["torchvision", "timm", "bundled", "file", "module"]
-EditValue = int | tuple[int, ...]
-Path = tuple[str | int, ...]
-"""The way from an attribute's value to a number in it: keys of dicts, positions in sequences, names in objects."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How a module can be built again."""
-
-    kind: Kind
-    """`torchvision`, `timm`, `bundled`: from fixed lists of names. `file` and `module`: only its owner can build it."""
-    name: str
-    """"resnet50", "nin", "/home/ada/net.py:make", or the qualified name of a class."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Plain keyword arguments of the factory that aren't at their default, such as `num_classes`."""
-
-    @property
-    def title(self) -> str:
-        """The name in a form that fits a title line."""
-        if self.kind == "file":
-            return self.name.replace("\\", "/").rpartition("/")[2]
-        return self.name.rpartition(".")[2] if self.kind == "module" else self.name
-
-    @property
-    def buildable(self) -> bool:
-        """Whether `build` can build it without its owner."""
-        return self.kind in ("torchvision", "timm", "bundled")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"kind": self.kind, "name": self.name, "arguments": dict(self.arguments)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Origin":
-        """The origin that `to_dict` gave. Raises `TuiPruneError` when the values are anything else."""
-        kind, name, arguments = (values.get(key) for key in ("kind", "name", "arguments"))
-        if kind not in get_args(Kind) or not isinstance(name, str) or not isinstance(arguments, dict):
-            raise TuiPruneError("It doesn't say in a known way how its network is built.")
-        return cls(cast(Kind, kind), name, arguments)
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One size that one module of a cut network keeps."""
-
-    module: str
-    attribute: str
-    value: EditValue
-    path: Path = ()
-    """Where the attribute holds several: the way to the size in it."""
-
-    @property
-    def place(self) -> str:
-        """In the form "blocks.0.config.sizes.1"."""
-        return ".".join(map(str, filter(lambda step: step != "", (self.module, self.attribute, *self.path))))
 
 
 @dataclass(frozen=True, eq=False)

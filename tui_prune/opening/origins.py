@@ -7,7 +7,7 @@ from torch import nn
 
 from tui_prune.opening.building import build
 from tui_prune.opening.bundled_networks import bundled_source
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.recognise import sized_for
 from tui_prune.opening.signatures import Signature, candidates, parameter_count, signature_of
 from tui_prune.opening.timm_networks import timm_name

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tui_prune.opening.opened import Path
+from tui_prune.opening.origin import Path
 
 _DEPTH = 4
 """Containers in containers are looked into to this depth."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from tui_prune.errors import TuiPruneError
 from tui_prune.opening.archive import read_archive
 from tui_prune.opening.checksum import checksum
-from tui_prune.opening.opened import Edit, Origin
+from tui_prune.opening.origin import Edit, Origin
 from tui_prune.opening.safetensors_form import SUFFIX, read_metadata
 
 FORMAT = "tui-prune"

@@ -8,7 +8,7 @@ from torch import Tensor
 from tui_prune.errors import TuiPruneError
 from tui_prune.opening.building import build
 from tui_prune.opening.fitting import WeightsMismatchError, common_prefixes, compare_shapes, fit
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.recognise_timm import among_timm
 from tui_prune.opening.recognised import Recognised, spec_of
 from tui_prune.opening.signatures import (

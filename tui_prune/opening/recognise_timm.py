@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.signatures import Signature, SignatureTable
 from tui_prune.opening.timm_networks import timm_families
 from tui_prune.progress import Progress, part

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.timm_networks import PREFIX
 
 

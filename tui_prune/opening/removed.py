@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 
 REMOVED = "(removed)"
 INPUT, ZEROS = "input", "zeros"

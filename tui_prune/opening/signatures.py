@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tui_prune.files import read_json, write_json
 from tui_prune.opening.building import build
 from tui_prune.opening.bundled_networks import bundled_names
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.timm_networks import timm_version
 from tui_prune.opening.torchvision_networks import published_sizes, torchvision_names, torchvision_version
 

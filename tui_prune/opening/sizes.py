@@ -7,7 +7,7 @@ from torch import nn
 
 from tui_prune.errors import TuiPruneError
 from tui_prune.opening.building import build
-from tui_prune.opening.opened import Origin
+from tui_prune.opening.origin import Origin
 from tui_prune.opening.signatures import Signature, signature_of
 
 _LINEAR = ("num_classes", "num_keypoints", "in_chans")

@@ -13,7 +13,7 @@ from tui_prune.channels.nested import map_tensors
 from tui_prune.errors import TuiPruneError
 from tui_prune.evaluating.recovering import FINE_TUNED, RECALIBRATED, RECONSTRUCTED, with_weights
 from tui_prune.opening.input_spec import make_example_inputs
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 from tui_prune.opening.pruned_file import Checkpoint, Probe
 from tui_prune.opening.replacing import device_of, named_tensors
 from tui_prune.opening.safetensors_form import write_safetensors

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import tui_prune
 from tests.exactness import prune_exactly, trains, widths
 from tui_prune.opening.edits import apply_edits
-from tui_prune.opening.opened import Edit
+from tui_prune.opening.origin import Edit
 from tui_prune.opening.places import number_at
 
 pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
