@@ -40,6 +40,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(Input.cursor_blink, "_default", False)
+    monkeypatch.setattr("tui_prune.app.screens.long_work.PATIENCE", 60.0)  # a busy machine may take long to stop
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

@@ -112,6 +112,21 @@ async def test_a_task_that_never_ends_is_left_to_itself(start, monkeypatch):
         over.set()
 
 
+async def test_a_task_that_ends_after_all_no_longer_goes_on(start, monkeypatch):
+    monkeypatch.setattr("tui_prune.app.screens.long_work.PATIENCE", 0.1)
+    over = threading.Event()
+    try:
+        async with start(task=Task(Path("task.py"), lambda model: over.wait() / 2)) as desk:
+            await desk.until(lambda: "evaluating" in desk.status, "the evaluation")
+            await desk.press("escape")
+            await desk.until(lambda: "goes on in the background" in desk.status, "the remark")
+            over.set()
+            await desk.until(lambda: "in the background" not in desk.status, "its end")
+            assert "stopped; nothing was changed" in desk.status
+    finally:
+        over.set()
+
+
 async def test_an_evaluation_that_was_given_up_stops_none_after_it(start):
     """Both run on the same network: what was asked to stop is the first alone."""
     first, go_on = threading.Event(), threading.Event()

@@ -268,6 +268,21 @@ def test_evaluations_on_the_way_see_the_network_in_eval_mode(result: Result) -> 
     assert not any(seen)
 
 
+def test_what_watches_the_loop_is_not_copied_with_the_network(result: Result) -> None:
+    copied = 0
+
+    class Watcher:
+        def __deepcopy__(self, memo: Any) -> Any:
+            nonlocal copied
+            copied += 1
+            return self
+
+        def progress(self, stage: str, done: float) -> None: ...
+
+    tuned(result, finetune=step_by_step(8), evaluate=near_five, progress=Watcher().progress)
+    assert copied == 0
+
+
 def test_without_a_judge_the_last_state_counts(result: Result) -> None:
     assert bias(tuned(result, finetune=step_by_step(7, loss=lambda step: None))) == 7
 

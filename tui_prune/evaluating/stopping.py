@@ -11,6 +11,23 @@ class _Forced(BaseException):
     """Ends code that goes on after the error that was to end it; an `except Exception` doesn't catch it."""
 
 
+class _Hook:
+    """A forward pre-hook that asks whether to go on, in the thread that made it.
+
+    A copy of the network shares it: what is behind it (a whole app, maybe) is no part of the network.
+    """
+
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._ask, self._thread = ask, threading.get_ident()
+
+    def __call__(self, *_: object) -> None:
+        if threading.get_ident() == self._thread:
+            self._ask()
+
+    def __deepcopy__(self, memo: object) -> "_Hook":
+        return self
+
+
 class Breaker:
     """Ends a run of the user's code. The error that is to end it reaches that code as it is, once; where the code goes
     on all the same, the next step ends it for good."""
@@ -40,12 +57,7 @@ class Breaker:
 
         Raises what has ended it, whatever the user's code made of that.
         """
-
-        def asked(*_: object) -> None:
-            if threading.get_ident() == own:
-                self.step(ask)
-
-        own = threading.get_ident()
+        asked = _Hook(lambda: self.step(ask))
         hooks = [part.register_forward_pre_hook(asked) for part in dict.fromkeys((model, *model.children()))]
         try:
             yield

@@ -43,8 +43,10 @@ class LongWork:
     def __init__(self, screen: "MainScreen") -> None:
         self._screen = screen
         self.job: Job | None = None
-        self._stopped: list[Job] = []
-        """Asked to stop, and still at it."""
+        self._stopped: dict[Job, str] = {}
+        """Asked to stop, and still at it; with what was said then."""
+        self._left_behind: tuple[Job, Line] | None = None
+        """The work that was last said to go on in the background, and the line that says so."""
         self.doing: Doing | None = None
         self._waiting: list[tuple[str, Callable[[Progress], Outcome]]] = []
         self.sensitivity: Sensitivity | None = None
@@ -236,7 +238,7 @@ class LongWork:
             self.recovery.end(words, "dim")
         elif job.words in (SCANNING, SUGGESTING):
             words = self._scan_stopped(job.words)
-        self._stopped.append(job)
+        self._stopped[job] = words
         self.job, self.doing = None, None
         self._waiting.clear()
         self._screen.remark(words, "dim")
@@ -249,6 +251,7 @@ class LongWork:
             self._screen.remark(
                 f"{job.words} goes on in the background until it ends; tui-prune no longer waits", "dim"
             )
+            self._left_behind = (job, self._screen.said)
 
     def _start(self, words: str, do: "Callable[[Progress], Outcome]") -> None:
         """Start some work, or let it wait for what is going on."""
@@ -305,7 +308,9 @@ class LongWork:
     def ended(self, event: JobEnded) -> None:
         """Take what has come of the work, and go on with what waits."""
         if event.job in self._stopped:
-            self._stopped.remove(event.job)
+            words = self._stopped.pop(event.job)
+            if self._left_behind == (event.job, self._screen.said):  # it no longer goes on
+                self._screen.remark(words, "dim")
             if event.outcome is not None:  # fine-tuning gives the best state that it had
                 self.take(*event.outcome[:3])
             elif event.job.words == RECOVERING and self.recovery is not None and self.job is None:

@@ -157,6 +157,11 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
             self._remark += (Cell(self.failure.hint, "dim"),) if traceback is not None else ()
         self.sum_up()
 
+    @property
+    def said(self) -> Line:
+        """What the status line was last told to say, until the plan changed."""
+        return self._remark
+
     def change(self, do: "Callable[[], Plan]") -> bool:
         """Change the session and show the plan that follows; a refusal is said, changes nothing, and gives False."""
         before = self.session.recipe
