@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
     from tui_prune.result import Result
     from tui_prune.saving.checkpoint import load, save
+    from tui_prune.saving.exporting.export import export
     from tui_prune.slimming import group_penalty, slimming_penalty
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "TuiPruneError",
     "UsageError",
     "__version__",
+    "export",
     "group_penalty",
     "load",
     "plan",
@@ -55,6 +57,7 @@ _HOMES = {
     "Task": "tui_prune.evaluating.task",
     "TuiPruneError": "tui_prune.errors",
     "UsageError": "tui_prune.errors",
+    "export": "tui_prune.saving.exporting.export",
     "group_penalty": "tui_prune.slimming",
     "load": "tui_prune.saving.checkpoint",
     "plan": "tui_prune.api",

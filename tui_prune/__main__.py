@@ -5,7 +5,7 @@ import sys
 
 from tui_prune.request import OpenRequest
 
-COMMANDS = frozenset(("bench", "config", "inspect", "open", "plot", "prune", "sensitivity", "verify"))
+COMMANDS = frozenset(("bench", "config", "export", "inspect", "open", "plot", "prune", "sensitivity", "verify"))
 """Words that don't name a model; a test compares them with those of the command line."""
 
 COMPLETION = "_TUI_PRUNE_COMPLETE"

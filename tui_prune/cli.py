@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from tui_prune import __version__, options, paths
-from tui_prune.commands import console, cut, measure, show
+from tui_prune.commands import console, cut, measure, output, show
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.planning.recipe import Recipe
 from tui_prune.request import OpenRequest
@@ -105,6 +105,6 @@ def open_app(
     raise typer.Exit(run(OpenRequest(model, weights, input_spec, task, device), recipe) or 0)
 
 
-for _command in (show.inspect, cut.prune, measure.sensitivity, cut.verify, show.plot, measure.bench):
+for _command in (show.inspect, cut.prune, measure.sensitivity, cut.verify, output.export, show.plot, measure.bench):
     app.command()(console.reporting(_command))
 app.command(name="config")(console.reporting(show.settings))

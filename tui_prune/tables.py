@@ -160,6 +160,21 @@ def verification_lines(report: Mapping[str, Any]) -> list[str]:
     return table(("", "", ""), rows)[1:]
 
 
+def export_lines(report: Mapping[str, Any]) -> list[str]:
+    """The object of `export --json` as text: what was written, what may vary, and how it compares."""
+    opset = f", opset {report['opset']}" if report["opset"] else ""
+    open_sizes = [words for name, words in (("batch", "batch size"), ("size", "input size")) if report["dynamic"][name]]
+    varies = f"{' and '.join(open_sizes)} may vary" if open_sizes else "batch and input size are fixed"
+    own, exported = (wording.latency(report["seconds"][name]) for name in ("network", "export"))
+    rows = [(f"  {one['input']}", f"{one['error']:.0e}") for one in report["compared"]]
+    return [
+        f"Written to {report['output']}: {report['format']}{opset}, {wording.size(report['bytes'])}; {varies}.",
+        "Compared with the network, by the largest relative error on inputs of",
+        *table(("", ""), rows)[1:],
+        f"One forward pass takes {own} in PyTorch and {exported} exported.",
+    ]
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Columns two spaces apart, as wide as their widest cell; those numbered in `right` end at the same digit."""
     rows = [tuple(wording.abridged(cell, WIDEST) for cell in row) for row in (header, *rows)]

@@ -49,7 +49,7 @@ def take_probe(
     return Probe(
         inputs=remembered[0] if remembered else None,
         keywords=remembered[1] if remembered else {},
-        outputs=tuple(_sampled(output) for output in outputs or run(model, inputs, keywords)),
+        outputs=tuple(sampled(output) for output in outputs or run(model, inputs, keywords)),
         reference=MASKED_ORIGINAL if outputs else CUT_NETWORK,
         device=next((tensor.device.type for tensor in tensors_in(inputs)), "cpu"),
     )
@@ -107,7 +107,8 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (Tensor, *_PLAIN))
 
 
-def _sampled(output: Tensor) -> SampledOutput:
+def sampled(output: Tensor) -> SampledOutput:
+    """What is kept of an output to compare another with."""
     step = max(1, math.ceil(output.numel() / _MOST_SAMPLES))
     samples = output.detach().reshape(-1)[::step].cpu().clone()
     return SampledOutput(tuple(output.shape), step, samples, _largest(output))
