@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from tui_prune.channels.nested import tensors_in
@@ -85,7 +85,7 @@ def reconstruct(
     if better and sampler.holds_out:
         gains = _gains(wanted, given, reached, held.count)
         # Student's t: with few inputs held out, a mean gain may be one input's luck.
-        least = float(stats.t.ppf(1 - CHANCE, held.count - 1)) / math.sqrt(held.count)
+        least = float(stdtrit(held.count - 1, 1 - CHANCE)) / math.sqrt(held.count)
         better = gains is None or float(gains.mean()) > least * float(gains.std())
     return Reconstruction(student.values, Reconstructed(inputs.count, before, after, student.layers), better)
 
