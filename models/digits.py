@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tui_prune.evidence import Score
+from tui_prune.tasks.evidence import Score
 
 DATA = Path(__file__).with_name("digits.npz")
 IMAGE_SIZE = 32

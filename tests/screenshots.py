@@ -17,7 +17,7 @@ from tui_prune.app.widgets.line_pane import LinePane
 
 if TYPE_CHECKING:
     from tui_prune.app.app import PruneApp
-    from tui_prune.request import OpenRequest
+    from tui_prune.loading.request import OpenRequest
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZE, WIDE = (120, 36), (160, 44)
@@ -37,7 +37,7 @@ async def on_the_digits() -> None:
     """Choose the bundled network, cut half of it, look at it from all sides, recover it, save it."""
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.app.screens.save import SaveScreen
-    from tui_prune.request import OpenRequest
+    from tui_prune.loading.request import OpenRequest
 
     app = app_on(OpenRequest())
     async with app.run_test(size=SIZE) as pilot:
@@ -87,7 +87,7 @@ async def on_resnet() -> None:
     """A larger network: its tree with repeated blocks in one row, and both networks as PyTorch prints them."""
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.app.widgets.print_pane import PrintPane
-    from tui_prune.request import OpenRequest
+    from tui_prune.loading.request import OpenRequest
 
     app = app_on(OpenRequest("resnet50"))
     async with app.run_test(size=WIDE) as pilot:
@@ -108,8 +108,8 @@ async def on_resnet() -> None:
 def app_on(request: "OpenRequest") -> "PruneApp":
     """The app, on a network with the task that is bundled with it."""
     from tui_prune.app.app import PruneApp
-    from tui_prune.opening.bundled_networks import bundled_task
-    from tui_prune.session import Session
+    from tui_prune.loading.sources.bundled import bundled_task
+    from tui_prune.session.session import Session
 
     return PruneApp(
         lambda wanted, progress: Session.open(wanted.spec, task=bundled_task(wanted.spec), progress=progress), request
@@ -120,7 +120,7 @@ def draw_surface() -> None:
     """The picture that the README has of `tui-prune plot`."""
     from typer.testing import CliRunner
 
-    from tui_prune.cli import app
+    from tui_prune.cli.main import app
 
     words = ["plot", "nin", "--layer", "tnn_bin.0", "--kind", "surface", "--ratio", "0.5", "--force"]
     done = CliRunner().invoke(app, [*words, "--height", "520", "-o", str(FOLDER / "surface.svg")])

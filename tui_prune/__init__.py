@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tui_prune.api import plan, prune, reconstruct, recover, sensitivity, suggest, trace
     from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-    from tui_prune.evaluating.sensitivity import Sensitivity
-    from tui_prune.evaluating.task import Task
-    from tui_prune.evidence import Score
     from tui_prune.planning.recipe import Recipe
+    from tui_prune.recovery.slimming import group_penalty, slimming_penalty
     from tui_prune.result import Result
     from tui_prune.saving.checkpoint import load, save
     from tui_prune.saving.exporting.export import export
-    from tui_prune.slimming import group_penalty, slimming_penalty
+    from tui_prune.search.sensitivity import Sensitivity
+    from tui_prune.tasks.evidence import Score
+    from tui_prune.tasks.task import Task
 
 __version__ = "0.1.0"
 
@@ -52,13 +52,13 @@ _HOMES = {
     "Cancelled": "tui_prune.errors",
     "Recipe": "tui_prune.planning.recipe",
     "Result": "tui_prune.result",
-    "Score": "tui_prune.evidence",
-    "Sensitivity": "tui_prune.evaluating.sensitivity",
-    "Task": "tui_prune.evaluating.task",
+    "Score": "tui_prune.tasks.evidence",
+    "Sensitivity": "tui_prune.search.sensitivity",
+    "Task": "tui_prune.tasks.task",
     "TuiPruneError": "tui_prune.errors",
     "UsageError": "tui_prune.errors",
     "export": "tui_prune.saving.exporting.export",
-    "group_penalty": "tui_prune.slimming",
+    "group_penalty": "tui_prune.recovery.slimming",
     "load": "tui_prune.saving.checkpoint",
     "plan": "tui_prune.api",
     "prune": "tui_prune.api",
@@ -66,7 +66,7 @@ _HOMES = {
     "recover": "tui_prune.api",
     "save": "tui_prune.saving.checkpoint",
     "sensitivity": "tui_prune.api",
-    "slimming_penalty": "tui_prune.slimming",
+    "slimming_penalty": "tui_prune.recovery.slimming",
     "suggest": "tui_prune.api",
     "trace": "tui_prune.api",
 }

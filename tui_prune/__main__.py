@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 COMMANDS = frozenset(("bench", "config", "export", "inspect", "open", "plot", "prune", "sensitivity", "verify"))
 """Words that don't name a model; a test compares them with those of the command line."""
@@ -21,7 +21,7 @@ def main() -> None:
         from tui_prune.app.main import run
 
         sys.exit(run(OpenRequest(*arguments), None))
-    from tui_prune.cli import main
+    from tui_prune.cli.main import main
 
     main()
 

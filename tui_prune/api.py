@@ -8,26 +8,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from tui_prune.channels.graph import Graph
-from tui_prune.channels.grouping import build_graph, rebuilt
-from tui_prune.channels.trace import as_arguments, record_trace
-from tui_prune.channels.units import Units
-from tui_prune.cutting.fit import Subject, probe
 from tui_prune.errors import UsageError
-from tui_prune.evaluating.finetuning import Shown
-from tui_prune.evaluating.plans import Plans
-from tui_prune.evaluating.recovering import recover as recover_result
-from tui_prune.evaluating.sensitivity import RATIOS, Sensitivity
-from tui_prune.evaluating.task import Task, load_task
-from tui_prune.opening.edits import apply_edits
-from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import OpenedModel
-from tui_prune.opening.plain_module import plain_module
+from tui_prune.graph.graph import Graph
+from tui_prune.graph.grouping import build_graph, rebuilt
+from tui_prune.graph.trace import as_arguments, record_trace
+from tui_prune.graph.units import Units
+from tui_prune.loading.edits import apply_edits
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.opened import OpenedModel
+from tui_prune.loading.plain_module import plain_module
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
+from tui_prune.recovery.finetuning import Shown
+from tui_prune.recovery.recover import recover as recover_result
 from tui_prune.result import Accuracy, Result
-from tui_prune.session import Session
+from tui_prune.search.sensitivity import RATIOS, Sensitivity
+from tui_prune.session.plans import Plans
+from tui_prune.session.session import Session
+from tui_prune.surgery.fit import Subject, probe
+from tui_prune.tasks.task import Task, load_task
 
 
 @torch.inference_mode(False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tui_prune.wording import shown
+from tui_prune.formatting import shown
 
 if sys.version_info >= (3, 11):
     import tomllib

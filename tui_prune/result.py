@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from tui_prune.channels.graph import Graph
-from tui_prune.evidence import Evidence, evidence
-from tui_prune.opening.origin import Edit, Origin
+from tui_prune.archives.origin import Edit, Origin
+from tui_prune.formatting import shrunk
+from tui_prune.graph.graph import Graph
 from tui_prune.planning.plan import Pair, Plan
-from tui_prune.wording import shrunk
+from tui_prune.tasks.evidence import Evidence, evidence
 
 
 @dataclass(frozen=True)

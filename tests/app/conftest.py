@@ -21,12 +21,12 @@ from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.config import Config
-from tui_prune.evaluating.task import Task
-from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import OpenedModel
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.opened import OpenedModel
+from tui_prune.loading.request import OpenRequest
 from tui_prune.progress import Progress
-from tui_prune.request import OpenRequest
-from tui_prune.session import Session
+from tui_prune.session.session import Session
+from tui_prune.tasks.task import Task
 
 PATIENCE = 10.0
 """Seconds to wait for something that should happen at once, on a machine that may be busy."""

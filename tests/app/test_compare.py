@@ -9,7 +9,7 @@ from textual.geometry import Region
 from tui_prune.app.cells import text_of
 from tui_prune.app.screens import compare_keys
 from tui_prune.app.widgets.print_pane import PrintPane
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +229,7 @@ async def test_a_difference_far_to_the_right_is_in_sight(start, digits):
         await desk.press("plus", "5")
         pane = await printed(desk)
         long, other = (f"  (a): Odd({'x' * 90}, size={size})" for size in (64, 32))
-        from tui_prune.comparing.prints import aligned
+        from tui_prune.report.prints import aligned
 
         pane._prints = aligned(long, other)
         pane._lay_out(0)

@@ -6,7 +6,7 @@ from textual.geometry import Region
 from tui_prune.app.cells import text_of
 from tui_prune.app.screens.dialog import OpenDialog
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
 from tui_prune.planning.recipe import CRITERIA
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from tui_prune.app import keymap
 from tui_prune.app.cells import cell_len, text_of
 from tui_prune.app.screens.leaving import LeavesOnce
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
 
 
 async def test_jumping_goes_to_a_row_by_its_letter(start):

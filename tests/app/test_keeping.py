@@ -14,10 +14,10 @@ from tui_prune.app.keeper import start_above
 from tui_prune.app.screens.going_on import GoingOn
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.errors import UsageError
-from tui_prune.keeping import kept_work, recent, state_folder
+from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.recipe import Recipe
-from tui_prune.request import OpenRequest
-from tui_prune.session import Session
+from tui_prune.session.autosave import kept_work, recent, state_folder
+from tui_prune.session.session import Session
 
 REQUEST = OpenRequest("nin")
 

@@ -10,11 +10,11 @@ from tui_prune import Recipe
 from tui_prune.app.screens.save import SaveScreen
 from tui_prune.app.widgets.details_pane import PicturesPane
 from tui_prune.app.widgets.print_pane import PrintPane
-from tui_prune.comparing import prints
 from tui_prune.errors import TuiPruneError
-from tui_prune.evaluating.task import Task
+from tui_prune.report import prints
 from tui_prune.saving import estimate
-from tui_prune.session import Session
+from tui_prune.session.session import Session
+from tui_prune.tasks.task import Task
 
 PATIENCE = 10.0
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tui_prune.app.cells import Cell, paint
-from tui_prune.evaluating.task import Task
+from tui_prune.tasks.task import Task
 
 
 async def test_nothing_is_cut_when_a_network_is_opened(start):

@@ -12,7 +12,7 @@ from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import UsageError
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 
 def words(app: PruneApp) -> str:
@@ -33,7 +33,7 @@ def test_the_first_frame_comes_before_torch(request_for):
     program = (
         "import asyncio, sys\n"
         "from tui_prune.app.app import PruneApp\n"
-        "from tui_prune.request import OpenRequest\n"
+        "from tui_prune.loading.request import OpenRequest\n"
         "def open_session(request, progress):\n"
         "    seen.append('torch' in sys.modules)\n"
         "    raise SystemExit\n"
@@ -56,7 +56,7 @@ def test_keys_of_ones_own_bring_no_torch_before_the_first_frame():
         "import sys\n"
         "from tui_prune.app.app import PruneApp\n"
         "from tui_prune.config import Config\n"
-        "from tui_prune.request import OpenRequest\n"
+        "from tui_prune.loading.request import OpenRequest\n"
         "app = PruneApp(lambda request, progress: None, OpenRequest('nin'), Config(keys={'save': 'w'}))\n"
         "print([app.wrong_settings()], 'torch' in sys.modules)\n"
     )

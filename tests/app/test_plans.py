@@ -13,11 +13,11 @@ from tui_prune.app.screens.list_dialog import ListDialog
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.widgets.choice_list import ChoiceList
 from tui_prune.app.widgets.one_line import OneLine
-from tui_prune.evaluating.task import Task
-from tui_prune.opening.open_model import open_model
+from tui_prune.formatting import count
+from tui_prune.loading.open_model import open_model
 from tui_prune.planning.reasons import width_reason
 from tui_prune.planning.recipe_files import own_recipe_folder, write_own_recipe
-from tui_prune.wording import count
+from tui_prune.tasks.task import Task
 
 
 def dialog(desk) -> ListDialog:

@@ -12,11 +12,11 @@ from torch import nn
 from tests.app.walker import Walker, WatchedApp
 from tui_prune.app import keymap
 from tui_prune.app.screens.main import MainScreen
-from tui_prune.evaluating.task import Task
-from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import OpenedModel
-from tui_prune.request import OpenRequest
-from tui_prune.session import Session
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.opened import OpenedModel
+from tui_prune.loading.request import OpenRequest
+from tui_prune.session.session import Session
+from tui_prune.tasks.task import Task
 
 
 class Small(nn.Module):

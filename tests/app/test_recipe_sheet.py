@@ -7,8 +7,8 @@ import pytest
 from tui_prune.app.cells import text_of
 from tui_prune.app.recipe_fields import FIELDS
 from tui_prune.app.widgets.recipe_pane import RecipePane
-from tui_prune.evaluating.plans import Plans
 from tui_prune.planning.recipe import Recipe
+from tui_prune.session.plans import Plans
 
 
 def sheet(desk) -> RecipePane:

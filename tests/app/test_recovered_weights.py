@@ -9,12 +9,12 @@ import tui_prune
 from tui_prune.app.screens.dialog import OpenDialog, QuitDialog
 from tui_prune.app.screens.going_on import GoingOn
 from tui_prune.app.screens.save import SaveScreen
-from tui_prune.evaluating.task import Task, load_task
-from tui_prune.keeping import recovered_files, state_folder
-from tui_prune.keeping.writer import is_writing
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
 from tui_prune.planning.recipe import Recipe
 from tui_prune.saving.checkpoint import read_checkpoint
+from tui_prune.session.autosave import recovered_files, state_folder
+from tui_prune.session.autosave.writer import is_writing
+from tui_prune.tasks.task import Task, load_task
 
 WORKING = 60.0
 """Seconds that a recovery of the digits network may take on a busy machine."""

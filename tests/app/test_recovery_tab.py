@@ -10,9 +10,9 @@ from torch import nn
 from tui_prune.app.cells import Cell, text_of
 from tui_prune.app.recovery import Recovery, recovery_lines
 from tui_prune.app.widgets.recovery_pane import RecoveryPane
-from tui_prune.evaluating.task import Task
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
 from tui_prune.result import Stage, TuningPoint
+from tui_prune.tasks.task import Task
 
 WORKING = 60.0
 """Seconds that a recovery of the digits network may take on a busy machine."""

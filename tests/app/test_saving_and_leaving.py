@@ -10,9 +10,9 @@ import pytest
 from tests.app.walker import key_event
 from tui_prune.app.screens.dialog import QuitDialog
 from tui_prune.app.screens.save import SaveScreen, loading_lines
+from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening.origin import Origin
-from tui_prune.session import Session
+from tui_prune.session.session import Session
 
 
 async def save_as(desk, name):

@@ -9,7 +9,7 @@ from tui_prune.app.cells import COMPONENT_CLASSES, text_of
 from tui_prune.app.screens.dialog import HelpDialog, QuitDialog
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.config import THEMES, Config
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 
 def lines(screen) -> str:

@@ -7,8 +7,8 @@ from tui_prune.app.app import PruneApp
 from tui_prune.app.cells import text_of
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.save import SaveScreen
-from tui_prune.request import OpenRequest
-from tui_prune.session import Session
+from tui_prune.loading.request import OpenRequest
+from tui_prune.session.session import Session
 
 TAKEN_WITH = "8.2.8"
 """Another Textual may draw the same screen in other words of SVG."""

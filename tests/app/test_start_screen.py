@@ -30,12 +30,12 @@ from tui_prune.app.screens.start import StartScreen
 from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.opening import known_names
-from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import OpenedModel
+from tui_prune.loading import known_names
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.opened import OpenedModel
+from tui_prune.loading.request import OpenRequest
 from tui_prune.progress import Progress
-from tui_prune.request import OpenRequest
-from tui_prune.session import Session
+from tui_prune.session.session import Session
 
 NETS = '''
 from torch import nn

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from tui_prune.evaluating.task import Task
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
+from tui_prune.tasks.task import Task
 
 SCANNING = 60.0
 """Seconds that a scan of the digits network may take on a busy machine: some forty cuts."""

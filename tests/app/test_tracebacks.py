@@ -15,10 +15,10 @@ from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.screens.traceback import TracebackDialog
 from tui_prune.app.tracebacks import Failure
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.evaluating.task import Task, load_task
-from tui_prune.opening.open_model import open_model
-from tui_prune.request import OpenRequest
-from tui_prune.session import Session
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.request import OpenRequest
+from tui_prune.session.session import Session
+from tui_prune.tasks.task import Task, load_task
 
 FAILING = """
 import torch

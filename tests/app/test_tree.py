@@ -11,9 +11,9 @@ from torch import nn
 from tui_prune.app.cells import text_of, width_of
 from tui_prune.app.screens.dialog import HelpDialog
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.evaluating.task import Task
-from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import OpenedModel
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.opened import OpenedModel
+from tui_prune.tasks.task import Task
 
 
 class Block(nn.Module):

@@ -8,9 +8,9 @@ from textual.geometry import Region
 from tui_prune import Recipe
 from tui_prune.app.screens.list_dialog import ListDialog
 from tui_prune.app.widgets.one_line import OneLine
-from tui_prune.evaluating.task import Task
-from tui_prune.opening.open_model import open_model
-from tui_prune.wording import count
+from tui_prune.formatting import count
+from tui_prune.loading.open_model import open_model
+from tui_prune.tasks.task import Task
 
 
 def seen(desk) -> list[str]:

@@ -26,7 +26,7 @@ from tui_prune.app.app import PruneApp
 from tui_prune.app.cells import text_of
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.widgets.row_list import RowList
-from tui_prune.wording import count
+from tui_prune.formatting import count
 
 PATIENCE = 60.0
 """Seconds that what a key has started may take on a busy machine."""

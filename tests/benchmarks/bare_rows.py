@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tui_prune.app.outline import outline, rows
+from tui_prune.formatting import change, count, share
 from tui_prune.planning.plan import Plan
-from tui_prune.session import Session
-from tui_prune.wording import change, count, share
+from tui_prune.session.session import Session
 
 STEP = 0.05
 

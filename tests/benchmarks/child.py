@@ -19,7 +19,7 @@ from torch import nn
 
 from tests.benchmarks import clock, ours
 from tests.exactness import TOLERANCE, largest_error, other_values, randomise_norms
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
 
 RATIO = 0.5
 MIB = 2**20

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tui_prune.evaluating.task import Task
 from tui_prune.models import digits
+from tui_prune.tasks.task import Task
 
 HELD_OUT = 300
 """Training images to choose by."""

@@ -8,18 +8,18 @@ from typing import Any
 from torch import nn
 
 from tests.benchmarks import clock
-from tui_prune.channels.graph import Graph
-from tui_prune.channels.grouping import build_graph
-from tui_prune.channels.trace import record_trace
-from tui_prune.cutting.copying import named_tensors, with_tensors
-from tui_prune.cutting.fit import Fitted, Subject, fit
-from tui_prune.cutting.flow import find_flows, widths_for
-from tui_prune.cutting.surgery import cut_tensors
-from tui_prune.cutting.verify import NotEqual, Verification, verify
+from tui_prune.graph.graph import Graph
+from tui_prune.graph.grouping import build_graph
+from tui_prune.graph.trace import record_trace
 from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import Planner, Scores
 from tui_prune.planning.recipe import Recipe
+from tui_prune.surgery.copying import named_tensors, with_tensors
+from tui_prune.surgery.fit import Fitted, Subject, fit
+from tui_prune.surgery.flow import find_flows, widths_for
+from tui_prune.surgery.surgery import cut_tensors
+from tui_prune.surgery.verify import NotEqual, Verification, verify
 
 Seconds = dict[str, float]
 

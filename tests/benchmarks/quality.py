@@ -42,13 +42,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks.digits_task import Digits, Score, score
 from tests.benchmarks.small_resnet import trained
-from tui_prune.channels.graph import Graph
-from tui_prune.evaluating.recalibration import recalibrate
-from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import OpenedModel
+from tui_prune.graph.graph import Graph
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.opened import OpenedModel
 from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.recipe import Recipe
-from tui_prune.session import Session
+from tui_prune.recovery.recalibration import recalibrate
+from tui_prune.session.session import Session
 
 NETWORKS = ("nin", "small_resnet")
 BUDGETS = (0.5, 0.3, 0.2)

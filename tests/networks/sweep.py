@@ -21,12 +21,12 @@ from tests.exactness import (
     randomise_norms,
 )
 from tui_prune.errors import TuiPruneError
-from tui_prune.opening.input_spec import make_example_inputs
-from tui_prune.opening.open_model import open_model
-from tui_prune.opening.opened import OpenedModel
-from tui_prune.opening.timm_networks import PREFIX, build_timm, timm_families, timm_input_spec
+from tui_prune.loading.input_spec import make_example_inputs
+from tui_prune.loading.open_model import open_model
+from tui_prune.loading.opened import OpenedModel
+from tui_prune.loading.sources.timm import PREFIX, build_timm, timm_families, timm_input_spec
 from tui_prune.result import Result
-from tui_prune.session import Session
+from tui_prune.session.session import Session
 
 RATIO = 0.5
 

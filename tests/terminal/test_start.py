@@ -1,6 +1,6 @@
 """The app without a name, in a terminal: a list over the bundled network, which is there at once."""
 
-from tui_prune.session import Session
+from tui_prune.session.session import Session
 
 ENTER, ESCAPE = "\r", "\x1b"
 

@@ -151,6 +151,6 @@ def test_the_command_says_where_things_are_and_what_is_wrong(tmp_path: Path) -> 
 
 
 def test_words_that_are_commands_name_no_model() -> None:
-    from tui_prune.cli import app
+    from tui_prune.cli.main import app
 
     assert {command.name or command.callback.__name__ for command in app.registered_commands} == COMMANDS

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import tui_prune
-from tui_prune.cli import app
+from tui_prune.cli.main import app
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.opening.factory_file import load_factory
+from tui_prune.loading.sources.factory_file import load_factory
 from tui_prune.saving.exporting import formats
 
 NETWORK = """

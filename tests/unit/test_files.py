@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from tui_prune import config
+from tui_prune.cost.measured_times import Remembered
 from tui_prune.errors import UsageError
-from tui_prune.evaluating.scan_cache import ScanCache
 from tui_prune.files import read_json, update_json, write_json
-from tui_prune.keeping import saved_work
-from tui_prune.keeping.places import sessions_folder
-from tui_prune.measuring.remembered import Remembered
-from tui_prune.opening import known_names, signatures
+from tui_prune.loading import known_names, signatures
 from tui_prune.planning.recipe import Recipe
+from tui_prune.search.scan_cache import ScanCache
+from tui_prune.session.autosave import saved_work
+from tui_prune.session.autosave.places import sessions_folder
 
 CONTENTS = {
     "nothing": b"",

@@ -37,11 +37,11 @@ def test_rooms_import_only_the_rooms_above_them() -> None:
     "statement",
     [
         "import tui_prune; dir(tui_prune)",
-        "import sys; sys.argv[1:] = ['--help']; from tui_prune.cli import main; main()",
-        "import sys; sys.argv[1:] = ['--version']; from tui_prune.cli import main; main()",
-        "import sys; sys.argv[1:] = ['prune', '--help']; from tui_prune.cli import main; main()",
+        "import sys; sys.argv[1:] = ['--help']; from tui_prune.cli.main import main; main()",
+        "import sys; sys.argv[1:] = ['--version']; from tui_prune.cli.main import main; main()",
+        "import sys; sys.argv[1:] = ['prune', '--help']; from tui_prune.cli.main import main; main()",
         "import sys; sys.argv[1:] = ['prune', 'nin', '-o', 'x.pt', '--ratio', '2']; "
-        "from tui_prune.cli import main; main()",
+        "from tui_prune.cli.main import main; main()",
     ],
     ids=["import", "--help", "--version", "prune --help", "a wrong option"],
 )

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import tui_prune
 from tui_prune import paths
-from tui_prune.cli import app
+from tui_prune.cli.main import app
 from tui_prune.errors import TuiPruneError
 from tui_prune.saving.whole_file import check_target
 
@@ -161,7 +161,7 @@ def test_what_belongs_to_somebody_else_gets_a_sentence(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from typer.testing import CliRunner\n"
-        "from tui_prune.cli import app\n"
+        "from tui_prune.cli.main import app\n"
         "def call(path):\n"
         "    for words in ('verify', path), ('bench', 'nin', path), ('prune', 'nin', '-o', path, '--force'):\n"
         "        yield CliRunner().invoke(app, words)\n"

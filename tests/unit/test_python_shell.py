@@ -7,7 +7,7 @@ from torch import nn
 import tui_prune
 from tests.small_nets import conv
 from tui_prune import Recipe
-from tui_prune.opening.open_model import open_model
+from tui_prune.loading.open_model import open_model
 
 pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 IMAGE = torch.zeros(1, 3, 8, 8)

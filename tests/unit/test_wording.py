@@ -2,7 +2,7 @@
 
 import pytest
 
-from tui_prune import wording
+from tui_prune import formatting
 
 
 @pytest.mark.parametrize(
@@ -13,14 +13,14 @@ from tui_prune import wording
     ],
 )  # fmt: skip
 def test_count(number: float, text: str) -> None:
-    assert wording.count(number) == text
+    assert formatting.count(number) == text
 
 
 def test_the_others() -> None:
-    assert wording.size(812) == "812 B"
-    assert wording.size(3_870_000) == "3.87 MB"
-    assert wording.share(29, 100) == "29 %"
-    assert wording.share(1, 0) == "-"
-    assert wording.change("192", "96") == "192 → 96"
-    assert wording.change("192", "192") == "192"
-    assert [wording.seconds(number) for number in (0.123, 8.42, 95.4)] == ["0.12 s", "8.4 s", "95 s"]
+    assert formatting.size(812) == "812 B"
+    assert formatting.size(3_870_000) == "3.87 MB"
+    assert formatting.share(29, 100) == "29 %"
+    assert formatting.share(1, 0) == "-"
+    assert formatting.change("192", "96") == "192 → 96"
+    assert formatting.change("192", "192") == "192"
+    assert [formatting.seconds(number) for number in (0.123, 8.42, 95.4)] == ["0.12 s", "8.4 s", "95 s"]

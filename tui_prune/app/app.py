@@ -19,11 +19,11 @@ from tui_prune.app.keymap import key_name
 from tui_prune.app.openings import Openings, OpenSession
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.config import THEMES, Config, at_home, config_file
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 if TYPE_CHECKING:
     from tui_prune.app.keeper import Keeper
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 
 def _commands() -> type[Any]:

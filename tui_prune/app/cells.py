@@ -9,7 +9,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui_prune.wording import printable
+from tui_prune.formatting import printable
 
 
 class Cell(NamedTuple):

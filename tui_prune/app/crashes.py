@@ -14,7 +14,7 @@ PACKAGES = ("tui-prune", "textual", "rich", "torch", "torchvision", "plotext")
 
 def write(error: BaseException) -> Path | None:
     """Write a report of an exception in the user's log directory; None where nothing can be written."""
-    from tui_prune.keeping.places import log_folder
+    from tui_prune.session.autosave.places import log_folder
 
     folder = log_folder()
     path = folder / f"crash-{time.strftime('%Y%m%d-%H%M%S')}.log"

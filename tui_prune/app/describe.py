@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, wrap
-from tui_prune.wording import change, count, share, size
+from tui_prune.formatting import change, count, share, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tui_prune.app.outline import Node
-    from tui_prune.channels.graph import Group, Member
+    from tui_prune.graph.graph import Group, Member
     from tui_prune.planning.plan import LayerPlan, Plan
 
 ROLES = {

@@ -4,7 +4,7 @@ import gc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 LARGE = 500
 """Modules from which on a network is large."""

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, width_of
 from tui_prune.app.columns import Part, compose
-from tui_prune.wording import count, share, size
-from tui_prune.wording import score as score_in_words
+from tui_prune.formatting import count, share, size
+from tui_prune.formatting import score as score_in_words
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan

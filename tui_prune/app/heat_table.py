@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, right, tail, wrap
-from tui_prune.wording import score, share
+from tui_prune.formatting import score, share
 
 if TYPE_CHECKING:
-    from tui_prune.evaluating.sensitivity import Curve, Sensitivity
+    from tui_prune.search.sensitivity import Curve, Sensitivity
 
 COLUMN = 9
 """Columns of one ratio: a mark, and a figure such as 98.9 %."""

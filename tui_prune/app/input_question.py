@@ -12,7 +12,7 @@ def input_question(value: str, accept: Callable[[str], object]) -> Question:
     """Ask for the shape of an example input."""
 
     def preview(text: str) -> list[Part]:
-        from tui_prune.opening.input_spec import parse_input_spec
+        from tui_prune.loading.input_spec import parse_input_spec
 
         try:
             return [Part(0, ((Cell("; ".join(map(str, parse_input_spec(text)))),),))]

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.wording import seconds
+from tui_prune.formatting import seconds
 
 _log = logging.getLogger(__name__)
 

@@ -10,22 +10,22 @@ from tui_prune.app.cells import text_of
 from tui_prune.app.position import go_to, position
 from tui_prune.app.recovered import are_back, not_saved, to_keep
 from tui_prune.app.weights_keeper import WeightsKeeper, take_up
-from tui_prune.choosing.words import what_changed
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.keeping.saved_work import SavedWork, kept_work, set_aside
-from tui_prune.keeping.words import ago
-from tui_prune.keeping.writer import Writer
 from tui_prune.progress import part, silent
+from tui_prune.session.autosave.saved_work import SavedWork, kept_work, set_aside
+from tui_prune.session.autosave.words import ago
+from tui_prune.session.autosave.writer import Writer
+from tui_prune.session.words import what_changed
 
 if TYPE_CHECKING:
     from textual.timer import Timer
 
     from tui_prune.app.screens.main import MainScreen
+    from tui_prune.loading.request import OpenRequest
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
-    from tui_prune.request import OpenRequest
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 _log = logging.getLogger(__name__)
 

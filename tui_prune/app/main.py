@@ -11,12 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tui_prune import paths
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 SWITCH = 5e-4
 """Seconds between two threads' turns: a tenth of Python's own, so that a key is answered while torch is at work."""
@@ -40,11 +40,11 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
         from tui_prune.app.keeper import start_above
-        from tui_prune.evaluating.task import load_task
-        from tui_prune.keeping import kept_work
-        from tui_prune.opening.bundled_networks import bundled_task, task_of_pruned
+        from tui_prune.loading.sources.bundled import bundled_task, task_of_pruned
         from tui_prune.planning.recipe import Recipe
-        from tui_prune.session import Session
+        from tui_prune.session.autosave import kept_work
+        from tui_prune.session.session import Session
+        from tui_prune.tasks.task import load_task
 
         given = recipe if (wanted.spec, wanted.weights) == (request.spec, request.weights) else None
         work = kept_work(wanted) if given not in (None, Recipe()) else None
@@ -68,7 +68,7 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
     from tui_prune import config
     from tui_prune.app import crashes
     from tui_prune.app.app import PruneApp
-    from tui_prune.keeping.log import start_log
+    from tui_prune.session.autosave.log import start_log
 
     start_log()
     sys.setswitchinterval(SWITCH)
@@ -104,7 +104,7 @@ def _leave(code: int) -> None:
 
 def _finish_writing() -> None:
     """Recovered weights may be large, and the line may be gone already."""
-    from tui_prune.keeping.writer import finish, is_writing
+    from tui_prune.session.autosave.writer import finish, is_writing
 
     if not is_writing():
         return

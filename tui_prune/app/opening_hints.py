@@ -1,6 +1,6 @@
 """What to do about a network that can't be opened: only what fits the sentence that says why."""
 
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 NAMES = (
     "tui-prune takes the name of a torchvision model (resnet50), of timm's (timm:resnet50), of a bundled one (nin), "

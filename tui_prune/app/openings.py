@@ -12,7 +12,7 @@ from tui_prune.app.bindings import MAIN
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.typed_ahead import TypedAhead
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 if TYPE_CHECKING:
     from textual.widget import AwaitMount
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
     from tui_prune.app.screens.start import Place
     from tui_prune.progress import Progress
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 OpenSession = Callable[[OpenRequest, "Progress"], "Session"]
 """Opens what the app is to show; it runs in a thread and may import torch."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from tui_prune.evaluating.sensitivity import Sensitivity
     from tui_prune.planning.plan import LayerPlan
+    from tui_prune.search.sensitivity import Sensitivity
 
 
 class Order(NamedTuple):

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tui_prune.app.cells import Cell, Line, left
-from tui_prune.gallery import Picture, View, kinds_of, pictures, rows_needed
-from tui_prune.kinds import KINDS
+from tui_prune.plots.kinds import KINDS
+from tui_prune.report.gallery import Picture, View, kinds_of, pictures, rows_needed
 
 if TYPE_CHECKING:
-    from tui_prune.looking import Look
+    from tui_prune.session.looking import Look
 
 STYLES = {"bar": "bar", "go": "dim", "mark": "changed", "note": "dim", "error": "error", "strong": "strong"}
 """The style of each ink of a drawing that is a role."""

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tui_prune import paths
-from tui_prune.wording import score
+from tui_prune.formatting import score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tui_prune.result import Result
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 
 def not_saved(session: "Session") -> str:
@@ -76,7 +76,7 @@ def said_of(kept: Any, report: "Mapping[str, Any] | None", others: int = 0) -> s
 
 def replaces(path: Path, session: "Session") -> str:
     """What is to be asked before a file is replaced: a recovered network is named where the new one is none."""
-    from tui_prune.opening.pruned_file import report_in
+    from tui_prune.archives.pruned_file import report_in
 
     report = report_in(path) if session.recovered is None else {}
     if not report.get("recovered"):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tui_prune import wording
+from tui_prune import formatting
 from tui_prune.app.cells import Cell, Line, left, right, width_of, wrap
-from tui_prune.evidence import evidence
 from tui_prune.plots import BEST, Curve, Row
+from tui_prune.tasks.evidence import evidence
 
 if TYPE_CHECKING:
     from tui_prune.result import Stage, TuningPoint
@@ -93,7 +93,7 @@ def _figures(found: Recovery) -> list[Line]:
     lines: list[Line] = []
     before = None
     for stage in found.stages:
-        said = wording.score(stage.score, known) if stage.score is not None else "?" if stage.kept else ""
+        said = formatting.score(stage.score, known) if stage.score is not None else "?" if stage.kept else ""
         style = "changed" if stage.kept and before is not None else "plain"
         words = _certainty(stage.score, baseline) if stage.kept else "  worse, so it was undone"
         lines.append(
@@ -103,11 +103,11 @@ def _figures(found: Recovery) -> list[Line]:
     best = found.best
     tried = [point.accuracy for point in found.points if point.accuracy is not None]
     if found.tuning and best is None and tried:
-        said = wording.score(max(tried), known or max(tried))
+        said = formatting.score(max(tried), known or max(tried))
         lines.append((Cell(left("fine-tuning", COLUMN), "dim"), Cell(right(said, FIGURE)), Cell("  not better yet")))
     if found.tuning and best is not None:
         point = found.points[best]
-        said = wording.score(point.accuracy, known or point.accuracy or 0.0)
+        said = formatting.score(point.accuracy, known or point.accuracy or 0.0)
         where = f"  {BEST} the best so far, at {100 * point.done:.0f} %"
         lines.append((Cell(left("fine-tuning", COLUMN), "dim"), Cell(right(said, FIGURE), "changed"), Cell(where)))
     return lines
@@ -116,7 +116,7 @@ def _figures(found: Recovery) -> list[Line]:
 def _certainty(score: float | None, baseline: float | None) -> str:
     """What stands behind an accuracy; empty where the task doesn't say which examples are right."""
     known = evidence(score, baseline)
-    return "" if known is None else f"  {wording.certainty(known.count, known.interval, known.p)}"
+    return "" if known is None else f"  {formatting.certainty(known.count, known.interval, known.p)}"
 
 
 def _curves(found: Recovery) -> list[tuple[Line, Curve]]:
@@ -135,9 +135,9 @@ def _curves(found: Recovery) -> list[tuple[Line, Curve]]:
         values = [point.accuracy for point in points if point.accuracy is not None]
         share = all(0 <= value <= 1 for value in values)
         best = found.best
-        said = wording.score(values[-1], values[-1])
+        said = formatting.score(values[-1], values[-1])
         if best in scores:
-            said += f", best {wording.score(points[best].accuracy, values[-1])} {BEST}"
+            said += f", best {formatting.score(points[best].accuracy, values[-1])} {BEST}"
         curve = Curve(
             steps[scores],
             np.array(values),

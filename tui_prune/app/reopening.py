@@ -8,15 +8,15 @@ from tui_prune.progress import Progress
 
 if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 
 def with_input(session: "Session", input_spec: str, progress: Progress) -> "Session":
     """A session on the same module, traced anew. Choices for layers that no longer fit are left out, and a note says
     so. Raises `UsageError` when the shape can't be read, `TuiPruneError` when the forward pass fails on it.
     """
-    from tui_prune.opening.open_model import with_input as opened_with
-    from tui_prune.session import Session
+    from tui_prune.loading.open_model import with_input as opened_with
+    from tui_prune.session.session import Session
 
     opened = opened_with(session.opened, input_spec)
     try:

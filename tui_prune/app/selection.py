@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui_prune.choosing.selection import NETWORK, Part, Selection, a_layer
+from tui_prune.session.selection import NETWORK, Part, Selection, a_layer
 
 if TYPE_CHECKING:
     from tui_prune.app.outline import Node

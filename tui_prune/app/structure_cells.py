@@ -9,9 +9,9 @@ from tui_prune.app.cells import Cell, Line, left, right, shortened
 from tui_prune.app.columns import Column, Part, compose
 from tui_prune.app.module_sums import NONE, Sums, module_sums
 from tui_prune.app.tree_cells import before_count, many_blocks, width_cells
-from tui_prune.comparing.two_plans import PRESENT, Beside, differing, signed
+from tui_prune.formatting import count, share, size
 from tui_prune.planning.plan import Pair
-from tui_prune.wording import count, share, size
+from tui_prune.report.two_plans import PRESENT, Beside, differing, signed
 
 if TYPE_CHECKING:
     from tui_prune.app.outline import Node

@@ -10,7 +10,7 @@ from tui_prune.app.cells import Cell, Line, left, right, tail
 from tui_prune.app.columns import Column, fit
 from tui_prune.app.orders import ORDERS, SENSITIVITY, TREE
 from tui_prune.app.outline import Node, Row, rows
-from tui_prune.wording import share
+from tui_prune.formatting import share
 
 if TYPE_CHECKING:
     from tui_prune.app.tree_facts import Ties, TreeFacts

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tui_prune.app.module_sums import Sums, module_sums
-from tui_prune.choosing.changes import own_alignment
 from tui_prune.planning.plan import Pair
+from tui_prune.session.changes import own_alignment
 
 if TYPE_CHECKING:
     from tui_prune.app.outline import Node
-    from tui_prune.channels.graph import Graph, Group
+    from tui_prune.graph.graph import Graph, Group
     from tui_prune.planning.plan import LayerPlan, Plan
 
 

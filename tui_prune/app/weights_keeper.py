@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.keeping import recovered_files
-from tui_prune.keeping.networks import key
-from tui_prune.keeping.writer import Turns
 from tui_prune.progress import part, silent
+from tui_prune.session.autosave import recovered_files
+from tui_prune.session.autosave.networks import key
+from tui_prune.session.autosave.writer import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tui_prune.keeping.saved_work import SavedWork
+    from tui_prune.loading.request import OpenRequest
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
-    from tui_prune.request import OpenRequest
     from tui_prune.result import Result
-    from tui_prune.session import Session
+    from tui_prune.session.autosave.saved_work import SavedWork
+    from tui_prune.session.session import Session
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class WeightsKeeper:
 
 def kept_reports(request: "OpenRequest") -> list[Mapping[str, Any]]:
     """What the files say of the recovered networks that can be gone on with, newest first, where they can be read."""
-    from tui_prune.opening.pruned_file import report_in
+    from tui_prune.archives.pruned_file import report_in
 
     return [*filter(None, map(report_in, recovered_files.files_of(key(request))))]
 
@@ -129,7 +129,7 @@ def take_up(session: "Session", work: "SavedWork", progress: "Progress" = silent
 
     Raises `Cancelled`; what was taken up until then stays, and so do all files.
     """
-    from tui_prune.opening.pruned_file import read_checkpoint
+    from tui_prune.archives.pruned_file import read_checkpoint
 
     network = key(work.request)
     present = recovered_files.file_of(network, session.recipe.key)

@@ -4,7 +4,7 @@ from math import gcd, lcm
 
 import numpy as np
 
-from tui_prune.channels.graph import Graph, Group, Layer
+from tui_prune.graph.graph import Graph, Group, Layer
 
 UNALIGNED = "can't be aligned"
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tui_prune.formatting import shrunk
 from tui_prune.planning.decisions import Decision
 from tui_prune.planning.recipe import Recipe
-from tui_prune.wording import shrunk
 
 if TYPE_CHECKING:
-    from tui_prune.channels.graph import Graph
-    from tui_prune.measuring.cost import Cost
+    from tui_prune.cost.cost import Cost
+    from tui_prune.graph.graph import Graph
 
 
 class Pair(NamedTuple):

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tui_prune.channels.graph import UNREACHED, GoneLayer, Graph, Layer
+from tui_prune.cost.cost import Cost, CostModel
+from tui_prune.cost.latency import LatencyModel
 from tui_prune.errors import UsageError
-from tui_prune.measuring.cost import Cost, CostModel
-from tui_prune.measuring.latency import LatencyModel
+from tui_prune.graph.graph import UNREACHED, GoneLayer, Graph, Layer
 from tui_prune.planning.alignment import UNALIGNED, why_unaligned
 from tui_prune.planning.plan import LayerPlan, Pair, Plan, Reached
 from tui_prune.planning.recipe import Recipe, matches

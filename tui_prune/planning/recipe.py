@@ -13,12 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_prune import paths
-from tui_prune.channels.units import Units
 from tui_prune.errors import UsageError
+from tui_prune.formatting import shown
+from tui_prune.graph.units import Units
 from tui_prune.planning.criteria import CRITERIA as KNOWN_CRITERIA
 from tui_prune.planning.recipe_files import recipe_file
 from tui_prune.planning.sizes import parse_size
-from tui_prune.wording import shown
 
 if sys.version_info >= (3, 11):
     import tomllib

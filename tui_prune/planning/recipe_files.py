@@ -13,7 +13,7 @@ import platformdirs
 import tui_prune.models as models
 from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.wording import shown
+from tui_prune.formatting import shown
 
 _SUFFIX = ".toml"
 

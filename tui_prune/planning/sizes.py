@@ -3,7 +3,7 @@
 import re
 
 from tui_prune.errors import UsageError
-from tui_prune.wording import shown
+from tui_prune.formatting import shown
 
 _UNITS = {
     "": 1,

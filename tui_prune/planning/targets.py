@@ -6,12 +6,12 @@ from math import ceil
 
 import numpy as np
 
-from tui_prune.channels.graph import Graph, Group
 from tui_prune.errors import UsageError
+from tui_prune.formatting import share, size
+from tui_prune.graph.graph import Graph, Group
 from tui_prune.planning.plan import LayerPlan, Plan, Reached
 from tui_prune.planning.recipe import Recipe
 from tui_prune.planning.widths import Draft, Kept
-from tui_prune.wording import share, size
 
 Spent = Mapping[str, float]
 """By the recipe's fields ("target_macs"): what a network needs of each."""

@@ -7,8 +7,8 @@ from math import floor, gcd
 
 import numpy as np
 
-from tui_prune.channels.graph import Graph, Group
 from tui_prune.errors import UsageError
+from tui_prune.graph.graph import Graph, Group
 from tui_prune.planning.alignment import UNALIGNED, aligned, alignment_step, linked_step
 from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.decisions import By, Decision, FamilySteps

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tui_prune import wording
+from tui_prune import formatting
 from tui_prune.plots import bars, svg
 from tui_prune.plots.binning import Bins, binned
 from tui_prune.plots.spans import Row, blank, overlaid
@@ -153,7 +153,9 @@ def bins_for(width: int, total: int) -> int:
 def histogram(bins: Bins, *, log: bool = False) -> Chart:
     """Bars of counts."""
     counts = np.asarray(bins.counts, dtype=float)
-    return Chart(counts, np.zeros_like(counts), bins.low, bins.high, wording.count, log=log, words="no finite values")
+    return Chart(
+        counts, np.zeros_like(counts), bins.low, bins.high, formatting.count, log=log, words="no finite values"
+    )
 
 
 def stacked(
@@ -174,7 +176,7 @@ def stacked(
         gone.astype(float),
         whole.low,
         whole.high,
-        wording.count,
+        formatting.count,
         log=log,
         line=line,
         words="no finite values",

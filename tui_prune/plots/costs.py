@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tui_prune import wording
+from tui_prune import formatting
 from tui_prune.plots import svg
 from tui_prune.plots.spans import Row, Span, blank, fitted
 
@@ -90,7 +90,7 @@ def _bar(pair: tuple[int, int], most: int, width: int) -> list[Span]:
 
 
 def _figures(pair: tuple[int, int]) -> str:
-    before, after = map(wording.count, pair)
+    before, after = map(formatting.count, pair)
     return f"{before:>5}" if before == after else f"{before:>5} → {after:>5}"
 
 

@@ -5,8 +5,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from tui_prune.formatting import printable
 from tui_prune.plots.palette import NOT_FINITE
-from tui_prune.wording import printable
 
 LEFT, BELOW, ABOVE = 64, 26, 18
 """Points for the figures at the left of bars, below and above them."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tui_prune.channels.nested import tensors_in
+from tui_prune.graph.nested import tensors_in
 
 HELD_OUT = 4
 """One of so many inputs isn't fitted."""

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tui_prune.channels.record import TraceRecord
 from tui_prune.copies.modules import named_tensors
+from tui_prune.graph.record import TraceRecord
 
 _CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "convolution_overrideable")
 _PRODUCTS = {"mm": (0, 1), "addmm": (1, 2)}

@@ -15,17 +15,17 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from tui_prune.channels.nested import tensors_in
-from tui_prune.channels.record import TraceRecord, owner_of
-from tui_prune.channels.trace import untouched
-from tui_prune.cutting.copying import named_tensors
-from tui_prune.opening.kept import axis_name
+from tui_prune.graph.nested import tensors_in
+from tui_prune.graph.record import TraceRecord, owner_of
+from tui_prune.graph.trace import untouched
+from tui_prune.loading.kept import axis_name
 from tui_prune.progress import Progress, silent
 from tui_prune.recovery.inputs import Inputs
 from tui_prune.recovery.least_squares import Samples, refit
 from tui_prune.recovery.reading import Norm, Reader, Reading
 from tui_prune.recovery.sampling import Sampler
 from tui_prune.result import LayerError, Reconstructed
+from tui_prune.surgery.copying import named_tensors
 
 Run = Callable[[nn.Module, Inputs], Any]
 """Runs a network on inputs, which it may write over."""

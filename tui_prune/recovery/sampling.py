@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tui_prune.channels.nested import tensors_in
-from tui_prune.channels.record import TraceRecord
+from tui_prune.graph.nested import tensors_in
+from tui_prune.graph.record import TraceRecord
 from tui_prune.recovery.inputs import Inputs
 from tui_prune.recovery.reading import Reader, Reading, Window
 

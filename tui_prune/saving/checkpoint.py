@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 import tui_prune
+from tui_prune.archives.pruned_file import Checkpoint, read_checkpoint
+from tui_prune.archives.safetensors_form import SUFFIX, to_safetensors
 from tui_prune.errors import Cancelled, TuiPruneError
-from tui_prune.opening.edits import check_edits
-from tui_prune.opening.kept import axis_name
-from tui_prune.opening.load_pruned import load_pruned
-from tui_prune.opening.pruned_file import Checkpoint, read_checkpoint
-from tui_prune.opening.replacing import named_tensors
-from tui_prune.opening.safetensors_form import SUFFIX, to_safetensors
-from tui_prune.opening.timm_networks import timm_version
-from tui_prune.opening.torchvision_networks import torchvision_version
+from tui_prune.loading.edits import check_edits
+from tui_prune.loading.kept import axis_name
+from tui_prune.loading.load_pruned import load_pruned
+from tui_prune.loading.replacing import named_tensors
+from tui_prune.loading.sources.timm import timm_version
+from tui_prune.loading.sources.torchvision import torchvision_version
 from tui_prune.progress import Progress, silent
 from tui_prune.saving.forms import form_of
 from tui_prune.saving.probe import take_probe

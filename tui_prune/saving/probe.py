@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tui_prune.channels.nested import all_tensors_in, map_tensors, tensors_in
-from tui_prune.channels.trace import call, untouched
-from tui_prune.cutting.verify import TOLERANCES
-from tui_prune.opening.input_spec import make_example_inputs
-from tui_prune.opening.pruned_file import Checkpoint, Probe, SampledOutput
+from tui_prune.archives.pruned_file import Checkpoint, Probe, SampledOutput
+from tui_prune.graph.nested import all_tensors_in, map_tensors, tensors_in
+from tui_prune.graph.trace import call, untouched
+from tui_prune.loading.input_spec import make_example_inputs
+from tui_prune.surgery.verify import TOLERANCES
 
 MASKED_ORIGINAL = "masked original"
 CUT_NETWORK = "cut network"

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from tui_prune.archives.pruned_file import Checkpoint, read_checkpoint
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.opening.load_pruned import load_pruned
-from tui_prune.opening.pruned_file import Checkpoint, read_checkpoint
+from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.progress import Progress, silent
 from tui_prune.saving.probe import MASKED_ORIGINAL, relative_error, run_probe, tolerance
 

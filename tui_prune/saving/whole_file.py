@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from tui_prune import paths, wording
+from tui_prune import formatting, paths
 from tui_prune.errors import TuiPruneError
 
 
@@ -52,7 +52,7 @@ def check_space(path: Path, octets: int) -> None:
     free = free_space(folder)
     if free is not None and free < octets:
         raise TuiPruneError(
-            f"{path} needs {wording.size(octets)}, and the disk of {folder} has {wording.size(free)} left. "
+            f"{path} needs {formatting.size(octets)}, and the disk of {folder} has {formatting.size(free)} left. "
             "Free some space or save to another disk. Nothing was changed."
         )
 

@@ -9,9 +9,9 @@ from tui_prune.app.cells import Cell, shortened
 from tui_prune.app.columns import Part
 from tui_prune.app.screens.main_parts import LONGEST_NAME, MainParts
 from tui_prune.app.widgets.prompt_line import Question
-from tui_prune.comparing.exports import FORMS, check_export, export, markdown
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.wording import file_name, size
+from tui_prune.formatting import file_name, size
+from tui_prune.report.comparison import FORMS, check_export, export, markdown
 
 if TYPE_CHECKING:
     from tui_prune.app.widgets.print_pane import PrintPane

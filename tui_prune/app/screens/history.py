@@ -8,11 +8,11 @@ from tui_prune.app.cells import Cell, Line, left
 from tui_prune.app.columns import Column
 from tui_prune.app.screens.list_dialog import ListDialog, shares
 from tui_prune.app.widgets.choice_list import Cells
-from tui_prune.choosing.words import in_words
+from tui_prune.session.words import in_words
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main_parts import MainParts
-    from tui_prune.choosing.steps import Step
+    from tui_prune.session.steps import Step
 
 COLUMNS = (
     Column("_present", 1, rank=1),

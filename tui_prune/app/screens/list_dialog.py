@@ -17,14 +17,14 @@ from tui_prune.app.widgets.choice_list import ChoiceList
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.wording import count, share
+from tui_prune.formatting import count, share
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main_parts import MainParts
-    from tui_prune.measuring.cost import Cost
+    from tui_prune.cost.cost import Cost
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 FRAME = 6
 """Columns of a box that its keys can't have."""

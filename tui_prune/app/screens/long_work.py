@@ -11,16 +11,16 @@ from tui_prune.app.heat_table import points_there
 from tui_prune.app.jobs import Job, JobEnded, JobProgressed
 from tui_prune.app.screens.recovery_report import RecoveryReport
 from tui_prune.app.widgets.details_pane import PicturesPane
-from tui_prune.wording import in_turn, score
+from tui_prune.formatting import in_turn, score
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
-    from tui_prune.evaluating.sensitivity import Sensitivity
-    from tui_prune.evaluating.task import Task
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
     from tui_prune.result import Accuracy, Result, TuningPoint
+    from tui_prune.search.sensitivity import Sensitivity
+    from tui_prune.tasks.task import Task
 
 RECOVERING, SCANNING, SUGGESTING = "recovering", "scanning", "suggesting"
 STOPPED = "stopped; nothing was changed"
@@ -201,7 +201,7 @@ class LongWork:
         """Read a task file, which may take long or fail, and work by it from now on."""
 
         def do(progress: "Progress") -> Outcome:
-            from tui_prune.evaluating.task import load_task
+            from tui_prune.tasks.task import load_task
 
             task = load_task(path)
             return None, None, lambda: self._take_task(task, then)

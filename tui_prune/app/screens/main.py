@@ -42,13 +42,13 @@ from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.app.widgets.tab_line import TabLine
-from tui_prune.choosing.words import given_way
 from tui_prune.errors import UsageError
+from tui_prune.session.words import given_way
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 WIDE = 100
 """Columns from which both halves have room beside each other; in fewer they take turns."""

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from tui_prune.app.widgets.layer_tree import LayerTree
     from tui_prune.app.widgets.prompt_line import PromptLine
     from tui_prune.app.widgets.tab_line import TabLine
-    from tui_prune.choosing.selection import Selection
-    from tui_prune.comparing.two_plans import Beside
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
-    from tui_prune.session import Session
+    from tui_prune.report.two_plans import Beside
+    from tui_prune.session.selection import Selection
+    from tui_prune.session.session import Session
 
 LONGEST_NAME = 20
 """Columns of a plan's name in the status line."""

@@ -14,10 +14,10 @@ from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.row_list import RowList
-from tui_prune.request import OpenRequest
+from tui_prune.loading.request import OpenRequest
 
 if TYPE_CHECKING:
-    from tui_prune.opening.recognised import Recognised
+    from tui_prune.loading.recognised import Recognised
 
 WIDTH = 70
 MOST_ROWS = 10

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.app.screens.main_parts import MainParts
-from tui_prune.choosing import changes
-from tui_prune.choosing.selection import NETWORK
-from tui_prune.choosing.words import what_changed
 from tui_prune.errors import UsageError
+from tui_prune.session import changes
+from tui_prune.session.selection import NETWORK
+from tui_prune.session.words import what_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

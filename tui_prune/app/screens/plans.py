@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui_prune import wording
+from tui_prune import formatting
 from tui_prune.app.cells import Cell, Line, left, right
 from tui_prune.app.columns import Column
 from tui_prune.app.screens.list_dialog import ListDialog, shares
 from tui_prune.app.widgets.choice_list import Cells
-from tui_prune.choosing.words import in_words
-from tui_prune.comparing.two_plans import PRESENT
 from tui_prune.errors import UsageError
 from tui_prune.planning.recipe import Recipe
+from tui_prune.report.two_plans import PRESENT
+from tui_prune.session.words import in_words
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main_parts import MainParts
-    from tui_prune.choosing.shelf import Figures
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
+    from tui_prune.session.shelf import Figures
 
 COLUMNS = (
     Column("_present", 1, rank=1),
@@ -100,7 +100,7 @@ class PlansDialog(ListDialog):
             if column in ("params", "MACs"):
                 return Cell(left(shares(cost, before)[column], width))
             if column == "bytes":
-                return Cell(right("?" if cost is None else wording.size(cost.bytes), width))
+                return Cell(right("?" if cost is None else formatting.size(cost.bytes), width))
             if column == "accuracy":
                 return _known(measured(session, row.recipe)[0], width)
             if column == "latency":
@@ -119,11 +119,11 @@ class PlansDialog(ListDialog):
         parts = []
         if figures.recovered is not None and figures.accuracy is not None:
             baseline = self.session.figures(Recipe()).accuracy or figures.accuracy
-            cut, again = (wording.score(value, baseline) for value in (figures.accuracy, figures.recovered))
+            cut, again = (formatting.score(value, baseline) for value in (figures.accuracy, figures.recovered))
             parts.append(f"accuracy {cut} when cut, {again} recovered")
         if figures.latency is not None and figures.uncut_latency is not None:
-            whole = wording.latency(figures.uncut_latency)
-            share = wording.share(figures.latency, figures.uncut_latency)
+            whole = formatting.latency(figures.uncut_latency)
+            share = formatting.share(figures.latency, figures.uncut_latency)
             parts.append(f"latency {share} of the {whole} that the uncut network took beside it")
         if not parts and self.row.name == PRESENT and not self.row.kept:
             parts.append("not kept yet: a gives it a name")
@@ -266,8 +266,8 @@ def measured(session: "Session", recipe: Recipe) -> tuple[str, str]:
     value = figures.accuracy if figures.recovered is None else figures.recovered
     baseline = session.figures(Recipe()).accuracy
     return (
-        "" if value is None else wording.score(value, value if baseline is None else baseline),
-        "" if figures.latency is None else wording.latency(figures.latency),
+        "" if value is None else formatting.score(value, value if baseline is None else baseline),
+        "" if figures.latency is None else formatting.latency(figures.latency),
     )
 
 

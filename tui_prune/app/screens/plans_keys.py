@@ -9,8 +9,8 @@ from tui_prune.app.screens.main_parts import LONGEST_NAME, MainParts
 from tui_prune.app.screens.plans import PlansDialog, measured, name_of
 from tui_prune.app.screens.presets import PresetsDialog
 from tui_prune.app.widgets.structure_table import StructureTable
-from tui_prune.comparing.two_plans import Beside
 from tui_prune.errors import UsageError
+from tui_prune.report.two_plans import Beside
 
 if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe

@@ -8,13 +8,13 @@ from tui_prune.app.cells import Cell, Line, left, wrap
 from tui_prune.app.columns import Column
 from tui_prune.app.screens.list_dialog import ListDialog, shares
 from tui_prune.app.widgets.choice_list import Cells
-from tui_prune.choosing.presets import OWN, presets, tried
-from tui_prune.choosing.words import in_words
 from tui_prune.planning.recipe_files import RecipeExists, write_own_recipe
+from tui_prune.session.presets import OWN, presets, tried
+from tui_prune.session.words import in_words
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main_parts import MainParts
-    from tui_prune.choosing.presets import Preset
+    from tui_prune.session.presets import Preset
 
 COLUMNS = (
     Column("preset", 32, rank=0, least=18),

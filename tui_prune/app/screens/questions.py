@@ -9,12 +9,12 @@ from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
 from tui_prune.app.typed_paths import complete, is_file
 from tui_prune.app.widgets.prompt_line import FOREMOST, Question
-from tui_prune.choosing import changes
-from tui_prune.choosing.selection import NETWORK, Selection
 from tui_prune.errors import UsageError
+from tui_prune.formatting import count, share
 from tui_prune.planning.criteria import CRITERIA as KNOWN
 from tui_prune.planning.recipe import CRITERIA, Recipe
-from tui_prune.wording import count, share
+from tui_prune.session import changes
+from tui_prune.session.selection import NETWORK, Selection
 
 if TYPE_CHECKING:
     from tui_prune.app.recipe_fields import Field

@@ -8,7 +8,7 @@ from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.headlines import Doing
 from tui_prune.app.recovery import Recovery
-from tui_prune.wording import score
+from tui_prune.formatting import score
 
 if TYPE_CHECKING:
     from textual.timer import Timer

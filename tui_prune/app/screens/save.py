@@ -27,12 +27,12 @@ from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.config import at_home
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.formatting import change, count, file_name, size
 from tui_prune.saving.forms import FORMS, form_of, in_form
 from tui_prune.saving.whole_file import check_space, check_target, free_space
-from tui_prune.wording import change, count, file_name, size
 
 if TYPE_CHECKING:
-    from tui_prune.session import Session
+    from tui_prune.session.session import Session
 
 
 KEYS = {

@@ -36,9 +36,9 @@ from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import common_start, complete, is_path
 from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.row_list import RowList
-from tui_prune.keeping import SavedWork, recent
-from tui_prune.opening.known_names import find_names, known_names
-from tui_prune.request import OpenRequest
+from tui_prune.loading.known_names import find_names, known_names
+from tui_prune.loading.request import OpenRequest
+from tui_prune.session.autosave import SavedWork, recent
 
 PLACEHOLDER = "/ to type a name or a path"
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from tui_prune.app.orders import ORDERS, TREE, following, losses
 from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.selection import at
-from tui_prune.choosing import changes
 from tui_prune.errors import UsageError
+from tui_prune.session import changes
 
 if TYPE_CHECKING:
-    from tui_prune.choosing.selection import Selection
     from tui_prune.planning.plan import Plan
+    from tui_prune.session.selection import Selection
 
 
 class TreeKeys(MainParts):

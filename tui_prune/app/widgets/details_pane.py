@@ -15,12 +15,12 @@ from tui_prune.app.jobs import UNSAID
 from tui_prune.app.pictures import Page, page
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import TuiPruneError
-from tui_prune.gallery import View
-from tui_prune.kinds import KINDS
 from tui_prune.plots import STEP
+from tui_prune.plots.kinds import KINDS
+from tui_prune.report.gallery import View
 
 if TYPE_CHECKING:
-    from tui_prune.looking import Look
+    from tui_prune.session.looking import Look
 
 REMEMBERED = 64
 """Pages that are kept, so that going back to a layer costs nothing."""

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from tui_prune.app.cells import Cell, Line, cell_len, left
 from tui_prune.app.entries import Entry
 from tui_prune.app.widgets.row_list import RowList
-from tui_prune.wording import size
+from tui_prune.formatting import size
 
 WIDEST_NAME = 0.55
 """Share of the line that names may take."""

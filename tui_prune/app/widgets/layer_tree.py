@@ -16,8 +16,8 @@ from tui_prune.app.tree_facts import Ties, TreeFacts
 from tui_prune.app.widgets.folding_list import FoldingList
 
 if TYPE_CHECKING:
-    from tui_prune.choosing.selection import Selection
     from tui_prune.planning.plan import Plan
+    from tui_prune.session.selection import Selection
 
 MOST_ROWS = 60
 """A network of more rows is shown with its repeated blocks folded at first."""

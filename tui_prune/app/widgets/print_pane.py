@@ -18,8 +18,8 @@ from tui_prune.app.widgets.row_list import RowList
 from tui_prune.errors import TuiPruneError
 
 if TYPE_CHECKING:
-    from tui_prune.comparing.prints import PrintRow, Prints
     from tui_prune.planning.plan import Plan
+    from tui_prune.report.prints import PrintRow, Prints
 
 SIDE_BY_SIDE = 116
 """Columns from which both prints have room beside each other."""
@@ -125,7 +125,7 @@ class PrintPane(RowList):
 
     @work(thread=True, exclusive=True, group="printing", exit_on_error=False, description=UNSAID)
     def _print(self, plan: "Plan", version: int) -> None:
-        from tui_prune.comparing.prints import prints
+        from tui_prune.report.prints import prints
 
         worker = get_current_worker()
         if worker.is_cancelled:  # another plan has been made while this waited for a thread
@@ -259,7 +259,7 @@ class PrintPane(RowList):
 
 def _marked(line: str, other: str | None, width: int, same: str, changed: str) -> Line:
     """A line with what the other doesn't have; where that would be out of sight, the line's start is left out."""
-    from tui_prune.comparing.prints import changed_parts
+    from tui_prune.report.prints import changed_parts
 
     parts = changed_parts(line, other) if other is not None else [(line, True)]
     start = next((sum(len(text) for text, _ in parts[:place]) for place, part in enumerate(parts) if part[1]), 0)

@@ -16,7 +16,7 @@ from tui_prune.app.structure_cells import Measured, StructureCells, TwoPlansCell
 from tui_prune.app.tree_cells import before_count, many_blocks
 from tui_prune.app.widgets.details_pane import HALF, NEXT_TAB
 from tui_prune.app.widgets.folding_list import FoldingList
-from tui_prune.comparing.two_plans import Beside
+from tui_prune.report.two_plans import Beside
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from tui_prune.channels.graph import Graph, Group
-from tui_prune.channels.record import Axis, owner_of
+from tui_prune.graph.graph import Graph, Group
+from tui_prune.graph.record import Axis, owner_of
 
 
 class Part(NamedTuple):

@@ -7,9 +7,9 @@ from importlib import import_module
 import numpy as np
 import torch
 
-from tui_prune.channels.graph import Graph, Group
-from tui_prune.channels.trace import untouched
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.graph.graph import Graph, Group
+from tui_prune.graph.trace import untouched
 from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.criteria.evidence import Evidence, Gathered, Part
 

@@ -16,19 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from tui_prune.channels.nested import map_tensors
-from tui_prune.channels.trace import evaluating
-from tui_prune.cutting.verify import TOLERANCES
+from tui_prune.archives.pruned_file import Checkpoint, read_checkpoint
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.opening.building import build
-from tui_prune.opening.input_spec import make_example_inputs
-from tui_prune.opening.load_pruned import load_pruned
-from tui_prune.opening.pruned_file import Checkpoint, read_checkpoint
+from tui_prune.graph.nested import map_tensors
+from tui_prune.graph.trace import evaluating
+from tui_prune.loading.building import build
+from tui_prune.loading.input_spec import make_example_inputs
+from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.progress import Progress, silent
 from tui_prune.saving.exporting.formats import Format, Packed, Runner, format_of
 from tui_prune.saving.exporting.shapes import Arguments, Variable, shape_words, variables
 from tui_prune.saving.probe import relative_error, sampled
 from tui_prune.saving.whole_file import WatchedFile, check_target, write_whole
+from tui_prune.surgery.verify import TOLERANCES
 
 _PIECE = 2**22
 """Bytes that are written at one time."""

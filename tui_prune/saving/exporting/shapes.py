@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tui_prune.channels.nested import map_tensors, tensors_in
+from tui_prune.graph.nested import map_tensors, tensors_in
 
 BATCHES = (1, 3)
 """Batch sizes that an export is compared on; it is made with another one, so that none of them is built in."""

@@ -1,0 +1,137 @@
+"""Reading a file of tensors without running anything that is in it."""
+
+import argparse
+import pickle
+import re
+import zipfile
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+
+from tui_prune import paths
+from tui_prune.archives.safetensors_form import SUFFIX, is_safetensors, read_safetensors
+from tui_prune.errors import TuiPruneError, UsageError
+
+_ZIP = b"PK\x03\x04"
+_PICKLE = b"\x80"
+_PICKLE_OF_TORCH = b"\x80\x02"
+_ADVICE = "Where the network was trained, save torch.save(model.state_dict(), FILE) and open that."
+_NO_WEIGHTS = "{path} is no file that torch.save or safetensors wrote, so it holds no weights to open."
+_LARGEST_HEADER = 200
+_NAMED_CODE = re.compile(r"GLOBAL (\S+)")
+_CODE_WORDS = ("unsupported global", "recognized function", "can only create new object", "can only build")
+
+
+def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
+    """What `torch.save` or safetensors wrote into `path`, on the CPU; of a pruned checkpoint in either form the same.
+
+    With `map_memory` the tensors stay in the file until they are used, where the format allows it.
+
+    Raises `UsageError` when there is no such file; `TuiPruneError` when it can't be read, or when reading it would
+    run code of the file's choice: that is refused, and nothing of it is run.
+    """
+    path = paths.absolute(path)
+    start = _first_bytes(path)
+    if path.suffix == SUFFIX or is_safetensors(path, start):
+        return _read_safetensors(path)
+    if start.startswith(_PICKLE) and not start.startswith(_PICKLE_OF_TORCH):
+        raise TuiPruneError(
+            f"{path} is a Python pickle that torch.save did not write. Reading one runs whatever code it names, so it "
+            f"was refused and nothing of it was run. {_ADVICE}"
+        )
+    if start.startswith(_ZIP):
+        _check_zip(path)
+    try:
+        with _harmless_types():
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=map_memory and start.startswith(_ZIP))
+    except pickle.UnpicklingError as error:
+        if _names_code(str(error)):
+            raise _refusal(path, str(error)) from error
+        raise _unreadable(path, start, error) from error
+    except Exception as error:  # damaged bytes can make it raise anything
+        raise _unreadable(path, start, error) from error
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not paths.is_file(path):
+        raise UsageError(paths.not_a_file(path))
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LARGEST_HEADER)
+    except OSError as error:
+        raise TuiPruneError(f"{path} can't be read: {error.strerror}.") from error
+    if not start:
+        raise TuiPruneError(f"{path} is empty (0 bytes). Save or download it again.")
+    return start
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise TuiPruneError(f"{path} is cut short or damaged. Save, copy or download it again.") from error
+    if "constants.pkl" in records:
+        raise TuiPruneError(
+            f"{path} is a TorchScript archive, whose code is fixed to its shapes, so it can't be pruned. "
+            "Open the Python network that it was made from, with its weights."
+        )
+    if "data.pkl" not in records:
+        raise TuiPruneError(_NO_WEIGHTS.format(path=path))
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        return read_safetensors(path)
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise TuiPruneError(
+            f"{path} is no whole .safetensors file ({error}). Save, copy or download it again."
+        ) from error
+
+
+def _harmless_types() -> AbstractContextManager[Any]:
+    """Lets in what training scripts often store beside the weights: their options, and NumPy's numbers.
+
+    Building these runs no code of the file's choice. torch < 2.6 can't be told so for a limited time.
+    """
+    if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        return nullcontext()
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
+    types: list[Any] = [
+        argparse.Namespace,
+        np.dtype,
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        *dtypes,
+    ]
+    known = torch.serialization.get_safe_globals()
+    return torch.serialization.safe_globals([entry for entry in types if entry not in known])
+
+
+def _names_code(message: str) -> bool:
+    return bool(_NAMED_CODE.search(message)) or any(words in message.lower() for words in _CODE_WORDS)
+
+
+def _refusal(path: Path, message: str) -> TuiPruneError:
+    named = _NAMED_CODE.search(message)
+    code = f" ({named[1].rstrip('.')})" if named else ""
+    return TuiPruneError(
+        f"{path} holds more than weights: reading it would run code that the file names{code}. It was refused and "
+        f"nothing of it was run. {_ADVICE}"
+    )
+
+
+def _unreadable(path: Path, start: bytes, error: Exception) -> TuiPruneError:
+    text = start.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return TuiPruneError(f"{path} is a web page, not a file of weights: the download went wrong. Do it again.")
+    if text.startswith(b"version https://git-lfs"):
+        return TuiPruneError(f"{path} only points to the weights, which Git LFS keeps. Fetch them with `git lfs pull`.")
+    if start.startswith(_ZIP) or isinstance(error, EOFError) or "EOF" in str(error):
+        return TuiPruneError(f"{path} is cut short or damaged. Save, copy or download it again.")
+    return TuiPruneError(_NO_WEIGHTS.format(path=path))

@@ -1,0 +1,195 @@
+"""The file format of a pruned checkpoint, and reading it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tui_prune.archives.archive import read_archive
+from tui_prune.archives.checksum import checksum
+from tui_prune.archives.origin import Edit, Origin
+from tui_prune.archives.safetensors_form import SUFFIX, read_metadata
+from tui_prune.errors import TuiPruneError
+
+FORMAT = "tui-prune"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SampledOutput:
+    """One tensor that the network put out, whole or every `step`-th element of it."""
+
+    shape: tuple[int, ...]
+    step: int
+    samples: Tensor
+    largest: float
+    """The largest magnitude of all elements."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """An input and what comes out for it, so that a stranger can check the file."""
+
+    inputs: tuple[Any, ...] | None
+    """None: they are large; `make_example_inputs` makes them from the checkpoint's `input_spec`."""
+    keywords: Mapping[str, Any]
+    """Keyword arguments of `forward`."""
+    outputs: tuple[SampledOutput, ...]
+    reference: str
+    """Whose outputs: "masked original", or "cut network" where a mask can't tell what is right."""
+    device: str
+    """Where they were computed: "cpu", "cuda"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The content of a pruned checkpoint, with a checksum that was right."""
+
+    path: Path
+    origin: Origin
+    tensors: Mapping[str, Tensor]
+    """Parameters and buffers of the cut network."""
+    edits: tuple[Edit, ...]
+    kept: Mapping[str, Tensor]
+    """Positions on the axes ("conv1.weight/0") of the original that were kept."""
+    recipe: Mapping[str, Any]
+    report: Mapping[str, Any]
+    versions: Mapping[str, str]
+    input_spec: str
+    probe: Probe | None
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    """What tells the uncut weights, and the task, from others; only in files that wait to be gone on with."""
+
+    def to_content(self) -> dict[str, Any]:
+        """What is written: plain values and tensors, and the checksum over all of them."""
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "origin": self.origin.to_dict(),
+            "edits": [
+                [edit.module, edit.attribute, edit.value, *([list(edit.path)] if edit.path else [])]
+                for edit in self.edits
+            ],
+            "recipe": dict(self.recipe),
+            "report": dict(self.report),
+            "versions": dict(self.versions),
+            "input_spec": self.input_spec,
+            "probe": None if self.probe is None else _probe_content(self.probe),
+            "tensors": dict(self.tensors),
+            "kept": dict(self.kept),
+            **({"made_from": dict(self.made_from)} if self.made_from else {}),
+        }
+        return {**content, "checksum": checksum(content)}
+
+
+def is_pruned_checkpoint(content: Any) -> bool:
+    """Whether what a file contains says that it is a pruned checkpoint."""
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a pruned checkpoint, without running anything that is in it.
+
+    Raises `UsageError` when there is no such file; `TuiPruneError` when it is no pruned checkpoint, is damaged or
+    altered, or was written by a newer tui-prune.
+    """
+    content = read_archive(path, map_memory=False)
+    if not is_pruned_checkpoint(content):
+        raise TuiPruneError(f"{path} is no pruned checkpoint: `tui-prune prune` and tui_prune.save write those.")
+    return parse_checkpoint(content, Path(path))
+
+
+def report_in(path: Path) -> Mapping[str, Any]:
+    """The report in a pruned checkpoint, without its tensors and without a look at its checksum; empty for any other
+    file, and for one that can't be read."""
+    try:
+        content = read_metadata(path) if path.suffix.casefold() == SUFFIX else read_archive(path)
+    except (TuiPruneError, OSError):
+        return {}
+    report = content.get("report") if is_pruned_checkpoint(content) else None
+    return report if isinstance(report, dict) else {}
+
+
+def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:
+    """The checkpoint in the content of the file `path`. Raises `TuiPruneError` like `read_checkpoint`."""
+    if content.get("version") != VERSION:
+        raise TuiPruneError(
+            f"{path} has version {content.get('version')} of the format, and this tui-prune reads version {VERSION}. "
+            "Install the newest tui-prune."
+        )
+    if not _checksum_is_right(content):
+        raise TuiPruneError(f"{path} was damaged or altered: its checksum is wrong. Copy or save it again.")
+    try:
+        return Checkpoint(
+            path=path,
+            origin=Origin.from_dict(content["origin"]),
+            tensors=_tensors(content["tensors"]),
+            edits=tuple(_edit(*values) for values in content["edits"]),
+            kept=_positions(content["kept"]),
+            recipe=dict(content["recipe"]),
+            report=dict(content["report"]),
+            versions=dict(content["versions"]),
+            input_spec=str(content["input_spec"]),
+            probe=None if content["probe"] is None else _probe(content["probe"]),
+            made_from={str(name): str(value) for name, value in content.get("made_from", {}).items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TuiPruneError(f"{path} isn't built like a pruned checkpoint ({error!r}). Save it again.") from error
+
+
+def _checksum_is_right(content: dict[str, Any]) -> bool:
+    try:
+        return content.get("checksum") == checksum({key: value for key, value in content.items() if key != "checksum"})
+    except (TuiPruneError, TypeError, RuntimeError):
+        return False
+
+
+def _tensors(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, value in values.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise TypeError(f"{name} is no tensor")
+    return dict(values)
+
+
+def _positions(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    for axis, positions in _tensors(values).items():
+        if positions.dim() not in (1, 2) or positions.is_floating_point() or positions.is_complex():
+            raise ValueError(f"{axis} has no positions")
+    return dict(values)
+
+
+def _edit(module: str, attribute: str, value: Any, path: Sequence[Any] = ()) -> Edit:
+    if not isinstance(module, str) or not isinstance(attribute, str):
+        raise TypeError("an edit has no name")
+    if not isinstance(path, (list, tuple)) or any(type(step) not in (str, int) for step in path):
+        raise TypeError("an edit has no place")
+    return Edit(module, attribute, value, tuple(path))
+
+
+def _probe_content(probe: Probe) -> dict[str, Any]:
+    outputs = [
+        {"shape": list(output.shape), "step": output.step, "samples": output.samples, "largest": output.largest}
+        for output in probe.outputs
+    ]
+    return {
+        "inputs": probe.inputs,
+        "keywords": dict(probe.keywords),
+        "outputs": outputs,
+        "reference": probe.reference,
+        "device": probe.device,
+    }
+
+
+def _probe(content: dict[str, Any]) -> Probe:
+    return Probe(
+        inputs=None if content["inputs"] is None else tuple(content["inputs"]),
+        keywords=dict(content["keywords"]),
+        outputs=tuple(
+            SampledOutput(tuple(output["shape"]), int(output["step"]), output["samples"], float(output["largest"]))
+            for output in content["outputs"]
+        ),
+        reference=str(content["reference"]),
+        device=str(content["device"]),
+    )

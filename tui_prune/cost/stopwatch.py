@@ -1,0 +1,118 @@
+"""What single calls take on this device: run by themselves on random tensors of their shapes."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tui_prune.cost.cost import SizedCall
+from tui_prune.cost.measured_times import Remembered, environment
+
+ROUNDS = 25
+FEWEST_ROUNDS = 3
+ENOUGH = 0.015
+"""Seconds for each of the functions, after which the fewest rounds are enough."""
+SHORTEST = 2e-4
+"""Seconds. A run that takes less is timed several at a time, so that the clock's own step doesn't count."""
+
+Run = Callable[[], Any]
+
+
+class Stopwatch:
+    """Seconds that calls take on the device of a network, in its number and memory format. Each call is measured once
+    on machines of a kind."""
+
+    def __init__(self, model: nn.Module) -> None:
+        weights = [p for p in model.parameters() if p.is_floating_point()]
+        first = max(weights, key=lambda p: p.numel(), default=torch.zeros(1))
+        self.device, self._dtype = first.device, first.dtype
+        self._channels_last = any(
+            p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
+            for p in weights
+        )
+        self._generator = torch.Generator(self.device).manual_seed(0)
+        self._remembered = Remembered(environment(self.device))
+
+    def seconds(self, calls: Sequence[SizedCall]) -> list[float | None]:
+        """For each call what it takes (`fastest`); None where it can't be run by itself."""
+        keys = [self._key(call) for call in calls]
+        missing = {key: call for key, call in zip(keys, calls, strict=True) if key not in self._remembered}
+        if missing:
+            runs = [self._runnable(call) for call in missing.values()]
+            self._remembered.add(dict(zip(missing, fastest(runs, self.device), strict=True)))
+        return [self._remembered[key] for key in keys]
+
+    def _key(self, call: SizedCall) -> str:
+        shapes = [list(value) if isinstance(value, torch.Size) else value for value in call.args]
+        last = " channels last" if self._channels_last else ""
+        return f"{call.func} {shapes} {call.kwargs or ''} {self._dtype}{last}"
+
+    def _runnable(self, call: SizedCall) -> Run | None:
+        """A function that makes this call; None where tensors of these shapes don't fit together."""
+        args, kwargs = [self._tensors(value) for value in call.args], dict(call.kwargs)
+        kwargs = {name: self._tensors(value) for name, value in kwargs.items()}
+        names = [argument.name for argument in call.func._schema.arguments]
+        if "groups" in names[: len(args)]:
+            given = dict(zip(names, call.args, strict=False))
+            inner = call.out[1] if given.get("transposed") else given["input"][1]
+            groups, rest = divmod(inner, max(given["weight"][1], 1))  # whole groups may have gone
+            if rest or not groups:
+                return None
+            args[names.index("groups")] = groups
+        if call.func._schema.name in ("aten::mm", "aten::addmm") and call.layer:
+            args[-1] = args[-1].t().contiguous().t()  # the weight of a linear layer lies transposed
+        return lambda: call.func(*args, **kwargs)
+
+    def _tensors(self, value: Any) -> Any:
+        if isinstance(value, torch.Size):
+            made = torch.randn(value, device=self.device, generator=self._generator).to(self._dtype)
+            last = self._channels_last and made.dim() == 4
+            return made.contiguous(memory_format=torch.channels_last) if last else made
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._tensors(part) for part in value)
+        return value
+
+
+@torch.no_grad()
+def fastest(runs: Sequence[Run | None], device: torch.device) -> list[float | None]:
+    """The least seconds that each of some functions takes in several rounds; None for those that fail.
+
+    All are run in turn in each round, so that what else the machine does meets them alike. That can only add to what a
+    function takes, so the least is nearest to it.
+    """
+    best: list[float | None] = [None] * len(runs)
+    for n, run in enumerate(runs):
+        try:
+            if run is not None:
+                run()
+                best[n] = timed(run, device)
+        except (RuntimeError, TypeError):  # An operator that can't have these shapes, or this number format, alone.
+            continue
+    repeats = [max(1, round(SHORTEST / seconds)) if seconds else 1 for seconds in best]
+    started = time.perf_counter()
+    for done in range(ROUNDS):
+        if done >= FEWEST_ROUNDS and time.perf_counter() - started > ENOUGH * len(runs):
+            break
+        for n, run in enumerate(runs):
+            known = best[n]
+            if run is not None and known is not None:
+                best[n] = min(known, timed(run, device, repeats[n]))
+    return best
+
+
+def timed(run: Run, device: torch.device, repeats: int = 1) -> float:
+    """Seconds that a run takes, of several in a row."""
+    synchronise(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    synchronise(device)
+    return (time.perf_counter() - started) / repeats
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done all that it was given."""
+    if device.type in ("cuda", "mps", "xpu"):
+        getattr(torch, device.type).synchronize()

@@ -1,0 +1,173 @@
+"""Making plans, and all that a plan needs beside a recipe: scores, what calibration data has shown, latencies."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tui_prune.cost.bench import measure
+from tui_prune.cost.latency import LatencyModel
+from tui_prune.cost.stopwatch import Stopwatch
+from tui_prune.cost.whole import WholeNetwork, share_of
+from tui_prune.errors import UsageError
+from tui_prune.graph.graph import Graph, Group
+from tui_prune.planning.criteria import CRITERIA, Gathered, Needs, combination, combine_parts, score_parts
+from tui_prune.planning.criteria.scoring import Known
+from tui_prune.planning.plan import Plan
+from tui_prune.planning.planner import Planner
+from tui_prune.planning.recipe import Recipe
+from tui_prune.planning.widths import Scores
+from tui_prune.progress import Progress, silent
+from tui_prune.surgery.cut import Misfit, cut
+from tui_prune.tasks.calibration import checked_calibration, gather
+from tui_prune.tasks.task import Task
+
+REMEMBERED = 32
+"""So many plans with targets are remembered, since each is found by trying a dozen others."""
+
+CORRECTIONS = 3
+"""So many times a prediction is corrected by the cut network that it has led to."""
+
+Arguments = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+class Plans:
+    """Plans of the graphs of one traced network. What takes long is done once, at its first use or by `prepare`."""
+
+    def __init__(self, task: Task | None = None, arguments: Arguments | None = None) -> None:
+        """`arguments` are the example input: with it the latency of the whole network is measured, too."""
+        self._task = task
+        self._arguments = arguments
+        self._planners: dict[Graph, Planner] = {}
+        self._parts: dict[tuple[Graph, str, int], Any] = {}
+        self._scores: dict[tuple[Graph, str, int, str, str], Scores] = {}
+        self._known: dict[str, Known] = {}
+        self._gathered: dict[Needs, Gathered] = {}
+        self._latencies: dict[Graph, LatencyModel] = {}
+        self._stopwatch: Stopwatch | None = None
+        self._whole: WholeNetwork | None = None
+        self._found: dict[tuple[Graph, Recipe], Plan] = {}
+
+    def use(self, task: Task | None) -> None:
+        """Take calibration data from this task from now on; what another one's has shown is forgotten."""
+        self._task = task
+        self._gathered.clear()
+        for table in (self._parts, self._scores):
+            for key in [key for key in table if CRITERIA[key[1]].needs]:
+                del table[key]
+        for criterion in [name for name in self._known if CRITERIA[name].needs]:
+            del self._known[criterion]
+        self._found.clear()
+
+    def make(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> Plan:
+        """The plan of a recipe. Takes milliseconds where it `waits_for` nothing.
+
+        Raises `UsageError` for a recipe that can't be followed, `TuiPruneError` when scores can't be had.
+        """
+        key = graph, recipe
+        if key in self._found:
+            return self._found[key]
+        latency = self._latency(graph, recipe, progress)
+        plan = self._planner(graph).plan(recipe, self.scores(graph, recipe, progress), latency)
+        if recipe.targets:
+            self._found[key] = plan
+            while len(self._found) > REMEMBERED:
+                del self._found[next(iter(self._found))]
+        return plan
+
+    def waits_for(self, graph: Graph, recipe: Recipe) -> str:
+        """In words, the long work that a plan of this recipe needs first; empty where it can be made at once.
+
+        Raises `UsageError` where that work can't be done, because there is no calibration data.
+        """
+        needs = CRITERIA[recipe.criterion].needs
+        if needs and needs not in self._gathered:
+            checked_calibration(self._task)
+            return "the task's calibration data has to be run"
+        latency = self._latencies.get(graph)
+        predicting = recipe.target_latency is not None
+        ready = latency is not None and latency.ready_for(predicting, recipe.finds_multiple)
+        unchecked = predicting and self._arguments is not None and not (self._whole and self._whole.checked)
+        if recipe.needs_latency and (not ready or unchecked):
+            return "layers have to be measured on this device"
+        return ""
+
+    def check(self, graph: Graph, recipe: Recipe) -> None:
+        """Raises `UsageError` for a recipe that names layers which the network doesn't have; plans nothing."""
+        self._planner(graph).check_names(recipe)
+
+    def prepare(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> None:
+        """Do what takes long: run calibration data, measure layers. Nothing that was done before is done again."""
+        self.scores(graph, recipe, progress)
+        self._latency(graph, recipe, progress)
+
+    def scores(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> Scores:
+        """The scores of each group's channels by the recipe's criterion."""
+        own = graph, recipe.criterion, recipe.seed
+        key = *own, recipe.combine, recipe.normalise
+        if key not in self._scores:
+            if own not in self._parts:
+                gathered = self._gather(graph, CRITERIA[recipe.criterion].needs, progress)
+                known = self._known.setdefault(recipe.criterion, {})
+                self._parts[own] = score_parts(graph, recipe.criterion, recipe.seed, gathered, known)
+            self._scores[key] = combine_parts(
+                graph.groups, self._parts[own], recipe.criterion, recipe.combine, recipe.normalise
+            )
+        return self._scores[key]
+
+    def scored(self, graph: Graph, recipe: Recipe, group: Group) -> str:
+        """In words, by what a group's channels are scored."""
+        self.scores(graph, recipe)
+        parts = self._parts[graph, recipe.criterion, recipe.seed][group.index]
+        return combination(parts, recipe.criterion, recipe.combine, recipe.normalise)
+
+    def _planner(self, graph: Graph) -> Planner:
+        if graph not in self._planners:
+            self._planners[graph] = Planner(graph)
+        return self._planners[graph]
+
+    def _gather(self, graph: Graph, needs: Needs, progress: Progress) -> Gathered | None:
+        if needs and needs not in self._gathered:
+            self._gathered[needs] = gather(graph, needs, checked_calibration(self._task), progress)
+        return self._gathered[needs] if needs else None
+
+    def _latency(self, graph: Graph, recipe: Recipe, progress: Progress) -> LatencyModel | None:
+        if not recipe.needs_latency:
+            return None
+        if self._stopwatch is None:
+            self._stopwatch = Stopwatch(graph.model)
+        predicting = recipe.target_latency is not None
+        if predicting and self._whole is None and self._arguments is not None:
+            # As with single calls: what else the machine does can only add to it.
+            self._whole = WholeNetwork(min(measure([graph.model], *self._arguments, progress)[0].passes))
+        model = self._latencies.get(graph)
+        if model is None or (predicting and not model.ready_for(True, False)):
+            model = self._latencies[graph] = LatencyModel(graph, self._stopwatch, self._whole)
+        if predicting:
+            model.measure(progress)
+        if recipe.finds_multiple:
+            model.find_multiple(progress)
+        if predicting and self._whole is not None and not self._whole.checked:
+            self._check(graph, recipe, model, progress)
+        return model
+
+    def _check(self, graph: Graph, recipe: Recipe, latency: LatencyModel, progress: Progress) -> None:
+        """Cut the network as far as the recipe asks, measure what that really takes, and correct the prediction by it.
+
+        Nobody has seen that plan yet, so none changes under anybody's eyes.
+        """
+        planner, scores = self._planner(graph), self.scores(graph, recipe, progress)
+        for _ in range(CORRECTIONS):
+            progress("measure a cut", 0.0)
+            try:
+                plan = planner.plan(recipe, scores, latency)
+            except UsageError:  # out of reach, as it seems
+                plan = None
+            if plan is None or not plan.cuts:  # whoever asks for another share then shall know what a cut takes
+                plan = planner.plan(recipe.changed(ratio=0.5), scores, latency)
+            try:
+                made = cut(graph.model, *self._arguments, plan)
+            except Misfit:
+                break
+            before, after = measure([graph.model, made.module], *self._arguments, progress)
+            if latency.learn(plan.keep, share_of(before.passes, after.passes)):
+                break
+        self._whole.checked = True

@@ -1,0 +1,262 @@
+"""What a session does by its task: evaluating, scanning, suggesting a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.graph.graph import Graph
+from tui_prune.loading.opened import OpenedModel
+from tui_prune.planning.plan import Plan
+from tui_prune.planning.recipe import Recipe
+from tui_prune.progress import Progress, part, silent
+from tui_prune.recovery.recover import FINE_TUNED, recover
+from tui_prune.result import Accuracy, Result
+from tui_prune.search.goal import Goal
+from tui_prune.search.scan_cache import ScanCache, cache_file
+from tui_prune.search.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
+from tui_prune.search.suggest import criteria_to_try, suggest
+from tui_prune.session.plans import Plans
+from tui_prune.surgery.fit import Subject
+from tui_prune.tasks.task import Task
+
+
+class TaskWork:
+    """The half of a session that works by its task. Each method works on the plan that it finds when it starts."""
+
+    opened: OpenedModel
+    task: Task | None
+    _subject: Subject
+    _plan: Plan
+    _baseline_score: float | None = None
+    _measured: tuple[Plan, Accuracy] | None = None
+    _plans: Plans
+    _activations: Mapping[str, Any] | None
+    _caches: dict[tuple[Graph, Path | None], ScanCache]
+
+    def _cut(self, plan: Plan, progress: Progress, *, remembering: bool = True) -> Result:
+        """The verified cut of a plan; with `remembering` it needn't be cut again while that is the latest."""
+        raise NotImplementedError
+
+    def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
+        """The plan of a recipe on one of the session's graphs."""
+        raise NotImplementedError
+
+    def set_task(self, task: Task | None) -> None:
+        """Work by this task from now on. What another one has measured is forgotten; what was recovered by it stays.
+
+        Where the recipe's criterion needs calibration data, `prepare` runs that of the new task.
+        """
+        self._baseline_score = self._measured = self._activations = None
+        self._caches = {}
+        self.task = task
+        self._plans.use(task)
+
+    @property
+    def recovered(self) -> Result | None:
+        """The recovered network of the present plan."""
+        raise NotImplementedError
+
+    def result(self, progress: Progress = silent) -> Result:
+        """What `save` writes: the recovered network if there is one, else the cut one; with the accuracy if known."""
+        result, measured = self._recovered_or_cut(progress), self._measured
+        if result.report.accuracy is None and measured is not None and measured[0] is result.plan:
+            return replace(result, report=replace(result.report, accuracy=measured[1]))
+        return result
+
+    def _recovered_or_cut(self, progress: Progress) -> Result:
+        """Where the cut finds out that a layer has to stay, the plan is another one then, which may be recovered."""
+        if self.recovered is not None:
+            return self.recovered
+        cut = self._cut(self._plan, progress)
+        return self._held(cut.plan) or cut
+
+    def evaluate(self, progress: Progress = silent) -> Accuracy:
+        """What the task says of the original, of the cut network, and of the recovered one if there is any.
+
+        Raises `TuiPruneError` without a task, or when the task fails.
+        """
+        task, plan, recovered = self._needed_task(), self._plan, self.recovered
+        before = self._baseline(part(progress, 0.0, 0.3))
+        if not plan.cuts and recovered is None:
+            return Accuracy(before, None)
+        progress("evaluate", 0.3)
+        result = self._cut(plan, part(progress, 0.3, 0.4))
+        after = task.score(result.model, part(progress, 0.4, 0.7))
+        again = None if recovered is None else task.score(recovered.model, part(progress, 0.7, 1.0))
+        accuracy = Accuracy(before, after, again)
+        self._note(result.plan, accuracy)
+        progress("evaluate", 1.0)
+        return accuracy
+
+    def sensitivity(
+        self,
+        progress: Progress = silent,
+        *,
+        ratios: Sequence[float] = RATIOS,
+        shown: Callable[[Sensitivity], object] | None = None,
+    ) -> Sensitivity:
+        """Evaluate the network with each group cut alone at each ratio (`evaluating.sensitivity.scan`).
+
+        What was measured is kept in the user's state folder, under the weights and the task's file: a scan that was
+        stopped goes on where it was. `shown` sees what is known after each point.
+
+        Raises `TuiPruneError` without a task, or when the task fails; `UsageError` for wrong ratios.
+        """
+        return self._scanned(self._scanner(), self._plan.recipe, progress, ratios, shown)
+
+    def suggest(
+        self,
+        progress: Progress = silent,
+        *,
+        target_macs: float | None = None,
+        target_params: float | None = None,
+        criteria: Sequence[str] | None = None,
+        finalists: int = 1,
+        ratios: Sequence[float] = RATIOS,
+        shown: Callable[[Sensitivity], object] | None = None,
+    ) -> Recipe:
+        """A recipe with which the network needs at most these shares of its MACs or parameters, each layer cut by what
+        it can bear (`evaluating.suggest`); `apply` chooses it. It scans, unless that was done before, and `shown` sees
+        what the scan knows after each point.
+
+        `criteria` are those to choose from; None: the recipe's own if somebody has chosen it, that is if it isn't the
+        default, and all that can be had otherwise.
+
+        More than one of `finalists` are recovered by the task's own loop, each from its cut on, and compared by what
+        they are worth then. The best one's network is `recovered` as soon as the recipe is applied.
+
+        Raises `UsageError` where the target can't be met, or the task has no loop for finalists; `TuiPruneError`
+        without a task, or when the task fails.
+        """
+        if finalists < 1:
+            raise UsageError(f"Suggestions need one finalist at least; {finalists} are asked for.")
+        if finalists > 1 and self._needed_task().finetune is None:
+            raise UsageError(f"{self._needed_task().name} has no function finetune(model, progress) for the finalists.")
+        shares = {"macs": target_macs, "params": target_params}
+        goal = Goal({name: share for name, share in shares.items() if share is not None})
+        scanner, recipe = self._scanner(), self._plan.recipe
+        tuned: list[Result] = []
+
+        def worth(plan: Plan, progress: Progress) -> float:
+            try:
+                return self._tuned(plan, tuned, progress)
+            except Cancelled:
+                self._take_best(tuned)
+                raise
+
+        found = suggest(
+            scanner.graph,
+            recipe,
+            self._plan_for,
+            goal,
+            criteria=criteria_to_try(recipe, self.task) if criteria is None else criteria,
+            baseline=self._baseline(part(progress, 0.0, 0.0)),
+            scanning=lambda recipe, progress: self._scanned(scanner, recipe, progress, ratios, shown),
+            measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            finalists=finalists,
+            tuning=worth,
+            progress=progress,
+        )
+        self._take_best([one for one in tuned if one.plan.recipe == found])
+        return found
+
+    def _tuned(self, plan: Plan, tuned: list[Result], progress: Progress) -> float:
+        """What a plan's network is worth once it is recovered, which is added to `tuned`; one that is held fine-tuned
+        isn't trained anew. Where the loop fails with it, it is worth what its cut is."""
+        task = self._needed_task()
+        cut = self._cut(plan, part(progress, 0.0, 0.1), remembering=False)
+        held = self._held(cut.plan)
+        if held is not None and FINE_TUNED in held.report.recovered and held.report.accuracy is not None:
+            tuned.append(held)
+            return held.report.accuracy.recovered
+        try:
+            result = recover(
+                cut,
+                task,
+                recalibrating=task.calibration is not None,
+                tuning=True,
+                accuracy=Accuracy(self._baseline(silent), None),
+                progress=part(progress, 0.1, 1.0),
+            )
+        except Cancelled:
+            raise
+        except TuiPruneError:
+            return task.score(cut.model, lambda stage, _: progress(stage, 1.0))
+        progress("suggest", 1.0)  # a fine-tuning that is stopped raises nothing, the suggestion is to stop then, too
+        tuned.append(result)
+        return result.report.accuracy.recovered if result.report.recovered else result.report.accuracy.after
+
+    def _take_best(self, tuned: Sequence[Result]) -> None:
+        """Hold the best of some recovered networks, and have it kept, unless one as good of its plan is held."""
+        recovered = [one for one in tuned if one.report.recovered]
+        best = max(recovered, key=lambda one: one.report.accuracy.recovered, default=None)
+        if best is None:
+            return
+        held = self._held(best.plan)
+        known = None if held is None else held.report.accuracy
+        if held is None or (known is not None and known.recovered < best.report.accuracy.recovered):
+            self._take_recovered(best)
+
+    def _held(self, plan: Plan) -> Result | None:
+        """The recovered network of a plan, if there is one."""
+        raise NotImplementedError
+
+    def _take_recovered(self, result: Result) -> None:
+        """Hold a recovered network, and have it kept."""
+        raise NotImplementedError
+
+    def expected(self, recipe: Recipe) -> Accuracy | None:
+        """What scanning and suggesting have measured of a recipe: `recovered` where they recalibrated the cut network
+        first, as they do wherever they can, else `after`. None: nothing."""
+        if self.task is None or self._baseline_score is None:
+            return None
+        scanner = self._scanner()
+        score = scanner.known(self._plan_for(scanner.graph, recipe).keep)
+        if score is None:
+            return None
+        if scanner.recalibrating:
+            return Accuracy(self._baseline_score, None, score)
+        return Accuracy(self._baseline_score, score)
+
+    def _note(self, plan: Plan, accuracy: Accuracy) -> None:
+        """Remember what was measured of a plan."""
+        self._measured = plan, accuracy
+
+    def _needed_task(self) -> Task:
+        if self.task is None:
+            raise TuiPruneError("There is no task to evaluate by: open the network with --task FILE.py.")
+        return self.task
+
+    def _baseline(self, progress: Progress) -> float:
+        """What the task says of the network as it was opened."""
+        if self._baseline_score is None:
+            progress("evaluate", 0.0)
+            self._baseline_score = self._needed_task().score(self.opened.module, progress)
+        return self._baseline_score
+
+    def _scanner(self) -> Scanner:
+        task, graph = self._needed_task(), self._plan.graph
+        settings = {"recalibrated": recalibrates(self.opened.module, task)}
+        file = cache_file(self.opened, graph, task, settings)
+        if (graph, file) not in self._caches:
+            self._caches[graph, file] = ScanCache(file)
+        return Scanner(self._subject, graph, task, self._caches[graph, file])
+
+    def _scanned(
+        self,
+        scanner: Scanner,
+        recipe: Recipe,
+        progress: Progress,
+        ratios: Sequence[float],
+        shown: Callable[[Sensitivity], object] | None,
+    ) -> Sensitivity:
+        baseline = self._baseline(part(progress, 0.0, 0.0))
+        last = None
+        for last in scan(scanner, recipe, self._plan_for, ratios=ratios, baseline=baseline, progress=progress):
+            if shown is not None:
+                shown(last)
+        return last

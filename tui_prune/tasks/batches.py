@@ -1,0 +1,74 @@
+"""The task's calibration data as arguments of a network, and running them through it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.graph.model_code import failing_line
+from tui_prune.graph.nested import map_tensors
+from tui_prune.graph.trace import as_arguments
+from tui_prune.tasks.task import Task
+
+
+class Batch(NamedTuple):
+    """Positional or keyword arguments of a network, and what they should lead to, where the task says."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    targets: Any
+
+
+def calibration_batches(task: Task, model: nn.Module) -> Iterator[Batch]:
+    """The task's calibration data on the network's device and in its number format; targets on its device.
+
+    Each item is the inputs of one batch, or a pair of inputs and targets. Inputs are a tensor, a tuple of positional
+    arguments or a dict of keyword arguments. Raises `UsageError` where the task has none or it yields nothing,
+    `TuiPruneError` when its code fails.
+    """
+    if task.calibration is None:
+        raise UsageError(f"{task.name} has no function calibration() that yields batches of inputs.")
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(1))
+
+    def fitted(tensor: Tensor) -> Tensor:
+        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
+
+    with task.own_errors("in calibration()"):
+        items = iter(task.calibration())
+    nothing = True
+    while True:
+        with task.own_errors("in calibration()"):
+            item = next(items, items)
+        if item is items:
+            break
+        nothing = False
+        pair = isinstance(item, (tuple, list)) and len(item) == 2
+        inputs, targets = item if pair else (item, None)
+        inputs = map_tensors(inputs, fitted)
+        named = isinstance(inputs, Mapping)
+        targets = map_tensors(targets, lambda tensor: tensor.to(like.device))
+        yield Batch(() if named else as_arguments(inputs), dict(inputs) if named else {}, targets)
+    if nothing:
+        raise UsageError(f"calibration() of {task.name} yields nothing; it should yield batches of inputs.")
+
+
+def forward(model: nn.Module, batch: Batch) -> Any:
+    """What the network makes of a batch. Raises `TuiPruneError` with the line that fails."""
+    try:
+        return model(*batch.args, **batch.kwargs)
+    except (Cancelled, TuiPruneError):
+        raise
+    except Exception as error:
+        where = failing_line(error)
+        message = str(error).strip().partition("\n")[0] or type(error).__name__
+        place = f" at {where}" if where else ""
+        if "more than 1 value per channel" in message:
+            advice = "Batch norm needs several inputs in each batch of calibration()."
+        else:
+            advice = "It should yield inputs, or pairs of inputs and targets."
+        raise TuiPruneError(
+            f"The model's forward pass fails on a batch of calibration(){place} ({type(error).__name__}: {message}). "
+            f"{advice}"
+        ) from error

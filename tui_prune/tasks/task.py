@@ -1,0 +1,107 @@
+"""The user's task: a Python file that says what a network is for (evaluate, calibration, loss, finetune)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tui_prune import paths
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.loading.sources.factory_file import import_file, own_errors
+from tui_prune.progress import Progress, silent
+from tui_prune.tasks.evidence import Score
+from tui_prune.tasks.safeguard import safeguarded
+from tui_prune.tasks.stopping import Breaker
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task file offers; a function that it leaves out is None. It can also be made without a file."""
+
+    file: Path | None = None
+    evaluate: Callable[[nn.Module], float] | None = None
+    """Higher is better. A `Score` says which examples are right."""
+    calibration: Callable[[], Iterable[Any]] | None = None
+    """Batches of inputs, or pairs of inputs and targets. Inputs are a tensor, a tuple of positional arguments or a dict
+    of keyword arguments; a tuple of two is a pair."""
+    finetune: Callable[..., None] | None = None
+    """Trains the model that it is given; `progress(done, loss=None, accuracy=None)` says how far it is."""
+    loss: Callable[[Any, Any], Tensor] | None = None
+    """What the network should make small: of its output and the targets (None where `calibration` gives none)."""
+
+    @property
+    def name(self) -> str:
+        """How to speak of it."""
+        return "the task" if self.file is None else self.file.name
+
+    @contextmanager
+    def own_errors(self, when: str) -> Iterator[None]:
+        """Give errors of the task's own code as a `TuiPruneError`, with their line; its cause has the traceback."""
+        with own_errors(self.file or Path(self.name), when, passing=(Cancelled, TuiPruneError)):
+            yield
+
+    def score(self, model: nn.Module, progress: Progress = silent) -> float:
+        """What `evaluate` says of a model, of which it is given a copy over the same weights, in eval mode. `progress`
+        may raise before each forward pass, to stop an evaluation that takes long or never ends.
+
+        Raises `TuiPruneError` when it fails, gives no number, or changes the model's parameters.
+        """
+        if self.evaluate is None:
+            raise TuiPruneError(f"{self.name} has no function evaluate(model).")
+        passes = itertools.count()
+        with (
+            safeguarded(model, f"evaluate(model) of {self.name}") as twin,
+            Breaker().breaking(twin, lambda: progress("evaluate", guess(next(passes)))),
+            self.own_errors("in evaluate(model)"),
+        ):
+            for module in twin.modules():
+                module.training = False
+            found = self.evaluate(twin)
+            value = found if isinstance(found, Score) else float(found)
+        if not math.isfinite(value):
+            raise TuiPruneError(f"evaluate(model) of {self.name} gave {value}, which is no number to compare.")
+        return value
+
+    def score_aside(self, model: nn.Module, progress: Progress) -> float:
+        """As `score`, but from within a training, whose random numbers stay as they would be without it."""
+        devices = sorted({tensor.device.index or 0 for tensor in model.parameters() if tensor.device.type == "cuda"})
+        with torch.random.fork_rng(devices):
+            return self.score(model, progress)
+
+
+def user_traceback(error: BaseException) -> str | None:
+    """The traceback of the user's own exception behind an error of a task, as text for a viewer; None: there is
+    none."""
+    cause = error.__cause__
+    return None if cause is None else "".join(traceback.format_exception(cause))
+
+
+def guess(steps: int) -> float:
+    """A share for so many steps of nobody knows how many."""
+    return steps / (steps + 8)
+
+
+def load_task(path: str | Path) -> Task:
+    """Read a task file. Raises `UsageError` when there is none, `TuiPruneError` when its own code fails."""
+    given = paths.absolute(path)
+    if not paths.is_file(given):
+        raise UsageError(paths.not_a_file(given, path, "task file"))
+    file = Path(os.path.realpath(given))
+    module = import_file(file)
+    functions = {name: getattr(module, name, None) for name in ("evaluate", "calibration", "finetune", "loss")}
+    if not any(callable(function) for function in functions.values()):
+        raise UsageError(f"{path} has none of the functions evaluate(model), calibration(), finetune(model, progress).")
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise UsageError(f"{name} in {path} is no function.")
+    return Task(file, **functions)
