@@ -15,6 +15,8 @@ import torch
 from tui_prune import paths
 from tui_prune.archives.safetensors_form import SUFFIX, is_safetensors, read_safetensors
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.loading.inert_file import holds_tensors, read_inert
+from tui_prune.loading.inert_pickle import PickleError
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -24,6 +26,28 @@ _NO_WEIGHTS = "{path} is no file that torch.save or safetensors wrote, so it hol
 _LARGEST_HEADER = 200
 _NAMED_CODE = re.compile(r"GLOBAL (\S+)")
 _CODE_WORDS = ("unsupported global", "recognized function", "can only create new object", "can only build")
+
+
+class CodeRefused(TuiPruneError):
+    """A file whose ordinary reading would run code that it names."""
+
+
+def read_weights(path: str | Path) -> Any:
+    """As `read_archive`; of a file that holds more than weights, such as a whole pickled module, what `inert_file`
+    makes of it without running anything.
+
+    Raises `UsageError` and `TuiPruneError` like `read_archive`: the latter also where no tensors are found so.
+    """
+    try:
+        return read_archive(path)
+    except CodeRefused as refused:
+        try:
+            content = read_inert(paths.absolute(path))
+        except (PickleError, OSError, ValueError, zipfile.BadZipFile):
+            raise refused from None
+        if not holds_tensors(content):
+            raise refused from None
+        return content
 
 
 def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
@@ -39,7 +63,7 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
     if path.suffix == SUFFIX or is_safetensors(path, start):
         return _read_safetensors(path)
     if start.startswith(_PICKLE) and not start.startswith(_PICKLE_OF_TORCH):
-        raise TuiPruneError(
+        raise CodeRefused(
             f"{path} is a Python pickle that torch.save did not write. Reading one runs whatever code it names, so it "
             f"was refused and nothing of it was run. {_ADVICE}"
         )
@@ -120,7 +144,7 @@ def _names_code(message: str) -> bool:
 def _refusal(path: Path, message: str) -> TuiPruneError:
     named = _NAMED_CODE.search(message)
     code = f" ({named[1].rstrip('.')})" if named else ""
-    return TuiPruneError(
+    return CodeRefused(
         f"{path} holds more than weights: reading it would run code that the file names{code}. It was refused and "
         f"nothing of it was run. {_ADVICE}"
     )

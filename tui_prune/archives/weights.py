@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tui_prune.archives.archive import read_archive
+from tui_prune.archives.archive import read_weights
 from tui_prune.errors import TuiPruneError
+from tui_prune.loading.inert_file import ModuleTensors
 
 _USUAL_KEYS = (
     "state_dict",
@@ -35,11 +36,12 @@ _AVERAGE_COUNT = "n_averaged"
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The tensors by name, on the CPU, without what wrappers have put before the names.
 
-    Reads .pt, .pth, .bin and .safetensors, plain or nested under one of the usual keys.
+    Reads .pt, .pth, .bin and .safetensors, plain or nested under one of the usual keys; and modules that were pickled
+    whole, of which nothing is run.
 
     Raises `UsageError` when there is no such file; `TuiPruneError` when it can't be read safely or holds no weights.
     """
-    return state_dict_in(read_archive(path), path)
+    return state_dict_in(read_weights(path), path)
 
 
 def state_dict_in(content: Any, path: str | Path) -> dict[str, Tensor]:
@@ -47,7 +49,8 @@ def state_dict_in(content: Any, path: str | Path) -> dict[str, Tensor]:
     found = _find(content, _DEEPEST)
     if found is None:
         raise TuiPruneError(f"{path} holds no weights: {_what_is_there(content)}.")
-    return without_wrappers(found)
+    bare = without_wrappers(found)
+    return ModuleTensors.of(bare, found.kind) if isinstance(found, ModuleTensors) else bare
 
 
 def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -67,6 +70,8 @@ def _find(content: Any, depth: int) -> dict[str, Tensor] | None:
     for key in _USUAL_KEYS:
         if (found := _find(content.get(key), depth - 1)) is not None:
             return found
+    if isinstance(content, ModuleTensors):
+        return content or None
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if any("." in name or tensor.dim() > 0 for name, tensor in tensors.items()):
         return tensors

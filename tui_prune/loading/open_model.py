@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune import paths
-from tui_prune.archives.archive import read_archive
+from tui_prune.archives.archive import read_weights
 from tui_prune.archives.origin import Origin
 from tui_prune.archives.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
 from tui_prune.archives.weights import state_dict_in
@@ -19,6 +19,7 @@ from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.building import build, default_input_spec
 from tui_prune.loading.fitting import fit, load_weights
 from tui_prune.loading.guess_input import guess_input
+from tui_prune.loading.inert_file import ModuleTensors
 from tui_prune.loading.input_spec import make_example_inputs, parse_input_spec
 from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.loading.opened import OpenedModel
@@ -119,7 +120,7 @@ def _from_module(model: nn.Module, origin: Origin, weights: str | Path | None) -
     if isinstance(content, Checkpoint):
         return _from_checkpoint(content, module)
     load_weights(module, content, source=str(weights), network=origin.title)
-    return _opened(origin, module, weights)
+    return _opened(origin, module, weights, _whole_notes(content, weights))
 
 
 def _from_file(file: Path, progress: Progress) -> OpenedModel:
@@ -137,7 +138,15 @@ def _from_state(origin: Origin, state: dict[str, Tensor], file: str | Path) -> O
     fitted = fit(module, state, source=str(file), network=origin.title)
     precision = {name: tensor.dtype for name, tensor in module.state_dict().items()}
     replace_tensors(module, {name: tensor.to(precision[name], copy=True) for name, tensor in fitted.items()})
-    return _opened(origin, module, file)
+    return _opened(origin, module, file, _whole_notes(state, file))
+
+
+def _whole_notes(state: dict[str, Tensor], file: str | Path) -> tuple[str, ...]:
+    """What there is to say of a file with a whole module in it."""
+    if not isinstance(state, ModuleTensors):
+        return ()
+    kind = f" ({state.kind})" if state.kind else ""
+    return (f"{Path(file).name} holds a whole module{kind}; only its tensors were read, and nothing in it was run.",)
 
 
 def _from_checkpoint(checkpoint: Checkpoint, model: nn.Module | None) -> OpenedModel:
@@ -168,7 +177,7 @@ def _opened(origin: Origin, module: nn.Module, weights: str | Path | None, notes
 
 
 def _read(file: str | Path) -> Checkpoint | dict[str, Tensor]:
-    content = read_archive(file)
+    content = read_weights(file)
     return read_checkpoint(file) if is_pruned_checkpoint(content) else state_dict_in(content, file)
 
 

@@ -9,6 +9,7 @@ from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError
 from tui_prune.loading.building import build
 from tui_prune.loading.fitting import WeightsMismatchError, common_prefixes, compare_shapes, fit
+from tui_prune.loading.inert_file import ModuleTensors
 from tui_prune.loading.recognise_timm import among_timm
 from tui_prune.loading.recognised import Recognised, spec_of
 from tui_prune.loading.signatures import (
@@ -63,7 +64,7 @@ def recognise(state: Mapping[str, Tensor], *, source: str = "weights", progress:
             if found.fitting:
                 return _recognised(found.fitting[0], found.fitting[1:], table, forms, hint, exact=True)
             nearest = _nearest([*nearest, *found.near], table, forms)
-        raise _unknown(nearest, table, forms, source)
+        raise _unknown(nearest, table, forms, source, _advice(state, source))
     finally:
         table.keep()
 
@@ -134,8 +135,20 @@ def _overlap(signature: Signature, shapes: Signature) -> float:
     return common / len(signature.keys() | shapes.keys())
 
 
-def _unknown(nearest: list[Origin], table: SignatureTable, forms: list[Signature], source: str) -> TuiPruneError:
-    advice = f"Name the code that makes it, as in: tui-prune net.py:make --weights {source}"
+def _advice(state: Mapping[str, Tensor], source: str) -> str:
+    """What to do with weights of a network that isn't known."""
+    command = f"tui-prune net.py:make --weights {source}"
+    if not isinstance(state, ModuleTensors):
+        return f"Name the code that makes it, as in: {command}"
+    return (
+        f"It is a whole {state.kind.rpartition('.')[2] or 'module'}, of which only the tensors were read. Write a file "
+        f"net.py with its code ({state.recipe}), and open {command}"
+    )
+
+
+def _unknown(
+    nearest: list[Origin], table: SignatureTable, forms: list[Signature], source: str, advice: str
+) -> TuiPruneError:
     if not nearest:
         return TuiPruneError(f"{source} fits no network that tui-prune knows by name. {advice}")
     found = table.signature(nearest[0])

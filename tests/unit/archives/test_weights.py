@@ -84,12 +84,11 @@ class HostileBuiltin(Hostile):
 @pytest.mark.parametrize("form", ["zip", "old format", "pickle", "pickle of protocol 2", "pickle of protocol 0"])
 def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path: Path, kind: type[Hostile], form: str) -> None:
     proof, path = tmp_path / "ran", tmp_path / "weights.pt"
-    content = {"state_dict": {"weight": torch.zeros(2)}, "extra": kind(proof)}
     if "pickle" in form:
         protocol = {"pickle": 4, "pickle of protocol 2": 2, "pickle of protocol 0": 0}[form]
         path.write_bytes(pickle.dumps(kind(proof), protocol=protocol))
     else:
-        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
+        torch.save({"epoch": 3, "extra": kind(proof)}, path, _use_new_zipfile_serialization=form == "zip")
     with pytest.raises(TuiPruneError, match=r"refused and nothing of it was run.*torch\.save\(model\.state_dict\(\)"):
         read_state_dict(path)
     with pytest.raises(TuiPruneError, match="nothing of it was run"):
@@ -97,10 +96,14 @@ def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path: Path, 
     assert not proof.exists()
 
 
-def test_a_whole_pickled_model_is_refused_by_name(tmp_path: Path) -> None:
-    torch.save(nn.Linear(2, 2), tmp_path / "model.pt")
-    with pytest.raises(TuiPruneError, match=r"run code that the file names \(torch\.nn\.modules\.linear\.Linear\)"):
-        read_state_dict(tmp_path / "model.pt")
+@pytest.mark.parametrize("new_format", [True, False], ids=["zip", "old format"])
+def test_weights_beside_code_are_read_and_the_code_is_not_run(
+    tmp_path: Path, state: dict[str, Tensor], new_format: bool
+) -> None:
+    proof, path = tmp_path / "ran", tmp_path / "weights.pt"
+    torch.save({"state_dict": state, "extra": Hostile(proof)}, path, _use_new_zipfile_serialization=new_format)
+    assert same(read_state_dict(path), state)
+    assert not proof.exists()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

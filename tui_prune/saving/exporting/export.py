@@ -3,6 +3,8 @@
 import contextlib
 import io
 import logging
+import math
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,6 +34,8 @@ from tui_prune.surgery.verify import TOLERANCES
 
 _PIECE = 2**22
 """Bytes that are written at one time."""
+_LONGEST = 60.0
+"""Seconds for tracing with open image sizes, which takes minutes where a network's code asks for sizes very often."""
 _PASSES = 9
 _TIMED_FOR = 2.0
 """Seconds after which no further pass is timed."""
@@ -193,12 +197,13 @@ def _exports(
     for number, way in enumerate(ways):
         progress("export", 0.1 + 0.3 * number / len(ways))
         try:
-            program, names = _program(network, way)
+            with _stoppable(progress, _LONGEST if way.axes else math.inf):
+                program, names = _program(network, way)
             progress("convert", 0.4)
             packed = form.pack(program, names, opset)
         except TuiPruneError:
             raise
-        except _FixedSize:
+        except (_FixedSize, _TooSlow):
             continue
         except Exception as error:  # tracing runs the network's own code
             failure = error
@@ -211,6 +216,28 @@ def _exports(
 
 class _FixedSize(Exception):
     """A size that should vary was built into the program."""
+
+
+class _TooSlow(Exception):
+    """Tracing takes longer than it may."""
+
+
+@contextlib.contextmanager
+def _stoppable(progress: Progress, seconds: float) -> Iterator[None]:
+    """Let `progress` stop the forward pass that is traced in the block, and end it after some seconds."""
+    thread, end = threading.get_ident(), time.monotonic() + seconds
+
+    def check(module: nn.Module, inputs: object) -> None:
+        if threading.get_ident() == thread:
+            progress("export", 0.2)
+            if time.monotonic() > end:
+                raise _TooSlow
+
+    hook = nn.modules.module.register_module_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _program(network: nn.Module, way: Variable) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
