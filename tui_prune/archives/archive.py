@@ -13,10 +13,10 @@ import safetensors
 import torch
 
 from tui_prune import paths
+from tui_prune.archives.inert_file import holds_tensors, read_inert
+from tui_prune.archives.inert_pickle import PickleError
 from tui_prune.archives.safetensors_form import SUFFIX, is_safetensors, read_safetensors
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.loading.inert_file import holds_tensors, read_inert
-from tui_prune.loading.inert_pickle import PickleError
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"

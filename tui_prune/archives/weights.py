@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from tui_prune.archives.archive import read_weights
+from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.errors import TuiPruneError
-from tui_prune.loading.inert_file import ModuleTensors
 
 _USUAL_KEYS = (
     "state_dict",

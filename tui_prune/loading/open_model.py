@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tui_prune import paths
 from tui_prune.archives.archive import read_weights
+from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.archives.origin import Origin
 from tui_prune.archives.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
 from tui_prune.archives.weights import state_dict_in
@@ -19,7 +20,6 @@ from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.building import build, default_input_spec
 from tui_prune.loading.fitting import fit, load_weights
 from tui_prune.loading.guess_input import guess_input
-from tui_prune.loading.inert_file import ModuleTensors
 from tui_prune.loading.input_spec import make_example_inputs, parse_input_spec
 from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.loading.opened import OpenedModel

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError
 from tui_prune.loading.building import build
 from tui_prune.loading.fitting import WeightsMismatchError, common_prefixes, compare_shapes, fit
-from tui_prune.loading.inert_file import ModuleTensors
 from tui_prune.loading.recognise_timm import among_timm
 from tui_prune.loading.recognised import Recognised, spec_of
 from tui_prune.loading.signatures import (

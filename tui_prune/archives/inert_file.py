@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tui_prune.loading.inert_pickle import Name, Persistent, PickleError, Stub, read_pickle
+from tui_prune.archives.inert_pickle import Name, Persistent, PickleError, Stub, read_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 """What a file of torch.save's old format starts with."""
