@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import nn
@@ -106,6 +106,10 @@ def plan(graph: Graph, recipe: Recipe | None = None, *, task: Task | str | Path 
     return Plans(_task(task)).make(graph, chosen)
 
 
+@overload
+def _task(task: Task | str | Path) -> Task: ...
+@overload
+def _task(task: None) -> None: ...
 def _task(task: Task | str | Path | None) -> Task | None:
     return load_task(task) if isinstance(task, (str, Path)) else task
 
@@ -130,13 +134,13 @@ def recover(
 
     Raises `UsageError` where the task lacks the function that is needed, `TuiPruneError` when it fails.
     """
-    task, original = _task(task), result.plan.graph.whole_model
+    known, original = _task(task), result.plan.graph.whole_model
     accuracy = result.report.accuracy
-    if accuracy is None and task.evaluate is not None and result.model is not original:
-        accuracy = Accuracy(task.score(original, part(progress, 0.0, 0.1)), None)
+    if accuracy is None and known.evaluate is not None and result.model is not original:
+        accuracy = Accuracy(known.score(original, part(progress, 0.0, 0.1)), None)
     return recover_result(
         result,
-        task,
+        known,
         reconstructing=reconstruct,
         recalibrating=recalibrate,
         tuning=finetune,

@@ -288,8 +288,8 @@ class Copier:
             and attributes is vars(partial)
         ):
             return partial
-        made = self._note(partial, functools.partial(function, *args, **keywords))
-        vars(made).update(attributes)
+        made = self._note(partial, functools.partial(function, *args, **(keywords or {})))
+        vars(made).update(attributes or {})
         return made
 
     def _cached(self, function: Any) -> Any:

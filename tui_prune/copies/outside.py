@@ -175,7 +175,7 @@ class Outside:
                 kind = type(value)
                 if kind in _PLAIN and name not in known:
                     continue
-                if kind is types.ModuleType:
+                if isinstance(value, types.ModuleType) and kind is types.ModuleType:
                     if not _is_foreign_name(value.__name__):
                         for inner in code.co_names:
                             if inner in vars(value):

@@ -81,7 +81,7 @@ class _Pass(TorchDispatchMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.names = {}
+        self.names: dict[int, list[str]] = {}
         for name, module in named_modules(model):
             self.names.setdefault(id(module), []).append(name)
         self.operations: list[_Operation] = []

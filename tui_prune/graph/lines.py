@@ -26,13 +26,17 @@ def line_of_blocks(
     for i, grouped in enumerate(record.grouped):
         if i not in sorted_classes.whole:
             for side in (grouped.inputs, grouped.outputs):
-                rows = channel_rows(side.numpy(), sorted_classes.channel)
-                blocks.append(((rows, grouped.kind), record.places.get(grouped.layer)))
+                blocks.append(
+                    (
+                        (channel_rows(side.numpy(), sorted_classes.channel), grouped.kind),
+                        record.places.get(grouped.layer),
+                    )
+                )
     seen: list[Rows] = []
-    for rows, line in blocks:
-        if not mine[rows[0][rows[0] >= 0]].any() or are_heads(rows[0], sorted_classes):
+    for (slots, why), line in blocks:
+        if not mine[slots[slots >= 0]].any() or are_heads(slots, sorted_classes):
             continue
-        seen.append(rows)
+        seen.append((slots, why))
         if test(families_of(channels, seen, parts, sorted_classes.channels)):
             return None if line is None else str(line)
     return None
@@ -53,9 +57,9 @@ def joining_line(record: TraceRecord, sorted_classes: Classes, axis: Axis) -> st
     for i in sorted(sorted_classes.whole):
         grouped = record.grouped[i]
         for side in (grouped.inputs, grouped.outputs):
-            rows = side.numpy()
-            if sorted_classes.channel[rows[0, 0]] == channel:
-                pairs.append((np.repeat(grouped.inputs[:, 0].numpy(), rows.shape[1]), rows.reshape(-1)))
+            slots = side.numpy()
+            if sorted_classes.channel[slots[0, 0]] == channel:
+                pairs.append((np.repeat(grouped.inputs[:, 0].numpy(), slots.shape[1]), slots.reshape(-1)))
                 lines.append(record.places.get(grouped.layer))
     for i in sorted(sorted_classes.whole_heads):
         rows = record.head_rows[i]

@@ -106,7 +106,7 @@ class Tracer(TorchDispatchMode):
             own.append((tensor, name, [self.add_axis(name, d, size) for d, size in enumerate(shape) if size > 1]))
         slots = torch.arange(record.size)
         for tensor, name, axes in own:
-            labels = {}
+            labels: Labels = {}
             for axis in axes:
                 strides = [0] * tensor.dim()
                 strides[axis.dim] = 1
@@ -188,7 +188,9 @@ class Tracer(TorchDispatchMode):
 
     def _is_cut(self, ids: Tensor) -> bool:
         """Whether the axis that these slots lie on is shorter than in the network that was traced first."""
-        axis = None if self.original is None else self.axis_around(ids.reshape(-1)[:1])
+        if self.original is None:
+            return False
+        axis = self.axis_around(ids.reshape(-1)[:1])
         if axis is None or axis.groups > 1:
             return False
         before = (own.size for own in self.original.axes_of(axis.tensor) if own.dim == axis.dim and own.groups == 1)

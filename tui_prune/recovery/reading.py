@@ -141,7 +141,8 @@ class Reader(TorchDispatchMode):
         if leaf is None or leaf.shape != tensor.shape or (bias is not None and self._leaf(bias)[1] is None):
             return None
         kernel = tuple(tensor.shape[2:])
-        window = Window(kernel, *(_along(kernel, sizes) for sizes in (stride, padding, dilation)), bool(transposed))
+        along = [_along(kernel, sizes) for sizes in (stride, padding, dilation)]
+        window = Window(kernel, along[0], along[1], along[2], bool(transposed))
         call = self.calls.get(name, 0)
         return Reading(name, call, x, self._leaf(bias)[0] or None, bool(transposed), int(args[8]), window)
 
@@ -181,13 +182,13 @@ class Reader(TorchDispatchMode):
         call = self.calls.get(mean, 0)
         self.calls[mean] = call + 1
         if self._norms is not None:
-            eps = float(given.get("eps", given.get("epsilon", 1e-5)))
+            eps = float(given.get("eps") or given.get("epsilon", 1e-5))
             self._norms(Norm(mean, variance, call, x, args[1], args[2], eps))
 
     def _leaf(self, value: Any) -> tuple[str, Tensor | None]:
         """The parameter or buffer that a tensor is, with its name; "" where it is none."""
-        key = (value.data_ptr(), value.numel()) if isinstance(value, Tensor) else None
-        return self._names.get(key, ("", None))
+        nothing: tuple[str, Tensor | None] = "", None
+        return self._names.get((value.data_ptr(), value.numel()), nothing) if isinstance(value, Tensor) else nothing
 
 
 def _along(kernel: tuple[int, ...], value: Any) -> tuple[int, ...]:

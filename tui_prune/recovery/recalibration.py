@@ -42,7 +42,9 @@ def recalibrate(model: nn.Module, task: Task, progress: Progress = silent, most_
             for number, batch in enumerate(itertools.islice(calibration_batches(task, twin), most_batches)):
                 progress("recalibrate", guess(number))
                 forward(twin, batch)
-    reached = [(norm, new) for norm, new in zip(_norms(model), estimated, strict=True) if int(new.num_batches_tracked)]
+    reached = [
+        (norm, new) for norm, new in zip(_norms(model), estimated, strict=True) if int(new.num_batches_tracked or 0)
+    ]
     if not all(bool(buffer.isfinite().all()) for _, new in reached for buffer in new.buffers(recurse=False)):
         raise TuiPruneError(
             f"The calibration data of {task.name} leads to batch-norm statistics that aren't finite; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any
 
@@ -76,7 +76,7 @@ class Sampler:
         if reading.window is None:
             return x[self._rows(reading, x)].float()[None]
         index, inside = _reached(x.shape, reading.window, self._places(reading))
-        found = x[(slice(None), slice(None), *(one.to(x.device) for one in index))]
+        found = x[_at(index, x)]
         if not bool(inside.all()):
             found = found * inside.to(found)
         # (N, channels, kernel positions, places) as (groups, N * places, channels of a group * kernel positions)
@@ -87,7 +87,7 @@ class Sampler:
         """What a layer gives, at the same rows: (rows, outputs)."""
         if reading.window is None:
             return out[self._rows(reading, reading.x)].float()
-        found = out[(slice(None), slice(None), *(one.to(out.device) for one in self._places(reading)))]
+        found = out[_at(self._places(reading), out)]
         return self._mixed(found.movedim(1, -1).reshape(1, -1, out.shape[1]), len(out))[0].float()
 
     def normed_rows(self, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Sampler:
         if not sizes:
             return held.float()
         where = torch.unravel_index(_some(prod(sizes), self._per_input), sizes)
-        found = held[(slice(None), slice(None), *(one.to(x.device) for one in where))]
+        found = held[_at(where, x)]
         return found.movedim(1, -1).reshape(-1, x.shape[1]).float()
 
     def fitted_rows(self, rows: int) -> int:
@@ -139,6 +139,11 @@ class Sampler:
         if self.holds_out and count % self.inputs.count == 0:
             return rows
         return rows[:, _some(rows.shape[1], rows.shape[1]).to(rows.device)]
+
+
+def _at(index: Iterable[Tensor], x: Tensor) -> tuple[Any, ...]:
+    """The index of some positions in space, in all inputs and channels."""
+    return (slice(None), slice(None), *(one.to(x.device) for one in index))
 
 
 def _some(count: int, most: int) -> Tensor:

@@ -35,11 +35,11 @@ def inspection_lines(inspection: Mapping[str, Any]) -> list[str]:
     if tied:
         lines += ["", "Groups of more than one layer, or with blocks:", *tied]
     if inspection["branches"]:
-        rows = [(f"  {branch['name']}", branch["where"] or "") for branch in inspection["branches"]]
+        branches = [(f"  {branch['name']}", branch["where"] or "") for branch in inspection["branches"]]
         lines += [
             "",
             "Residual branches that go whole where one of their layers has a ratio of 1:",
-            *table(("", ""), rows)[1:],
+            *table(("", ""), branches)[1:],
         ]
     return lines + _lock_lines(inspection["locks"])
 

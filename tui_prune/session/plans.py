@@ -1,6 +1,7 @@
 """Making plans, and all that a plan needs beside a recipe: scores, what calibration data has shown, latencies."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tui_prune.cost.bench import measure
@@ -50,7 +51,8 @@ class Plans:
         """Take calibration data from this task from now on; what another one's has shown is forgotten."""
         self._task = task
         self._gathered.clear()
-        for table in (self._parts, self._scores):
+        tables: tuple[dict[Any, Any], ...] = self._parts, self._scores
+        for table in tables:
             for key in [key for key in table if CRITERIA[key[1]].needs]:
                 del table[key]
         for criterion in [name for name in self._known if CRITERIA[name].needs]:
@@ -147,6 +149,7 @@ class Plans:
             model.find_multiple(progress)
         if predicting and self._whole is not None and not self._whole.checked:
             self._check(graph, recipe, model, progress)
+            self._whole.checked = True
         return model
 
     def _check(self, graph: Graph, recipe: Recipe, latency: LatencyModel, progress: Progress) -> None:
@@ -154,13 +157,14 @@ class Plans:
 
         Nobody has seen that plan yet, so none changes under anybody's eyes.
         """
+        if self._arguments is None:
+            return
         planner, scores = self._planner(graph), self.scores(graph, recipe, progress)
         for _ in range(CORRECTIONS):
             progress("measure a cut", 0.0)
-            try:
+            plan: Plan | None = None
+            with suppress(UsageError):  # out of reach, as it seems
                 plan = planner.plan(recipe, scores, latency)
-            except UsageError:  # out of reach, as it seems
-                plan = None
             if plan is None or not plan.cuts:  # whoever asks for another share then shall know what a cut takes
                 plan = planner.plan(recipe.changed(ratio=0.5), scores, latency)
             try:
@@ -170,4 +174,3 @@ class Plans:
             before, after = measure([graph.model, made.module], *self._arguments, progress)
             if latency.learn(plan.keep, share_of(before.passes, after.passes)):
                 break
-        self._whole.checked = True

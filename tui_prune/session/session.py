@@ -273,6 +273,7 @@ class Session(Keepsake, Looker):
         progress("cut", 0.0)
         started = time.perf_counter()
         fitted = fit(self._subject_of(plan.graph), plan.graph, planning, progress=progress)
+        assert fitted.verification is not None, "a cut that is handed out is verified"
         spent = time.perf_counter() - started - seconds["plan"]
         seconds["verify"] = fitted.verification.seconds
         seconds["cut"] = spent - seconds["verify"]
@@ -291,6 +292,7 @@ class Session(Keepsake, Looker):
 
     def _result_of(self, fitted: Fitted, seconds: Mapping[str, float], progress: Progress) -> Result:
         opened, plan, made, verified = self.opened, fitted.plan, fitted.cut, fitted.verification
+        assert verified is not None
         originals = dict(opened.module.named_modules())
         for name, part in made.module.named_modules():
             part.training = originals[name].training if name in originals else opened.module.training

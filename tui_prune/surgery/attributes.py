@@ -1,6 +1,7 @@
 """The sizes that modules keep as attributes, set to those of their cut tensors."""
 
 from collections.abc import Callable, Iterator, Set
+from typing import Any
 
 from torch import nn
 
@@ -9,18 +10,18 @@ from tui_prune.archives.origin import Edit
 Sizes = dict[str, int | tuple[int, ...]]
 
 
-def _convolution(module: nn.Module) -> Sizes:
+def _convolution(module: Any) -> Sizes:
     weight = module.weight
     if getattr(module, "transposed", False):
         return {"in_channels": weight.shape[0], "out_channels": weight.shape[1] * module.groups}
     return {"out_channels": weight.shape[0], "in_channels": weight.shape[1] * module.groups}
 
 
-def _linear(module: nn.Module) -> Sizes:
+def _linear(module: Any) -> Sizes:
     return {"out_features": module.weight.shape[0], "in_features": module.weight.shape[1]}
 
 
-def _embedding(module: nn.Module) -> Sizes:
+def _embedding(module: Any) -> Sizes:
     return {"num_embeddings": module.weight.shape[0], "embedding_dim": module.weight.shape[1]}
 
 
@@ -34,7 +35,7 @@ def _first_size(attribute: str) -> Callable[[nn.Module], Sizes]:
     return sizes
 
 
-def _normalized_shape(module: nn.Module) -> Sizes:
+def _normalized_shape(module: Any) -> Sizes:
     return {} if module.weight is None else {"normalized_shape": tuple(module.weight.shape)}
 
 

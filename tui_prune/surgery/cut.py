@@ -79,10 +79,10 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
         raise Misfit(cut_groups(plan, uneven.slots), Lock("a grouped convolution needs equal groups")) from uneven
     try:
         record = retrace(module, graph.record, inputs, kwargs)
-    except RetraceFailed as failed:
-        error = failed.__cause__ or failed
-        misfit = _misfit_of_error(error, failed.tracer, plan, tensors)
-        misfit.sizes = fixed_sizes(plan, failed.tracer.record)
+    except RetraceFailed as stopped:
+        error = stopped.__cause__ or stopped
+        misfit = _misfit_of_error(error, stopped.tracer, plan, tensors)
+        misfit.sizes = fixed_sizes(plan, stopped.tracer.record)
         raise misfit from error
     replay = Replay(graph, plan.keep, tensors, record)
     try:

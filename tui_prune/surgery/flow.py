@@ -39,7 +39,7 @@ def widths_for(recipe: Recipe) -> Widths:
     """The widths that a recipe may ask for."""
     if not recipe.fixed_widths:
         return usual_widths
-    aligns = {recipe.align, *recipe.layer_align.values()}
+    aligns = {align for align in (recipe.align, *recipe.layer_align.values()) if isinstance(align, int)}  # not "auto"
 
     def near(width: int) -> list[int]:
         wanted = _wanted(recipe, width)

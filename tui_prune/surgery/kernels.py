@@ -126,7 +126,9 @@ class _Kernels:
 
     def _only_place(self, ids: np.ndarray) -> np.ndarray | None:
         """The one place of a dimension of the original's weight that stays; None where there isn't just one."""
-        places = np.flatnonzero(self._keep[self._graph.classes.channel[ids]]) if (ids >= 0).all() else ()
+        if (ids < 0).any():
+            return None
+        places = np.flatnonzero(self._keep[self._graph.classes.channel[ids]])
         return places if len(places) == 1 else None
 
     def is_equal(self, use: DerivedUse, kernel: Tensor) -> bool:

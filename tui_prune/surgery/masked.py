@@ -29,7 +29,7 @@ class MaskedTracer(Tracer):
 
     def cut(self, tensor: Any) -> dict[Dims, Tensor]:
         """The kept masks of a tensor's labels, of those of which something is cut."""
-        found = {}
+        found: dict[Dims, Tensor] = {}
         for dims, label in self.labels(tensor).items():
             ids = compact(label, dims)
             mask = self._kept_slots[ids.clamp(min=0)] | (ids < 0)
@@ -74,7 +74,7 @@ class MaskedTracer(Tracer):
 
 def _told_apart(dims: Dims, mask: Tensor) -> tuple[Dims, Tensor]:
     """A mask along those of its dimensions along which it isn't the same everywhere, or along the first of all."""
-    stay = []
+    stay: list[int] = []
     for n, dim in enumerate(dims):
         if len(stay) + len(dims) - n > 1 and bool((mask == mask.narrow(len(stay), 0, 1)).all()):
             mask = mask.select(len(stay), 0)

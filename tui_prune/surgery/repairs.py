@@ -39,9 +39,8 @@ def apply_norm_sizes(module: nn.Module, graph: Graph, keep: np.ndarray) -> tuple
             slots = np.unique(ids[ids >= 0].numpy())
             shape[dim] = len(slots), int(keep[graph.classes.channel[slots]].sum())
         for attribute in ("num_features", "num_channels"):
-            before, after = shape.get(0, (None, None))
-            if getattr(part, attribute, None) == before != after:
-                edits.append(Edit(name, attribute, after))
+            if 0 in shape and getattr(part, attribute, None) == shape[0][0] != shape[0][1]:
+                edits.append(Edit(name, attribute, shape[0][1]))
         whole = getattr(part, "normalized_shape", None)
         if isinstance(whole, tuple):
             sizes = tuple(shape[dim][1] if shape.get(dim, (0,))[0] == size else size for dim, size in enumerate(whole))

@@ -132,8 +132,8 @@ def _suspects(plan: Plan, misfit: Misfit, sizes: SizesOf) -> Iterator[tuple[str,
             yield next(iter(failing), None) or next(alike), _with_computed(kind, read)
     for module in misfit.modules:
         kind = type(sizes.modules[module])
-        read = next((read for other, read in reads if other is kind), None)
-        yield module, None if read is None else _with_computed(kind, read)
+        found = next((read for other, read in reads if other is kind), None)
+        yield module, None if found is None else _with_computed(kind, found)
     if misfit.modules:
         return
     layers = [member.layer for number in misfit.groups for member in plan.graph.groups[number].members]
@@ -210,7 +210,10 @@ def _for_all_of_its_class(
             def unlike(option: Option, name: str = name, axis: Axis = chosen.axis, other: str = other) -> bool:
                 return _role(option.axis.tensor, other) != name or option.axis.dim != axis.dim
 
-            option = min(size.options, key=lambda option, fit=chosen.fit: (unlike(option), option.fit != fit))
+            def unlikeness(option: Option, fit: Fit = chosen.fit) -> tuple[bool, bool]:
+                return unlike(option), option.fit != fit
+
+            option = min(size.options, key=unlikeness)
             if other != module and option.fit == Fit.PART != chosen.fit:
                 continue
             if unlike(option) and sizes.length(f"{other}.{name}", chosen.axis.dim) == size.value:

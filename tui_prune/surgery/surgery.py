@@ -72,9 +72,9 @@ def _cut_grouped(
     """Cut a grouped weight (groups * rows, columns, ...): rows by their own slots, columns group by group."""
     groups = per_group.groups
     rows = next((axis for axis in masks if axis.dim == 0 and axis.groups == 1), None)
-    columns = masks[per_group].reshape(groups, -1)
-    row_mask = masks[rows].reshape(groups, -1) if rows is not None else np.ones((groups, 1), bool)
-    alive = row_mask.any(axis=1) & columns.any(axis=1)
+    columns: np.ndarray = masks[per_group].reshape(groups, -1)
+    row_mask: np.ndarray = masks[rows].reshape(groups, -1) if rows is not None else np.ones((groups, 1), bool)
+    alive = np.asarray(row_mask.any(axis=1) & columns.any(axis=1))
     if rows is not None:
         found.kept[name, 0, False] = rows.slots[(row_mask & alive[:, None]).reshape(-1)]
     slots = per_group.slots.reshape(groups, -1)

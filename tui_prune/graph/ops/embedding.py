@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tui_prune.graph.labels import compact, spread
+from tui_prune.graph.labels import Labels, compact, spread
 from tui_prune.graph.record import LayerUse
 from tui_prune.graph.registry import Call, rule
 
@@ -15,7 +15,7 @@ def embedding(tracer: "Tracer", call: Call) -> None:
     """Columns of the table label the last dimension of the output; rows are chosen by number and stay."""
     table, out = call.arg("weight"), call.out
     tracer.lock_all([call.arg("indices")], "these values are used as positions")
-    labels = {}
+    labels: Labels = {}
     columns = None
     name = tracer.leaf(table)
     layer = tracer.layer_of(name) if name is not None else "(computed weight)"

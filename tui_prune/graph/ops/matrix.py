@@ -99,7 +99,7 @@ def _contract(
              for dims, label in left_labels.items() if left_inner in dims}  # fmt: skip
     rights = {tuple(d for d in dims if d != right_inner): (dims, label)
               for dims, label in right_labels.items() if right_inner in dims}  # fmt: skip
-    one_of_each = [next(iter(side.values()), None) for side in (lefts, rights)]
+    first_left, first_right = (next((label for _, label in side.values()), None) for side in (lefts, rights))
     for others in lefts.keys() & rights.keys():
         (left_dims, a), (right_dims, b) = lefts.pop(others), rights.pop(others)
         ids, partners = compact(a, left_dims), compact(b, right_dims)
@@ -107,8 +107,9 @@ def _contract(
         if others:
             heads = tracer.heads_of(ids.movedim(left_dims.index(left_inner), -1).reshape(-1, left_tensor.shape[-1]))
             labels.append(spread(heads.reshape([out.shape[d] for d in others]), others, out.shape))
-    if all(one_of_each):  # what is left over meets what has other rows (a table that all heads share) place by place
-        (_, first_left), (_, first_right) = one_of_each
+    if (
+        first_left is not None and first_right is not None
+    ):  # what is left over meets what has other rows (a table that all heads share) place by place
         for _, label in lefts.values():
             tracer.tie(_opposite(label, left=True), _opposite(first_right, left=False), "feeds")
         for _, label in rights.values():
@@ -162,7 +163,9 @@ def _note_layer(
     """
     for (tensor, labels, inner), (_, other, other_inner) in ((right, left), (left, right)):
         outer = None if tensor.dim() < 2 else 2 * tensor.dim() - 3 - inner
-        slots = {d: compact(labels[(d,)], (d,)) for d in (inner, outer) if d is not None and (d,) in labels}
+        slots: dict[int | None, Tensor] = {
+            d: compact(labels[(d,)], (d,)) for d in (inner, outer) if d is not None and (d,) in labels
+        }
         if tensor.dim() > 2:  # of matrices side by side, each has the same labels
             slots = {d: distinct_in_order(ids) for d, ids in slots.items()}
         axes = {d: tracer.axis_of(ids) for d, ids in slots.items()}

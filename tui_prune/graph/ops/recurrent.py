@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from tui_prune.graph.labels import compact, spread
+from tui_prune.graph.labels import Labels, compact, spread
 from tui_prune.graph.ops.shared import Kept, single, zero_cut
 from tui_prune.graph.record import RECURRENT, LayerUse
 from tui_prune.graph.registry import Call, masked, rule
@@ -84,7 +84,7 @@ def _take_in(tracer: "Tracer", x: Tensor, inputs: Tensor | None) -> None:
 def masked_long_short_term_memory(call: Call, cut: Kept) -> Any:
     """Cut inputs are zero, and so are cut units where the next step reads them."""
     arguments = list(call.args)
-    columns = {dims: mask for dims, mask in cut(arguments[2]).items() if dims == (1,)}
+    columns: Labels = {dims: mask for dims, mask in cut(arguments[2]).items() if dims == (1,)}
     for place in (0, 5, 6):
         arguments[place] = zero_cut(arguments[place], cut)
     arguments[2] = zero_cut(arguments[2], lambda _: columns)

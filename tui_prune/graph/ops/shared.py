@@ -1,7 +1,7 @@
 """What several rules need."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ def single(labels: Labels, dim: int) -> Tensor | None:
     return None if label is None else compact(label, (dim,))
 
 
-def dimensions(value: object, rank: int) -> tuple[int, ...]:
+def dimensions(value: Any, rank: int) -> tuple[int, ...]:
     """An operator's `dim` argument as sorted non-negative dimensions; None and () mean all."""
     if value is None or value == [] or value == ():
         return tuple(range(rank))

@@ -103,7 +103,7 @@ def _folder_on_path(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def own_errors(file: Path, when: str, passing: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
+def own_errors(file: Path, when: str, passing: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
     """Give errors of the user's own code as a `TuiPruneError` with their line; `passing` ones as they are."""
     try:
         yield
