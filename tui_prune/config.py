@@ -18,6 +18,8 @@ else:
     import tomli as tomllib
 
 NAME = "tui-prune"
+NOWHERE = Path(os.devnull) / NAME
+"""A folder that can be neither there nor made."""
 THEMES = MappingProxyType(
     {
         "dark": "quiet, on a dark ground",
@@ -49,17 +51,25 @@ def config_file() -> Path:
 
 
 def folders() -> Mapping[str, Path]:
-    """The folders of the user's account that hold something of tui-prune's."""
+    """The folders of the user's account that hold something of tui-prune's.
+
+    Where the user has no home, as an account without a name in a container, they can't be made, and nothing is kept.
+    """
     import platformdirs
 
-    config = platformdirs.user_config_path(NAME, appauthor=False)
+    config = _of_an_account(platformdirs.user_config_path(NAME, appauthor=False))
     return {
         "config": config,
         "recipes": config / "recipes",
-        "state": platformdirs.user_state_path(NAME, appauthor=False),
-        "cache": platformdirs.user_cache_path(NAME, appauthor=False),
-        "log": platformdirs.user_log_path(NAME, appauthor=False),
+        "state": _of_an_account(platformdirs.user_state_path(NAME, appauthor=False)),
+        "cache": _of_an_account(platformdirs.user_cache_path(NAME, appauthor=False)),
+        "log": _of_an_account(platformdirs.user_log_path(NAME, appauthor=False)),
     }
+
+
+def _of_an_account(folder: Path) -> Path:
+    """A relative one ("~/.config") would be made wherever the user is just then."""
+    return folder if folder.is_absolute() else NOWHERE
 
 
 def at_home(path: Path) -> str:
@@ -132,8 +142,9 @@ def found(check: Callable[[Mapping[str, str]], tuple[Mapping[str, str], list[str
     keys, wrong = check(config.keys)
     settings = {"theme": config.theme, "mouse": config.mouse, "keys": dict(keys)}
     kept = {name: {"path": str(path), **_contents(path)} for name, path in folders().items() if name != "config"}
+    own = {"path": str(file), "exists": os.path.isfile(file)}
     return {
-        "config": {"path": str(file), "exists": file.is_file(), **settings, "problems": [*config.problems, *wrong]},
+        "config": {**own, **settings, "problems": [*config.problems, *wrong]},
         **kept,
     }
 

@@ -5,10 +5,14 @@ as none, and one that can't be written is left out in silence.
 """
 
 import gzip
+import hashlib
 import json
 import os
+import platform
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,9 @@ except ImportError:  # not on Windows
 
 MOST_BYTES = 100_000_000
 """A larger file is none of ours."""
+
+_PART = re.compile(r"\..+\.(?P<process>[0-9]+)-(?P<machine>[0-9a-f]{8})-[0-9a-f]{8}\.part", re.DOTALL)
+_LONGEST_NAME = 255
 
 
 def read_json(path: Path) -> Any:
@@ -42,12 +49,13 @@ def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     """Put a value into a file, for the user alone to read; where that fails, the file is what it was."""
     text = json.dumps(value, indent=indent, separators=None if indent else (",", ":")).encode()
     content = gzip.compress(text, compresslevel=3, mtime=0) if path.suffix == ".gz" else text
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = part_beside(path)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
             file.write(content)
         part.replace(path)
+        tidy_parts(path.parent)
     with suppress(OSError):
         part.unlink()
 
@@ -57,6 +65,66 @@ def update_json(path: Path, change: Callable[[Any], Any], *, indent: int | None 
     at a time, none loses what another one has written."""
     with _locked(path):
         write_json(path, change(read_json(path)), indent=indent)
+
+
+def part_beside(path: Path) -> Path:
+    """A name beside `path` for what is being written, which says who writes it. No two calls give the same."""
+    end = f".{os.getpid()}-{_machine()}-{os.urandom(4).hex()}.part"
+    room = _LONGEST_NAME - len(os.fsencode(end)) - 1
+    name = os.fsencode(path.name)[:room].decode("utf-8", "ignore")
+    return path.with_name(f".{name}{end}")
+
+
+def tidy_parts(folder: Path) -> None:
+    """Remove what writers have left in a folder that were killed; what a process on this machine may still be writing,
+    or one on another machine, stays."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PART.fullmatch(entry.name) if entry.name.endswith(".part") else None
+            if found is not None and found["machine"] == _machine() and _has_ended(int(found["process"])):
+                with suppress(OSError):
+                    if entry.is_file(follow_symlinks=False) and _is_let_go(entry.path):
+                        os.unlink(entry.path)
+
+
+def hold_open(number: int) -> int | None:
+    """Lock an open file as one that is being written, for as long as the descriptor that is given back is open."""
+    if fcntl is None:
+        return None
+    hold = os.dup(number)
+    with suppress(OSError):  # not every disk has locks
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return hold
+
+
+@cache
+def _machine() -> str:
+    """Tells machines that share a disk from each other."""
+    return hashlib.sha256(platform.node().encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_let_go(path: str) -> bool:
+    """Whether nobody holds a lock on a file: processes of another container on this machine can't be seen."""
+    if fcntl is None:
+        return False
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(number)
+    return True
 
 
 @contextmanager

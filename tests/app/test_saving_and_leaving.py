@@ -133,3 +133,20 @@ async def test_keys_typed_ahead_of_the_end_are_dropped_without_a_word(start):
     await asyncio.sleep(0.1)
     failed = [task.exception() for task in at_the_end if task.done() and not task.cancelled()]
     assert failed and set(failed) == {None}
+
+
+async def test_ctrl_q_leaves_from_every_dialog_and_while_one_types(start):
+    async with start() as desk:
+        await desk.press("plus")
+        for key in ("ctrl+s", "question_mark", "colon", "O", "H", "P", "B", "t", "slash"):
+            await desk.press(key)
+            over = desk.app.screen
+            assert over is not desk.screen or desk.question, key
+            await desk.press("ctrl+q")
+            assert isinstance(desk.app.screen, QuitDialog), key
+            await desk.press("escape")
+            assert desk.app.screen is over
+            await desk.press("escape", "escape")
+            assert desk.app.screen is desk.screen
+        await desk.press("ctrl+q", "ctrl+q")
+    assert desk.app.return_code == 0

@@ -60,3 +60,32 @@ def test_without_a_terminal_it_says_so() -> None:
     assert done.returncode == 2
     assert "terminal" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NOISY = """
+import os, sys, torch
+from torch import nn
+os.write(2, b"NOISE at import")
+os.system("echo NOISE of a process")
+def make():
+    os.write(1, b"NOISE by the number\\n" * 50)
+    print("NOISE printed")
+    sys.__stdout__.write("NOISE behind Python's back")
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1))
+"""
+
+
+def test_what_other_code_prints_never_draws_over_the_screen_and_sigint_from_outside_is_clean(
+    open_terminal, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(NOISY)
+    app = open_terminal("net.py:make", "--input", "1,3,8,8", COLUMNS="999999")
+    app.wait_for("MACs")
+    os.kill(app.process.pid, signal.SIGINT)
+    assert app.wait_for_end() == 128 + signal.SIGINT
+    assert b"NOISE" not in app.bytes
+    assert b"Traceback" not in app.bytes
+    assert ALTERNATE_SCREEN_OFF in app.bytes
+    log = (tmp_path / "xdg_state_home" / "tui-prune" / "log" / "tui-prune.log").read_text()
+    assert log.count("printed: NOISE by the number") == 50
+    assert "printed: NOISE of a process" in log

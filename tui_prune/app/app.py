@@ -41,12 +41,16 @@ class PruneApp(App[None]):
     COMMANDS: ClassVar[set[Any]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "q,ctrl+q",
+            "q", "quit", "quit", id="quit", tooltip="Back to the shell; asks when the plan isn't saved", show=False
+        ),
+        Binding(
+            "ctrl+q",
             "quit",
             "quit",
-            id="quit",
-            tooltip="Back to the shell; asks when the plan isn't saved",
+            id="quit.anywhere",
+            tooltip="Quit, from every dialog and while you type, too",
             show=False,
+            priority=True,  # a dialog and a field would have it otherwise
         ),
         Binding(
             "ctrl+z", "suspend_process", "Suspend", id="suspend", tooltip="To the shell; fg comes back", show=False
@@ -122,6 +126,7 @@ class PruneApp(App[None]):
         from tui_prune.app.screens.dialog import QuitDialog
 
         if isinstance(self.screen, QuitDialog):
+            self.screen.action_answer("quit")
             return
         if self.session is not None and self.session.dirty:
             leaves = {} if self.keeper is None else self.keeper.leaves()
@@ -141,7 +146,7 @@ class PruneApp(App[None]):
         if os.name != "posix" or self.is_headless:
             return
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, functools.partial(self.exit, return_code=128 + number))
 
     def exit(self, *arguments: Any, **keywords: Any) -> None:

@@ -1,11 +1,15 @@
 """A crash leaves a file that can be sent to us, and its path on the screen."""
 
 import logging
+import os
 import platform
 import sys
 import time
 import traceback
 from pathlib import Path
+
+from tui_prune.errors import said_of
+from tui_prune.formatting import printable
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +26,9 @@ def write(error: BaseException) -> Path | None:
     head += [f"{name} {_version(name)}" for name in PACKAGES]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([*head, "", *traceback.format_exception(error)]), encoding="utf-8")
+        text = "\n".join([*head, "", *traceback.format_exception(error)])
+        with open(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(text.encode("utf-8", "replace"))
     except OSError:
         return None
     return path
@@ -32,7 +38,7 @@ def tell(error: BaseException, *, kept: bool = False) -> None:
     """Say on stderr that the app has crashed, where the report is, and whether the user's choices are `kept`."""
     path = write(error)
     _log.critical("crashed; the report is %s", path, exc_info=error)
-    print(f"tui-prune crashed: {type(error).__name__}: {error}", file=sys.stderr)
+    print(printable(f"tui-prune crashed: {said_of(error)}"), file=sys.stderr)
     print(f"The report is {path}" if path else "".join(traceback.format_exception(error)), file=sys.stderr)
     if kept:
         print("Your choices are kept; open it again to go on.", file=sys.stderr)

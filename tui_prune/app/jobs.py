@@ -13,7 +13,7 @@ from textual import work
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
-from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError, said_of
 from tui_prune.formatting import seconds
 
 _log = logging.getLogger(__name__)
@@ -133,16 +133,12 @@ def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> 
 
         wrong_use = isinstance(error, UsageError)
         post(JobEnded(job, failure=str(error), wrong_use=wrong_use, traceback=tracebacks.of_error(error)))
-    except Exception as error:
+    except BaseException as error:  # of other people's code too: a thread that ends in silence would be waited for
         _log.exception(ended("failed"))
         from tui_prune.app import crashes
 
         path = crashes.write(error)
-        post(
-            JobEnded(
-                job, failure=f"{type(error).__name__}: {error}. This is a fault of tui-prune; the report is {path}"
-            )
-        )
+        post(JobEnded(job, failure=f"{said_of(error)}. This is a fault of tui-prune; the report is {path}"))
     else:
         _log.info(ended("done"))
         post(JobEnded(job, outcome))

@@ -68,13 +68,14 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
     from tui_prune import config
     from tui_prune.app import crashes
     from tui_prune.app.app import PruneApp
+    from tui_prune.app.own_terminal import own_terminal
     from tui_prune.session.autosave.log import start_log
 
     start_log()
     sys.setswitchinterval(SWITCH)
     settings = config.load()
     app = PruneApp(open_session, request, settings)
-    with paths.started_here():
+    with paths.started_here(), own_terminal():
         app.run(loop=asyncio.new_event_loop(), mouse=settings.mouse)
     code = app.return_code or 0
     if app.crash is not None:

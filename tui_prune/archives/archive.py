@@ -13,6 +13,7 @@ import safetensors
 import torch
 
 from tui_prune import paths
+from tui_prune.archives.bounds import check_content, check_members, check_room, members_of
 from tui_prune.archives.inert_file import holds_tensors, read_inert
 from tui_prune.archives.inert_pickle import PickleError
 from tui_prune.archives.safetensors_form import SUFFIX, is_safetensors, read_safetensors
@@ -45,6 +46,7 @@ def read_weights(path: str | Path) -> Any:
             content = read_inert(paths.absolute(path))
         except (PickleError, OSError, ValueError, zipfile.BadZipFile):
             raise refused from None
+        check_content(paths.absolute(path), content)
         if not holds_tensors(content):
             raise refused from None
         return content
@@ -67,17 +69,22 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
             f"{path} is a Python pickle that torch.save did not write. Reading one runs whatever code it names, so it "
             f"was refused and nothing of it was run. {_ADVICE}"
         )
+    mapped = map_memory and start.startswith(_ZIP)
     if start.startswith(_ZIP):
         _check_zip(path)
+    if not mapped:
+        check_room(path)
     try:
         with _harmless_types():
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=map_memory and start.startswith(_ZIP))
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if _names_code(str(error)):
             raise _refusal(path, str(error)) from error
         raise _unreadable(path, start, error) from error
     except Exception as error:  # damaged bytes can make it raise anything
         raise _unreadable(path, start, error) from error
+    check_content(path, content)
+    return content
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -94,11 +101,8 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            records = {name.rpartition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise TuiPruneError(f"{path} is cut short or damaged. Save, copy or download it again.") from error
+    members = members_of(path)
+    records = {member.filename.rpartition("/")[2] for member in members}
     if "constants.pkl" in records:
         raise TuiPruneError(
             f"{path} is a TorchScript archive, whose code is fixed to its shapes, so it can't be pruned. "
@@ -106,9 +110,11 @@ def _check_zip(path: Path) -> None:
         )
     if "data.pkl" not in records:
         raise TuiPruneError(_NO_WEIGHTS.format(path=path))
+    check_members(path, members)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
+    check_room(path)
     try:
         return read_safetensors(path)
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:

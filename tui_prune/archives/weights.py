@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from tui_prune import paths
 from tui_prune.archives.archive import read_weights
+from tui_prune.archives.bounds import check_sums
 from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.errors import TuiPruneError
 
@@ -45,7 +47,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def state_dict_in(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """The state dict in the content of the file `path`. Raises `TuiPruneError` when there is none."""
+    """The state dict in the content of the file `path`. Raises `TuiPruneError` when there is none, or when a part of
+    the file isn't what the archive's own checksum says."""
+    check_sums(paths.absolute(path))
     found = _find(content, _DEEPEST)
     if found is None:
         raise TuiPruneError(f"{path} holds no weights: {_what_is_there(content)}.")

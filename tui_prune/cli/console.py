@@ -5,11 +5,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import typer
 
+from tui_prune.errors import TuiPruneError
 from tui_prune.formatting import abridged, printable
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
@@ -45,15 +46,19 @@ def stdout_for_results() -> Iterator[None]:
         _results = own
     else:
         own.flush()
-        _results = os.fdopen(kept, "w", encoding=own.encoding, errors=own.errors, closefd=False)
+        _results = os.fdopen(kept, "w", encoding=own.encoding, errors=own.errors)
     try:
         with redirect_stdout(sys.stderr):
             yield
-        _results.flush()
+        with written():
+            _results.flush()
     finally:
         if kept is not None:
+            with suppress(OSError):  # a command that has failed may have printed before
+                _results.flush()
             os.dup2(kept, number)
-            os.close(kept)
+            with suppress(OSError):
+                _results.close()
         _results = before
 
 
@@ -142,23 +147,38 @@ def print_notes(notes: Sequence[str]) -> None:
         print_error(f"Note: {note}")
 
 
+@contextmanager
+def written() -> Iterator[None]:
+    """Raises `TuiPruneError` where results can't be written; that nobody reads them any more is no failure to tell."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise TuiPruneError(f"The output can't be written: {error.strerror or error}.") from error
+
+
 def print_error(sentence: str) -> None:
-    """A sentence on stderr, in one line."""
-    typer.echo(abridged(printable(sentence.replace("\n", " ")), LONGEST), err=True)
+    """A sentence on stderr, in one line, where there is anything left to say it on."""
+    with suppress(OSError):
+        typer.echo(abridged(printable(sentence.replace("\n", " ")), LONGEST), err=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """The one object of `--json`."""
-    typer.echo(json.dumps(value, indent=2), file=results())
+    with written():
+        typer.echo(json.dumps(value, indent=2), file=results())
 
 
 def print_lines(lines: Sequence[str]) -> None:
     """What people read."""
-    for line in lines:
-        typer.echo(abridged(printable(line), LONGEST), file=results())
+    with written():
+        for line in lines:
+            typer.echo(abridged(printable(line), LONGEST), file=results())
 
 
 def print_drawing(lines: Sequence[str]) -> None:
     """Lines of a drawing, which have colours only where they are wanted."""
-    for line in lines:
-        typer.echo(line, file=results(), color=True)
+    with written():
+        for line in lines:
+            typer.echo(line, file=results(), color=True)

@@ -17,6 +17,9 @@ from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.recipe import Recipe
 
+_WRONG_WORDS: type[BaseException] = typer.BadParameter.__mro__[2]
+"""Click's own errors: typer has them from click, or brings them along."""
+
 
 class _Commands(TyperGroup):
     """The commands, with `open` where none is named, and one place where errors become sentences and exit statuses."""
@@ -32,7 +35,8 @@ class _Commands(TyperGroup):
         try:
             with paths.started_here():
                 result = super().invoke(ctx)
-            sys.stdout.flush()
+            with console.written():
+                sys.stdout.flush()
             return result
         except UsageError as error:
             console.print_error(str(error))
@@ -43,8 +47,16 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            # The reader has gone. Python flushes stdout once more when it exits, which must not fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
+            raise typer.Exit(1) from None
+        except (typer.Exit, typer.Abort, _WRONG_WORDS):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.filename is None:
+                raise  # help couldn't be printed
+            from tui_prune.app import crashes
+
+            crashes.tell(error)
             raise typer.Exit(1) from None
 
 
@@ -60,7 +72,23 @@ def main() -> None:
     """Run the command line; the entry point of `tui-prune`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    app(prog_name="tui-prune")
+    try:
+        app(prog_name="tui-prune")
+        with console.written():
+            sys.stdout.flush()
+    except TuiPruneError as error:
+        console.print_error(str(error))
+    except OSError as error:  # help, which is printed by the parser
+        console.print_error(f"The output can't be written: {error.strerror or error}.")
+    else:
+        return
+    _drop_output()
+    sys.exit(1)
+
+
+def _drop_output() -> None:
+    """Nobody takes it. Python flushes stdout once more when it exits, which must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:

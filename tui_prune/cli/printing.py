@@ -21,6 +21,10 @@ MARGIN = 3
 """Lines of the terminal that a drawing leaves free: for its title, and the next prompt."""
 ENDLESS = 100_000
 """Lines, for a drawing that has as many as it needs."""
+WIDEST = 2000
+"""Columns and lines that a terminal is taken to have at most, whatever it or the environment says."""
+LARGEST = 1_000_000
+"""Characters of a drawing in text: a hundred terminals full."""
 
 
 def check_svg(path: Path, *, force: bool) -> None:
@@ -44,8 +48,10 @@ def show(
     console = Console(file=stream)
     colored = console.is_terminal and not console.no_color
     colors = colored and console.color_system in ("256", "truecolor")
-    columns, lines = shutil.get_terminal_size(_terminal_size(stream))
+    columns, lines = (min(size, WIDEST) for size in shutil.get_terminal_size(_terminal_size(stream)))
     columns = width or columns
+    if columns * (height or 1) > LARGEST:
+        raise UsageError(f"A drawing of {columns} columns and {height} lines is too large for text: name an SVG by -o.")
     made = pictures(look, kind, view, columns)
     room = max((height or lines - MARGIN + 1) // len(made) - 1, 1)
     if kind == "costs" and height is None:

@@ -15,6 +15,9 @@ from tui_prune.report import tables
 if TYPE_CHECKING:
     from tui_prune.session.session import Session
 
+MOST = 10_000
+"""Columns, lines or points of a picture."""
+
 
 def inspect(
     model: options.Model,
@@ -47,8 +50,8 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.svg", help="Write SVG instead of showing text.")
     ] = None,
-    width: Annotated[int | None, typer.Option(metavar="N", min=1, help="Columns; points of an SVG.")] = None,
-    height: Annotated[int | None, typer.Option(metavar="N", min=1, help="Lines; points of an SVG.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="N", min=1, max=MOST, help="Columns; points of an SVG.")] = None,
+    height: Annotated[int | None, typer.Option(metavar="N", min=1, max=MOST, help="Lines; points of an SVG.")] = None,
     log: Annotated[bool, typer.Option("--log", help="Heights of bars on a logarithmic scale.")] = False,
     zoom: Annotated[
         bool, typer.Option("--zoom", help="Histograms: the central 99 %. heat: each output by itself.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tui_prune.copies.modules import named_modules
 from tui_prune.copies.references import is_global, is_of_class, is_shared_cell, referents
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import TuiPruneError, interrupts
 
 _CONSTANT = frozenset(
     (
@@ -161,7 +161,9 @@ class Copier:
             return way(value)
         except passing:
             raise
-        except Exception:  # whatever the user's own objects raise
+        except BaseException as error:  # whatever the user's own objects raise
+            if interrupts(error):
+                raise
             while len(self._memo) > before:
                 self._memo.popitem()
             return None

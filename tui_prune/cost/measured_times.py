@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 
+from tui_prune.config import folders
 from tui_prune.files import read_json, update_json
 
 
@@ -35,7 +35,7 @@ class Remembered:
     """Seconds by call, of one environment; those of all lie in one file."""
 
     def __init__(self, environment: str) -> None:
-        self._file = Path(platformdirs.user_cache_dir("tui-prune")) / "latency.json"
+        self._file = folders()["cache"] / "latency.json"
         self._environment = environment
         self._seconds: dict[str, float | None] = dict(_parsed(read_json(self._file)).get(environment, {}))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tui_prune.copies.modules import named_modules, named_tensors
 from tui_prune.copies.outside import Outside
 from tui_prune.copies.stand_in import stand_in
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import TuiPruneError, ordinary_errors
 from tui_prune.graph.counting import CountingTracer
 from tui_prune.graph.derived import DerivedUses
 from tui_prune.graph.elsewhere import check_that_it_runs_its_layers
@@ -170,9 +170,10 @@ def call(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tra
     """One forward pass on copies of the inputs, which it may write over; raises whatever the model does."""
     inputs, kwargs = map_tensors((tuple(inputs), dict(kwargs)), Tensor.clone)
     if tracer is None:
-        return model(*inputs, **kwargs)
+        with ordinary_errors():
+            return model(*inputs, **kwargs)
     tracer.mark_inputs((inputs, kwargs))
-    with tracer:
+    with ordinary_errors(), tracer:
         outputs = model(*inputs, **kwargs)
     if tracer.hollow is not None and tracer.hollow.values_needed:  # the network's own code has caught that
         raise ValuesNeeded

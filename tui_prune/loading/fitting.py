@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import TuiPruneError, ordinary_errors
 
 _NAMED = 3
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
@@ -134,8 +134,9 @@ def _renamed(state: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, 
 def _by_own_rules(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """What a copy of the module makes of the tensors: some modules know the names of their older versions."""
     try:
-        trial = copy.deepcopy(module).to("meta")
-        missing, unexpected = trial.load_state_dict(tensors, strict=False, assign=True)
+        with ordinary_errors():
+            trial = copy.deepcopy(module).to("meta")
+            missing, unexpected = trial.load_state_dict(tensors, strict=False, assign=True)
     except Exception:  # by rules of a module that we don't know
         return None
     if missing or unexpected:

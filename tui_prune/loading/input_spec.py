@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from tui_prune.errors import UsageError
+from tui_prune.formatting import shown
+from tui_prune.memory import free_memory
 
 EXPLANATION = (
     'Write the sizes with commas ("1,3,224,224"), a semicolon between two inputs ("1,3,32,32;1,10"), '
@@ -16,6 +18,11 @@ EXPLANATION = (
 )
 SEED = 0
 _LARGEST = 2**31
+"""Elements of all inputs together."""
+_LONGEST = 1000
+"""Characters; nobody types more."""
+_SHARE = 8
+"""So many times the example input itself, a forward pass takes at least."""
 _INPUT = re.compile(r"((?P<name>[^\W\d]\w*)=)?(?P<list>\[)?(?P<sizes>\d+(?:,\d+)*)(?(list)\])(?P<whole>:int)?")
 
 
@@ -44,10 +51,16 @@ class InputShape:
 
 def parse_input_spec(spec: str) -> tuple[InputShape, ...]:
     """The inputs that `spec` stands for. Raises `UsageError` when it can't be read."""
+    if len(spec) > _LONGEST:
+        raise UsageError(f"{shown(spec)} is too long for the shape of an input. {EXPLANATION}")
     shapes = tuple(_parse_input(part, spec) for part in re.sub(r"\s", "", spec).split(";"))
+    elements = sum(math.prod(shape.sizes) for shape in shapes)
+    free = free_memory()
+    if elements > _LARGEST or (free is not None and 4 * elements * _SHARE > free):
+        raise UsageError(f"{shown(spec)} is too large for an example input; a batch of 1 is enough.")
     names = [shape.name for shape in shapes if shape.name is not None]
     if len(set(names)) < len(names):
-        raise UsageError(f"{spec!r} names an input twice. {EXPLANATION}")
+        raise UsageError(f"{shown(spec)} names an input twice. {EXPLANATION}")
     return shapes
 
 
@@ -77,10 +90,8 @@ def make_example_inputs(
 def _parse_input(part: str, spec: str) -> InputShape:
     match = _INPUT.fullmatch(part)
     if match is None:
-        raise UsageError(f"{spec!r} is not the shape of an input. {EXPLANATION}")
+        raise UsageError(f"{shown(spec)} is not the shape of an input. {EXPLANATION}")
     sizes = tuple(int(size) for size in match["sizes"].split(","))
     if 0 in sizes:
-        raise UsageError(f"{spec!r} has a size of 0: an example input needs at least one element. {EXPLANATION}")
-    if math.prod(sizes) > _LARGEST:
-        raise UsageError(f"{spec!r} is too large for an example input; a batch of 1 is enough.")
+        raise UsageError(f"{shown(spec)} has a size of 0: an example input needs at least one element. {EXPLANATION}")
     return InputShape(sizes, match["list"] is not None, match["whole"] is not None, match["name"])

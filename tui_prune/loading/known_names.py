@@ -6,8 +6,7 @@ They come from the packages themselves, once for each version; then from the use
 from importlib.util import find_spec
 from pathlib import Path
 
-import platformdirs
-
+from tui_prune.config import folders
 from tui_prune.files import read_json, write_json
 
 
@@ -34,4 +33,4 @@ def _file() -> Path:
 
     versions = [f"{name}-{metadata.version(name)}" for name in ("torchvision", "timm") if find_spec(name) is not None]
     name = "-".join(["names", *versions]).replace("+", "_")
-    return Path(platformdirs.user_cache_dir("tui-prune")) / f"{name}.json"
+    return folders()["cache"] / f"{name}.json"

@@ -17,6 +17,7 @@ from tui_prune.archives.origin import Origin
 from tui_prune.archives.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
 from tui_prune.archives.weights import state_dict_in
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.formatting import shown
 from tui_prune.loading.building import build, default_input_spec
 from tui_prune.loading.fitting import fit, load_weights
 from tui_prune.loading.guess_input import guess_input
@@ -219,12 +220,17 @@ def _on_device(value: Any, device: torch.device) -> Any:
 
 
 def _checked_device(device: str) -> torch.device:
+    """The device, if it can hold a number and give it back: the device "meta" can't. Raises `UsageError`."""
     try:
         target = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"There is no device {device!r}; use cpu or cuda.") from None
+        raise UsageError(f"There is no device {shown(device)}; use cpu or cuda.") from None
     if target.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("PyTorch finds no CUDA device on this machine; use --device cpu.")
+    try:
+        torch.ones(1, device=target).item()
+    except Exception:  # each backend has errors of its own
+        raise UsageError(f"Nothing can be computed on the device {shown(device)}; use cpu or cuda.") from None
     return target
 
 

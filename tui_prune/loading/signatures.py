@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import platformdirs
 from torch import Tensor, nn
 
 from tui_prune.archives.origin import Origin
+from tui_prune.config import folders
 from tui_prune.files import read_json, write_json
 from tui_prune.loading.building import build
 from tui_prune.loading.sources.bundled import bundled_names
@@ -115,7 +115,7 @@ _VERSIONS: dict[str, Callable[[], str]] = {"torchvision": torchvision_version, "
 
 def _file(kind: str) -> Path:
     version = _VERSIONS[kind]().replace("+", "_")
-    return Path(platformdirs.user_cache_dir("tui-prune")) / f"{kind}-{version}.json.gz"
+    return folders()["cache"] / f"{kind}-{version}.json.gz"
 
 
 def _read(file: Path) -> dict[str, Signature]:

@@ -8,11 +8,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
 import tui_prune.models as models
 from tui_prune import paths
+from tui_prune.config import folders
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.files import part_beside, tidy_parts
 from tui_prune.formatting import shown
 
 _SUFFIX = ".toml"
@@ -45,7 +45,7 @@ def recipe_file(spec: str | Path) -> Path:
 
 def own_recipe_folder() -> Path:
     """Where the user's own recipes are; it need not be there."""
-    return Path(platformdirs.user_config_path("tui-prune")) / "recipes"
+    return folders()["recipes"]
 
 
 def own_recipe_names() -> tuple[str, ...]:
@@ -69,11 +69,12 @@ def write_own_recipe(name: str, text: str, *, replace: bool = False) -> Path:
     file = own_recipe_folder() / f"{name}{_SUFFIX}"
     if paths.exists(file) and not replace:
         raise RecipeExists(f"There is a recipe called {name} already.")
-    part = file.with_name(f".{name}.{os.getpid()}")
+    part = part_beside(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8")
         part.replace(file)
+        tidy_parts(file.parent)
     except OSError as error:
         raise TuiPruneError(f"{file} can't be written: {error.strerror or error}.") from error
     finally:

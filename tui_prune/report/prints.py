@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from torch import nn
 
 from tui_prune.copies.modules import named_modules
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import TuiPruneError, ordinary_errors
 from tui_prune.planning.plan import Plan
 from tui_prune.surgery.sketch import sketch
 
@@ -55,8 +55,9 @@ def prints(plan: Plan) -> Prints:
     """
     model = plan.graph.whole_model
     try:
-        cut = sketch(plan) if plan.cuts else model
-        before, after = repr(model), repr(cut)
+        with ordinary_errors():
+            cut = sketch(plan) if plan.cuts else model
+            before, after = repr(model), repr(cut)
     except Exception as error:  # the user's own code prints the modules
         raise TuiPruneError(f"The cut network can't be printed without cutting it: {error}.") from error
     return aligned(before, after, _hooked(model, cut))

@@ -11,6 +11,7 @@ from typing import IO
 
 from tui_prune import formatting, paths
 from tui_prune.errors import TuiPruneError
+from tui_prune.files import hold_open, part_beside, tidy_parts
 
 
 class TargetExistsError(TuiPruneError):
@@ -84,9 +85,11 @@ def write_whole(
     the folder doesn't take the file.
     """
     target = check_target(path, force=force)
-    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    tidy_parts(target.parent)
+    part, hold = part_beside(target), None
     try:
         with _create(part, target, mode) as file:
+            hold = hold_open(file.fileno())
             WatchedFile(file, written).fill(write)
             file.flush()
             os.fsync(file.fileno())
@@ -97,6 +100,8 @@ def write_whole(
     finally:
         with suppress(OSError):
             part.unlink()
+        if hold is not None:
+            os.close(hold)
     return target
 
 

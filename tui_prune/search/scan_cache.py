@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from tui_prune.archives.checksum import checksum
+from tui_prune.config import folders
 from tui_prune.errors import TuiPruneError
 from tui_prune.files import read_json, update_json
 from tui_prune.graph.graph import Graph
@@ -66,7 +66,7 @@ def cache_file(opened: OpenedModel, graph: Graph, task: Task, settings: Mapping[
         )
     except (OSError, TuiPruneError, TypeError, RuntimeError):  # tensors of a kind that can't be read byte by byte
         return None
-    return Path(platformdirs.user_state_dir("tui-prune")) / "sensitivity" / f"{key[:32]}.json"
+    return folders()["state"] / "sensitivity" / f"{key[:32]}.json"
 
 
 def _tensors(graph: Graph) -> dict[str, Any]:

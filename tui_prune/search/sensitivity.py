@@ -23,7 +23,7 @@ from tui_prune.recovery.recalibration import has_statistics, recalibrate
 from tui_prune.search.scan_cache import ScanCache
 from tui_prune.surgery.cut import Misfit, cut
 from tui_prune.surgery.fit import Subject
-from tui_prune.tasks.batches import Batch, calibration_batches
+from tui_prune.tasks.batches import Batch, calibration_batches, forward
 from tui_prune.tasks.task import Task
 
 RATIOS = (0.25, 0.5, 0.7, 0.85, 0.95)
@@ -259,7 +259,8 @@ class Scanner:
         found = []
         with untouched(model) as twin:
             for batch in self._compared(model):
-                outputs = twin(*map_tensors(batch.args, Tensor.clone), **map_tensors(dict(batch.kwargs), Tensor.clone))
+                arguments, keywords = map_tensors((batch.args, dict(batch.kwargs)), Tensor.clone)
+                outputs = forward(twin, Batch(arguments, keywords, batch.targets))
                 for output in tensors_in(outputs):
                     if output.is_floating_point():
                         step = max(1, -(-output.numel() // _MOST_COMPARED))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError, ordinary_errors
 from tui_prune.graph.model_code import failing_line
 from tui_prune.graph.nested import map_tensors
 from tui_prune.graph.trace import as_arguments
@@ -57,7 +57,8 @@ def calibration_batches(task: Task, model: nn.Module) -> Iterator[Batch]:
 def forward(model: nn.Module, batch: Batch) -> Any:
     """What the network makes of a batch. Raises `TuiPruneError` with the line that fails."""
     try:
-        return model(*batch.args, **batch.kwargs)
+        with ordinary_errors():
+            return model(*batch.args, **batch.kwargs)
     except (Cancelled, TuiPruneError):
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from tui_prune import paths
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import TuiPruneError, UsageError, ordinary_errors
 from tui_prune.loading.sources.factory_names import factory_names
 
 _loads = itertools.count()
@@ -53,7 +53,8 @@ def load_factory(spec: str) -> Callable[[], nn.Module]:
     file, name = split_factory_spec(spec)
     imported = import_file(file)
     try:
-        factory = getattr(imported, name)
+        with ordinary_errors():
+            factory = getattr(imported, name)
     except AttributeError:
         close = difflib.get_close_matches(name, _callables(file))
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
@@ -106,10 +107,11 @@ def _folder_on_path(file: Path) -> Iterator[None]:
 def own_errors(file: Path, when: str, passing: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
     """Give errors of the user's own code as a `TuiPruneError` with their line; `passing` ones as they are."""
     try:
-        yield
+        with ordinary_errors():
+            yield
     except passing:
         raise
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise TuiPruneError(f"{_place(error, file)}: {_in_words(error)}, {when}.") from error
 
 

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import platformdirs
-
-_NAME = "tui-prune"
+from tui_prune.config import folders
 
 
 def state_folder() -> Path:
     """The folder for what was chosen and measured; it may be deleted at any time."""
-    return platformdirs.user_state_path(_NAME, appauthor=False)
+    return folders()["state"]
 
 
 def sessions_folder() -> Path:
@@ -24,7 +22,7 @@ def recovered_folder() -> Path:
 
 def log_folder() -> Path:
     """The folder of the log and of crash reports."""
-    return platformdirs.user_log_path(_NAME, appauthor=False)
+    return folders()["log"]
 
 
 def log_file() -> Path:
