@@ -57,18 +57,23 @@ def folders() -> Mapping[str, Path]:
     """
     import platformdirs
 
-    config = _of_an_account(platformdirs.user_config_path(NAME, appauthor=False))
+    config = _of_an_account(platformdirs.user_config_path)
     return {
         "config": config,
         "recipes": config / "recipes",
-        "state": _of_an_account(platformdirs.user_state_path(NAME, appauthor=False)),
-        "cache": _of_an_account(platformdirs.user_cache_path(NAME, appauthor=False)),
-        "log": _of_an_account(platformdirs.user_log_path(NAME, appauthor=False)),
+        "state": _of_an_account(platformdirs.user_state_path),
+        "cache": _of_an_account(platformdirs.user_cache_path),
+        "log": _of_an_account(platformdirs.user_log_path),
     }
 
 
-def _of_an_account(folder: Path) -> Path:
-    """A relative one ("~/.config") would be made wherever the user is just then."""
+def _of_an_account(path: Callable[..., Path]) -> Path:
+    """One of the folders; without a home older platformdirs give "~/.config", which would be made in the present
+    folder, and newer ones raise."""
+    try:
+        folder = path(NAME, appauthor=False)
+    except RuntimeError:
+        return NOWHERE
     return folder if folder.is_absolute() else NOWHERE
 
 

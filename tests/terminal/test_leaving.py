@@ -65,7 +65,7 @@ def test_without_a_terminal_it_says_so() -> None:
 NOISY = """
 import os, sys, torch
 from torch import nn
-os.write(2, b"NOISE at import")
+os.write(2, b"NOISE at import\\n")
 os.system("echo NOISE of a process")
 def make():
     os.write(1, b"NOISE by the number\\n" * 50)

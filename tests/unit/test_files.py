@@ -4,6 +4,7 @@ import gzip
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 from tui_prune import config
+from tui_prune.app import crashes
 from tui_prune.cost.measured_times import Remembered
 from tui_prune.errors import UsageError
-from tui_prune.files import read_json, update_json, write_json
+from tui_prune.files import hold_open, part_beside, read_json, update_json, write_json
 from tui_prune.loading import known_names, signatures
 from tui_prune.planning.recipe import Recipe
+from tui_prune.saving.whole_file import write_whole
 from tui_prune.search.scan_cache import ScanCache
 from tui_prune.session.autosave import saved_work
 from tui_prune.session.autosave.places import sessions_folder
@@ -164,3 +167,36 @@ def test_the_command_line_starts_whatever_its_settings_are(tmp_path: Path) -> No
     )
     assert done.returncode == 1
     assert "it is no ordinary file" in done.stdout
+
+
+def test_what_a_killed_writer_has_left_goes_at_the_next_write(tmp_path: Path) -> None:
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    mine = part_beside(tmp_path / "out.pt").name
+    left = mine.replace(f".{os.getpid()}-", f".{gone}-")
+    elsewhere = re.sub(r"-[0-9a-f]{8}-", "-00000000-", left)
+    held = re.sub(r"[0-9a-f]{8}\.part", "01234567.part", left)
+    for name in (mine, left, held, elsewhere, ".theirs.part", "own.part"):
+        (tmp_path / name).write_bytes(b"x")
+    with open(tmp_path / held, "rb") as file:
+        hold = hold_open(file.fileno())
+    write_whole(tmp_path / "new.pt", lambda file: file.write(b"whole"), lambda part: None)
+    assert hold is not None
+    os.close(hold)
+    kept = {mine, held, elsewhere, ".theirs.part", "own.part", "new.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
+    for name in ("x" * 252 + ".pt", "ü" * 126 + ".pt"):
+        assert (
+            write_whole(tmp_path / name, lambda file: file.write(b"whole"), lambda part: None).read_bytes() == b"whole"
+        )
+
+
+def test_a_crash_report_is_for_the_user_alone() -> None:
+    path = crashes.write(ValueError("\udcff"))
+    assert path is not None
+    assert path.stat().st_mode & 0o077 == 0

@@ -22,7 +22,7 @@ _REPEATS = 4
 """So many tensors may show the same numbers, as tied weights and parts of one large buffer do."""
 _SPARE = 2**26
 """Bytes that small files may make more of."""
-_MOST_VALUES = 3_000_000
+_MOST_VALUES = 1_000_000
 _DEEPEST = 200
 _PIECE = 2**20
 
