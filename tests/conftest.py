@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = {index * len(items) // wanted for index in range(wanted)}
     config.hook.pytest_deselected(items=[item for index, item in enumerate(items) if index not in chosen])
     items[:] = [item for index, item in enumerate(items) if index in chosen]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what all tests share out of every later collection: the apps of the tests make much to collect."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

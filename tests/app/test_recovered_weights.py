@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tui_prune
+from tests.app.networks import small_nin
 from tui_prune.app.screens.dialog import OpenDialog, QuitDialog
 from tui_prune.app.screens.going_on import GoingOn
 from tui_prune.app.screens.save import SaveScreen
@@ -54,6 +55,10 @@ def weights(session):
     return {name: tensor.clone() for name, tensor in session.recovered.model.state_dict().items()}
 
 
+def loaded(path):
+    return tui_prune.load(path, model=small_nin().module)
+
+
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
@@ -93,7 +98,7 @@ async def answer(desk, key):
 @pytest.fixture
 async def worked(start, task):
     """Somebody has cut 50 % and recovered that; the weights."""
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         await kept(desk)
         found = weights(desk.session)
@@ -105,7 +110,7 @@ async def worked(start, task):
 
 
 async def test_each_recovered_plan_comes_back_and_none_is_saved_for_another(start, task):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         half = weights(desk.session)
         await desk.press("escape")
@@ -122,14 +127,14 @@ async def test_each_recovered_plan_comes_back_and_none_is_saved_for_another(star
         assert same(weights(desk.session), half)
         assert "60.0 → 90.0 %" in desk.title
         await save(desk, "half.pt")
-        assert same(tui_prune.load("half.pt").state_dict(), half)
+        assert same(loaded("half.pt").state_dict(), half)
         await desk.press("ctrl+r")
         await save(desk, "third.pt")
-        assert same(tui_prune.load("third.pt").state_dict(), third)
+        assert same(loaded("third.pt").state_dict(), third)
 
 
 async def test_another_example_input_leaves_them(start, task):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         before, old = weights(desk.session), desk.screen
         await desk.press("I")
@@ -144,7 +149,7 @@ async def test_another_example_input_leaves_them(start, task):
 
 @pytest.mark.parametrize("saved", [True, False], ids=["saved", "not saved"])
 async def test_going_on_brings_them_back(start, task, saved):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         if saved:
             await save(desk, "mine.pt")
@@ -153,7 +158,7 @@ async def test_going_on_brings_them_back(start, task, saved):
         await leave(desk)
     where = "those weights are in mine.pt, and kept, too." if saved else "those weights are kept, too."
     for _ in range(2):  # it holds as long as nothing else is chosen
-        async with start(opened=open_model("nin"), task=task) as desk:
+        async with start(opened=small_nin(), task=task) as desk:
             assert f"90.0 % was reached by recovering; {where}" in said(desk.app.screen)
             await answer(desk, "enter")
             assert same(weights(desk.session), found)
@@ -161,15 +166,15 @@ async def test_going_on_brings_them_back(start, task, saved):
             await desk.until(lambda: "60.0 → 90.0 %" in desk.title, "the accuracy")
             assert "the recovered weights are back: 90.0 %" in desk.status
             await leave(desk)
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await answer(desk, "enter")
         await save(desk, "again.pt")
-        assert same(tui_prune.load("again.pt").state_dict(), found)
+        assert same(loaded("again.pt").state_dict(), found)
         assert read_checkpoint("again.pt").report["accuracy"]["recovered"] == 0.9
-        await desk.press("plus")
+        await desk.press("g", "4", "0", "enter")
         assert desk.session.recovered is None
         await leave(desk)
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         assert "was reached" not in said(desk.app.screen)
         assert "The recovered weights of 1 other plan are kept." in said(desk.app.screen)
         await answer(desk, "enter")
@@ -179,7 +184,7 @@ async def test_going_on_brings_them_back(start, task, saved):
 
 
 async def test_starting_anew_undo_brings_them_back(start, task, worked):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await answer(desk, "n")
         assert desk.session.recovered is None
         await desk.press("u")
@@ -188,7 +193,7 @@ async def test_starting_anew_undo_brings_them_back(start, task, worked):
 
 async def test_by_another_task_their_accuracy_is_unknown(start, task, worked):
     Path("task.py").write_text(TASK.replace("0.9", "0.8"))
-    async with start(opened=open_model("nin"), task=load_task("task.py")) as desk:
+    async with start(opened=small_nin(), task=load_task("task.py")) as desk:
         await answer(desk, "enter")
         assert same(weights(desk.session), worked)
         await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
@@ -200,7 +205,7 @@ async def test_by_another_task_their_accuracy_is_unknown(start, task, worked):
 async def test_weights_that_are_not_whole_are_left_aside(start, task, worked):
     (file,) = files()
     file.write_bytes(file.read_bytes()[:-1000])
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await answer(desk, "enter")
         assert desk.session.recipe.ratio == 0.5
         assert desk.session.recovered is None
@@ -217,14 +222,14 @@ async def test_where_memory_is_short_they_stay_for_another_time(start, task, wor
     def fail(*of):
         raise MemoryError
 
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         monkeypatch.setattr(desk.session, "take_up", fail)
         await answer(desk, "enter")
         assert desk.session.recipe.ratio == 0.5
         assert desk.session.recovered is None
         assert "Recovered weights can't be taken up now: MemoryError" in desk.status
         await leave(desk)
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await answer(desk, "enter")
         assert same(weights(desk.session), worked)
 
@@ -237,7 +242,7 @@ async def test_where_going_on_fails_it_starts_as_the_screen_says(start, task, wo
         raise RuntimeError("no")
 
     monkeypatch.setattr(f"{place}.take_up", fail)
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         dialog = desk.app.screen
         await desk.press(key)
         await desk.until(lambda: "It starts anew" in said(dialog), "the refusal", WORKING)
@@ -253,7 +258,7 @@ async def test_where_going_on_fails_it_starts_as_the_screen_says(start, task, wo
 
 async def test_quitting_says_that_they_are_kept_still(start, task, worked):
     for key in ("enter", "n"):
-        async with start(opened=open_model("nin"), task=task) as desk:
+        async with start(opened=small_nin(), task=task) as desk:
             await answer(desk, key)
             if key == "n":
                 await desk.press("u")
@@ -265,7 +270,7 @@ async def test_quitting_says_that_they_are_kept_still(start, task, worked):
 
 
 async def test_quitting_says_when_they_are_not_kept_any_more(start, task):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         await kept(desk)
         await desk.until(lambda: not is_writing(), "the end of it")
@@ -276,7 +281,7 @@ async def test_quitting_says_when_they_are_not_kept_any_more(start, task):
 
 
 async def test_quitting_says_that_they_are_kept(start, task):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         await desk.press("q")
         dialog = desk.app.screen
@@ -295,7 +300,7 @@ async def test_quitting_says_that_they_are_kept(start, task):
 
 async def test_a_full_disk_is_said_and_loses_nothing_else(start, task, monkeypatch):
     monkeypatch.setattr(recovered_files, "free_space", lambda folder: recovered_files.RESERVE)
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         await desk.until(lambda: "recovered weights aren't kept for another time" in desk.status, "the sentence")
         assert "has only 100 MB left" in desk.screen.failure.sentence
@@ -306,7 +311,7 @@ async def test_a_full_disk_is_said_and_loses_nothing_else(start, task, monkeypat
         assert desk.session.recovered is not None
         await leave(desk)
     assert not files()
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         words = "90.0 % was reached by recovering; those weights aren't there any more: R recovers again."
         assert words in said(desk.app.screen)
         await answer(desk, "enter")
@@ -314,7 +319,7 @@ async def test_a_full_disk_is_said_and_loses_nothing_else(start, task, monkeypat
 
 
 async def test_opening_another_says_so_too(start, task):
-    async with start(opened=open_model("nin"), task=task) as desk:
+    async with start(opened=small_nin(), task=task) as desk:
         await recover(desk)
         await desk.press("O", "slash", *"plain_conv", "enter")
         await desk.until(lambda: isinstance(desk.app.screen, OpenDialog), "the question")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.app.networks import small_nin
 from tui_prune.app.cells import Cell, text_of
 from tui_prune.app.recovery import Recovery, recovery_lines
 from tui_prune.app.widgets.recovery_pane import RecoveryPane
-from tui_prune.loading.open_model import open_model
 from tui_prune.result import Stage, TuningPoint
 from tui_prune.tasks.task import Task
 
@@ -65,7 +65,7 @@ async def start_tuning(desk, how: str = "finetune") -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=str)
 async def test_curves_grow_while_it_recovers_and_stay_afterwards(start, loop, size):
-    async with start(size=size, opened=open_model("nin"), task=task(loop)) as desk:
+    async with start(size=size, opened=small_nin(), task=task(loop)) as desk:
         await start_tuning(desk)
         await desk.until(lambda: "  50 %" in desk.status and "  50 %" in desk.pane("recovery").split("\n")[0], "50 %")
         shown = desk.pane("recovery")
@@ -91,7 +91,7 @@ async def test_curves_grow_while_it_recovers_and_stay_afterwards(start, loop, si
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=str)
 async def test_escape_keeps_the_best_so_far_and_says_so(start, loop, size):
-    async with start(size=size, opened=open_model("nin"), task=task(loop)) as desk:
+    async with start(size=size, opened=small_nin(), task=task(loop)) as desk:
         await start_tuning(desk)
         await desk.press("escape")
         assert "nothing was changed" not in desk.status
@@ -111,7 +111,7 @@ async def test_escape_where_nothing_is_better_yet_changes_nothing(start):
 
     made = Task(Path("task.py"), lambda model: 0.5, None, finetune)
     try:
-        async with start(opened=open_model("nin"), task=made) as desk:
+        async with start(opened=small_nin(), task=made) as desk:
             await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
             await desk.press("g", "5", "0", "enter", "R")
             await desk.type("finetune")
@@ -144,7 +144,7 @@ async def test_what_is_worse_than_before_is_no_best_so_far_and_the_reason_is_sai
 
     made = Task(Path("task.py"), evaluate, lambda: [torch.randn(16, 3, 32, 32)], finetune)
     try:
-        async with start(size=(160, 40), opened=open_model("nin"), task=made) as desk:
+        async with start(size=(160, 40), opened=small_nin(), task=made) as desk:
             await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
             await desk.press("g", "5", "0", "enter", "R", "down", "enter")
             await desk.until(lambda: desk.session.recovered is not None, "the recalibration", WORKING)
@@ -175,7 +175,7 @@ async def test_a_loop_that_nothing_judges_keeps_what_it_has_learned(start):
             at_work.set()
 
     try:
-        async with start(opened=open_model("nin"), task=Task(Path("task.py"), None, None, finetune)) as desk:
+        async with start(opened=small_nin(), task=Task(Path("task.py"), None, None, finetune)) as desk:
             await desk.press("g", "5", "0", "enter", "R")
             await desk.type("finetune")
             await desk.press("enter")
@@ -191,7 +191,7 @@ async def test_a_loop_that_nothing_judges_keeps_what_it_has_learned(start):
 async def test_a_loop_that_fails_keeps_the_best_and_shows_where(start):
     made = Loop(fails=True)
     made.go_on.set()
-    async with start(opened=open_model("nin"), task=task(made)) as desk:
+    async with start(opened=small_nin(), task=task(made)) as desk:
         await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
         await desk.press("g", "5", "0", "enter", "R")
         await desk.type("finetune")
