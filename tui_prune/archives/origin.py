@@ -6,7 +6,7 @@ from typing import Any, Literal, cast, get_args
 
 from tui_prune.errors import TuiPruneError
 
-Kind = Literal["torchvision", "timm", "bundled", "file", "module"]
+Kind = Literal["torchvision", "timm", "huggingface", "bundled", "file", "module"]
 EditValue = int | tuple[int, ...]
 Path = tuple[str | int, ...]
 """The way from an attribute's value to a number in it: keys of dicts, positions in sequences, names in objects."""
@@ -17,7 +17,8 @@ class Origin:
     """How a module can be built again."""
 
     kind: Kind
-    """`torchvision`, `timm`, `bundled`: from fixed lists of names. `file` and `module`: only its owner can build it."""
+    """`torchvision`, `timm`, `bundled`: from fixed lists of names. `huggingface`: a class of transformers' and its
+    configuration. `file` and `module`: only its owner can build it."""
     name: str
     """"resnet50", "nin", "/home/ada/net.py:make", or the qualified name of a class."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -33,7 +34,7 @@ class Origin:
     @property
     def buildable(self) -> bool:
         """Whether `build` can build it without its owner."""
-        return self.kind in ("torchvision", "timm", "bundled")
+        return self.kind in ("torchvision", "timm", "huggingface", "bundled")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

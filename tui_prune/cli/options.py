@@ -25,8 +25,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A torchvision name (resnet50), a name of timm's (timm:resnet50), a bundled name (nin), file.py:factory, "
-        "a weights file or a pruned checkpoint.",
+        help="A torchvision name (resnet50), a name of timm's (timm:resnet50), a bundled name (nin), "
+        "hf:FOLDER_OR_NAME of transformers, file.py:factory, a weights file or a pruned checkpoint.",
     ),
 ]
 Weights = Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights: .pt, .pth or .safetensors.")]

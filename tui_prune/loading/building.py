@@ -9,10 +9,13 @@ from torch.overrides import TorchFunctionMode
 
 from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError
+from tui_prune.formatting import shown
 from tui_prune.loading.sources import bundled as bundled_networks
 from tui_prune.loading.sources import timm as timm_networks
 from tui_prune.loading.sources import torchvision as torchvision_networks
 from tui_prune.loading.sources.bundled import build_bundled, bundled_input_spec, bundled_names
+from tui_prune.loading.sources.huggingface import KIND as HUGGINGFACE
+from tui_prune.loading.sources.huggingface import build_huggingface, check_huggingface, likely_inputs
 from tui_prune.loading.sources.timm import build_timm, check_timm_name, timm_input_spec
 from tui_prune.loading.sources.torchvision import build_torchvision, torchvision_input_spec, torchvision_names
 
@@ -37,7 +40,7 @@ def build(origin: Origin, device: Literal["cpu", "meta"] = "cpu") -> nn.Module:
             torch.manual_seed(SEED)
             return _call_factory(origin)
     except Exception as error:  # arguments out of a file can make a factory raise anything
-        arguments = ", ".join(f"{key}={value}" for key, value in origin.arguments.items())
+        arguments = ", ".join(f"{key}={shown(value)}" for key, value in origin.arguments.items())
         raise TuiPruneError(f"The network {origin.name}({arguments}) can't be built: {error}.") from error
 
 
@@ -49,12 +52,22 @@ def default_input_spec(origin: Origin) -> str:
         return torchvision_input_spec(origin.name, origin.arguments)
     if origin.kind == "timm":
         return timm_input_spec(origin.name, origin.arguments)
+    if origin.kind == HUGGINGFACE:
+        return ""
     return "" if origin.kind == "file" else _ANY_OTHER_INPUT
+
+
+def likely_input_specs(origin: Origin) -> list[str]:
+    """Shapes to try first, where the network's own source tells them but not which of them is right."""
+    return likely_inputs(origin.name, origin.arguments) if origin.kind == HUGGINGFACE else []
 
 
 def _check(origin: Origin) -> None:
     if not origin.buildable:
         raise TuiPruneError(f"{origin.title} is a network of your own; only you can build it.")
+    if origin.kind == HUGGINGFACE:
+        check_huggingface(origin.name, origin.arguments)
+        return
     if origin.kind == "timm":
         check_timm_name(origin.name)
         known, allowed = True, timm_networks.ARGUMENTS
@@ -81,6 +94,8 @@ def _call_factory(origin: Origin) -> nn.Module:
         return build_torchvision(origin.name, arguments)
     if origin.kind == "timm":
         return build_timm(origin.name, arguments)
+    if origin.kind == HUGGINGFACE:
+        return build_huggingface(origin.name, arguments)
     return build_bundled(origin.name, arguments)
 
 

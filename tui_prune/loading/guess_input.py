@@ -3,7 +3,7 @@
 import inspect
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -46,17 +46,32 @@ class Guess:
         return f"{self.spec}{others} were tried." if others else f"Only {self.spec} was tried."
 
 
-def guess_input(module: nn.Module, device: torch.device, dtype: torch.dtype, progress: Progress = silent) -> Guess:
-    """The first likely shape on which a copy of the network runs; the network itself stays as it is."""
+def guess_input(
+    module: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress = silent,
+    *,
+    first: Sequence[str] = (),
+) -> Guess:
+    """The first likely shape on which a copy of the network runs; the network itself stays as it is.
+
+    Those of `first` are tried before all others.
+    """
     with _copied(module) as trial:
-        return _guessed(module, trial, device, dtype, progress)
+        return _guessed(module, trial, device, dtype, progress, first)
 
 
 def _guessed(
-    module: nn.Module, trial: nn.Module, device: torch.device, dtype: torch.dtype, progress: Progress
+    module: nn.Module,
+    trial: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress,
+    first: Sequence[str],
 ) -> Guess:
     count = _required_inputs(module)
-    specs = list(dict.fromkeys(";".join([spec] * count) for spec in _candidates(module)))
+    specs = list(dict.fromkeys([*first, *(";".join([spec] * count) for spec in _candidates(module))]))
     for index, spec in enumerate(specs):
         progress("try inputs", index / len(specs))
         inputs, keywords = make_example_inputs(spec, device, dtype)

@@ -11,10 +11,12 @@ from tui_prune.loading.kept import cut_shape, missing_positions
 from tui_prune.loading.plain_module import plain_module
 from tui_prune.loading.removed import inside_removed
 from tui_prune.loading.replacing import named_tensors, replace_tensors
+from tui_prune.loading.sources.huggingface import KIND as HUGGINGFACE
+from tui_prune.loading.sources.huggingface import transformers_version
 from tui_prune.loading.sources.timm import timm_version
 from tui_prune.loading.sources.torchvision import torchvision_version
 
-_VERSIONS = {"torchvision": torchvision_version, "timm": timm_version}
+_VERSIONS = {"torchvision": torchvision_version, "timm": timm_version, HUGGINGFACE: transformers_version}
 """Of the packages whose networks are built by name."""
 
 

@@ -18,7 +18,7 @@ from tui_prune.archives.pruned_file import Checkpoint, is_pruned_checkpoint, rea
 from tui_prune.archives.weights import state_dict_in
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.formatting import shown
-from tui_prune.loading.building import build, default_input_spec
+from tui_prune.loading.building import build, default_input_spec, likely_input_specs
 from tui_prune.loading.fitting import fit, load_weights
 from tui_prune.loading.guess_input import guess_input
 from tui_prune.loading.input_spec import make_example_inputs, parse_input_spec
@@ -30,6 +30,8 @@ from tui_prune.loading.recognise import recognise, sized_for
 from tui_prune.loading.replacing import device_of, replace_tensors
 from tui_prune.loading.sources.bundled import DEFAULT, bundled_names, trained_weights
 from tui_prune.loading.sources.factory_file import is_factory_spec, load_factory, split_factory_spec
+from tui_prune.loading.sources.huggingface import PREFIX as HF_PREFIX
+from tui_prune.loading.sources.huggingface import open_huggingface
 from tui_prune.loading.sources.timm import PREFIX
 from tui_prune.loading.sources.torchvision import torchvision_names
 from tui_prune.progress import Progress, silent
@@ -51,10 +53,11 @@ def open_model(
 ) -> OpenedModel:
     """Open what the user names, with an input to run it on. Nothing is ever downloaded.
 
-    `spec` is a torchvision name, "timm:" and a name of timm's, a bundled name, "file.py:factory", or a file: a pruned
-    checkpoint, or weights of a torchvision or bundled network, which is recognised by them. Without `spec` it is the
-    bundled network with its trained weights. `weights` is a file for a network that is named. `input_spec` is the shape
-    of an example input ("1,3,224,224"); a network of the user's own file is tried on likely ones without it.
+    `spec` is a torchvision name, "timm:" and a name of timm's, "hf:" and a folder or name of transformers', a bundled
+    name, "file.py:factory", or a file: a pruned checkpoint, or weights of a torchvision or bundled network, which is
+    recognised by them. Without `spec` it is the bundled network with its trained weights. `weights` is a file for a
+    network that is named. `input_spec` is the shape of an example input ("1,3,224,224"); a network of the user's own
+    file is tried on likely ones without it.
 
     `model` is a network that the caller has made. Alone it is opened as it is, where it is, in the mode that it is in;
     with a file as `spec`, the file is loaded into it.
@@ -91,6 +94,8 @@ def _open(spec: str | None, weights: str | Path | None, model: nn.Module | None,
         return _from_module(load_factory(spec)(), Origin("file", f"{file}:{factory}"), weights)
     if spec.startswith(PREFIX):
         return _from_name(Origin("timm", spec.removeprefix(PREFIX)), weights)
+    if spec.startswith(HF_PREFIX):
+        return _from_huggingface(spec.removeprefix(HF_PREFIX), weights)
     if spec in bundled_names():
         return _from_name(Origin("bundled", spec), weights)
     if not _is_path(spec) and spec in torchvision_names():
@@ -111,6 +116,14 @@ def _from_name(origin: Origin, weights: str | Path | None) -> OpenedModel:
             raise TuiPruneError(f"{file} holds a pruned {content.origin.title}, not a {origin.title}; open it alone.")
         return _from_checkpoint(content, None)
     return _from_state(sized_for(origin, content), content, file)
+
+
+def _from_huggingface(spec: str, weights: str | Path | None) -> OpenedModel:
+    module, origin, notes = open_huggingface(spec)
+    if weights is not None:
+        opened = _from_module(module, origin, weights)
+        return dataclasses.replace(opened, origin=origin)
+    return _opened(origin, module, spec, notes)
 
 
 def _from_module(model: nn.Module, origin: Origin, weights: str | Path | None) -> OpenedModel:
@@ -184,7 +197,13 @@ def _read(file: str | Path) -> Checkpoint | dict[str, Tensor]:
 
 def _guessed(opened: OpenedModel, device: torch.device, progress: Progress) -> OpenedModel:
     """With an input that the network was seen to run on; where none was found, the trace will say what is wrong."""
-    guess = guess_input(opened.module, device, _number_format(opened.module), progress)
+    guess = guess_input(
+        opened.module,
+        device,
+        _number_format(opened.module),
+        progress,
+        first=likely_input_specs(opened.origin),
+    )
     notes = (*opened.notes, str(guess)) if guess.runs else opened.notes
     return dataclasses.replace(opened, input_spec=guess.spec, guess=guess, notes=notes)
 

@@ -18,6 +18,8 @@ from tui_prune.loading.edits import check_edits
 from tui_prune.loading.kept import axis_name
 from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.loading.replacing import named_tensors
+from tui_prune.loading.sources.huggingface import KIND as HUGGINGFACE
+from tui_prune.loading.sources.huggingface import transformers_version
 from tui_prune.loading.sources.timm import timm_version
 from tui_prune.loading.sources.torchvision import torchvision_version
 from tui_prune.progress import Progress, silent
@@ -122,6 +124,7 @@ def compose(path: Path, result: "Result", made_from: Mapping[str, str] | None = 
             "torch": str(torch.__version__),
             "torchvision": torchvision_version(),
             **({"timm": timm_version()} if result.origin.kind == "timm" else {}),
+            **({HUGGINGFACE: transformers_version()} if result.origin.kind == HUGGINGFACE else {}),
             "python": platform.python_version(),
         },
         input_spec=result.input_spec or "",
