@@ -74,8 +74,8 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
     start_log()
     sys.setswitchinterval(SWITCH)
     settings = config.load()
-    app = PruneApp(open_session, request, settings)
     with paths.started_here(), own_terminal():
+        app = PruneApp(open_session, request, settings)
         app.run(loop=asyncio.new_event_loop(), mouse=settings.mouse)
     code = app.return_code or 0
     if app.crash is not None:
