@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any, overload
 
 import torch
@@ -17,6 +18,7 @@ from tui_prune.loading.edits import apply_edits
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.opened import OpenedModel
 from tui_prune.loading.plain_module import plain_module
+from tui_prune.planning.fields import documentation
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
@@ -53,6 +55,8 @@ def prune(
     uses are put back. The cut network has copies of the hooks, which refer to its own parts; in place, hooks stay.
 
     Raises `UsageError` for a wrong choice, `TuiPruneError` when the forward pass fails or the cut can't be proved.
+
+    The fields of a recipe:
     """
     chosen = _recipe(recipe, fields)
     inputs = as_arguments(example_inputs)
@@ -69,6 +73,9 @@ def prune(
         _take_over(plain_module(model), result)
         return replace(result, model=model)
     return result
+
+
+prune.__doc__ = f"{prune.__doc__ or ''}{indent(chr(10).join(documentation()), ' ' * 8)}\n"
 
 
 @torch.inference_mode(False)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from tui_prune.app import answers
 from tui_prune.app.cells import Cell, changed_columns, left, right, tail, text_of, width_of, wrap
 from tui_prune.app.columns import Column, Part, compose, fit
 from tui_prune.app.headlines import Doing, Score, checked, doing, status, title
 from tui_prune.app.outline import outline, rows
 from tui_prune.app.repeats import globs
 from tui_prune.errors import UsageError
+from tui_prune.planning import answers
 from tui_prune.planning.recipe import Recipe, matches
 
 

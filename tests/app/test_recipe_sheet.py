@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from tui_prune.app.cells import text_of
-from tui_prune.app.recipe_fields import FIELDS
 from tui_prune.app.widgets.recipe_pane import RecipePane
+from tui_prune.planning.fields import FIELDS
 from tui_prune.planning.recipe import Recipe
 from tui_prune.session.plans import Plans
 

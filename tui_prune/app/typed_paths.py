@@ -54,6 +54,13 @@ def is_file(text: str) -> bool:
     return paths.is_file(text.strip())
 
 
+def typed_file(text: str) -> str:
+    """The path of a file as it was typed. Raises `UsageError` when there is none."""
+    if not is_file(text):
+        raise UsageError(f"There is no file {text.strip()}.")
+    return text.strip()
+
+
 def absolute(text: str, base: Path) -> Path:
     """The path that is meant, "~" as somebody's own folder, from a folder on."""
     return Path(os.path.abspath(base / os.path.expanduser(text)))

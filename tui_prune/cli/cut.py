@@ -1,16 +1,22 @@
 """The commands about pruned checkpoints: write one, and check one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import typer
 
 from tui_prune.cli import console, options
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.planning.recipe import TARGETS
 from tui_prune.report import tables
 
+SUGGESTED = ("target_macs", "target_params")
+"""The targets that a suggestion can be asked for."""
 
+
+@options.recipe_options()
 def prune(
     model: options.Model,
     output: Annotated[
@@ -26,28 +32,7 @@ def prune(
     input_spec: options.Input = None,
     device: options.Device = "cpu",
     task: options.Task = None,
-    ratio: options.Ratio = None,
-    layer: options.Layer = None,
-    threshold: options.Threshold = None,
-    target_macs: options.TargetMacs = None,
-    target_params: options.TargetParams = None,
-    target_bytes: options.TargetBytes = None,
-    target_latency: options.TargetLatency = None,
-    min_channels: options.MinChannels = None,
-    max_ratio: options.MaxRatio = None,
-    align: options.Align = None,
-    layer_align: options.LayerAlign = None,
-    align_rounding: options.AlignRounding = None,
-    criterion: options.Criterion = None,
-    combine: options.Combine = None,
-    normalise: options.Normalise = None,
-    scope: options.Scope = None,
-    lock: options.Lock = None,
-    unlock: options.Unlock = None,
-    residual: options.Residual = None,
-    grouped: options.Grouped = None,
-    heads: options.Heads = None,
-    seed: options.Seed = None,
+    chosen: Mapping[str, Any] = MappingProxyType({}),
     recipe_file: options.RecipeFile = None,
     suggest: options.Suggest = False,
     reconstruct: options.Reconstruct = False,
@@ -69,39 +54,15 @@ def prune(
 
     With --recipe, single options win over the file; layers, alignments, locks and unlocks are added to the file's.
     """
-    if suggest and (ratio is not None or layer or threshold is not None):
+    if suggest and any(chosen.get(name) for name in ("ratio", "layers", "threshold")):
         raise UsageError("--suggest finds the ratios itself: leave --ratio, --layer and --threshold out.")
-    if suggest and target_macs is None and target_params is None:
+    if suggest and all(chosen.get(name) is None for name in SUGGESTED):
         raise UsageError("--suggest needs to know what may be left: give --target-macs R or --target-params R.")
-    if suggest and (target_bytes is not None or target_latency is not None):
+    if suggest and any(chosen.get(name) is not None for name in set(TARGETS) - set(SUGGESTED)):
         raise UsageError("--suggest knows shares of MACs and parameters: leave other targets out.")
     if finalists > 1 and not (suggest and finetune):
         raise UsageError("--finalists compares suggestions after fine-tuning: give --suggest and --finetune, too.")
-    recipe = options.recipe_from(
-        recipe_file,
-        ratio=ratio,
-        layers=layer,
-        threshold=threshold,
-        target_macs=None if suggest else target_macs,
-        target_params=None if suggest else target_params,
-        target_bytes=target_bytes,
-        target_latency=target_latency,
-        min_channels=min_channels,
-        max_ratio=max_ratio,
-        align=align,
-        layer_align=layer_align,
-        align_rounding=align_rounding,
-        criterion=criterion,
-        combine=combine,
-        normalise=normalise,
-        scope=scope,
-        lock=lock,
-        unlock=unlock,
-        residual=residual,
-        grouped=grouped,
-        heads=heads,
-        seed=seed,
-    )
+    recipe = options.recipe_from(recipe_file, {**chosen, **dict.fromkeys(SUGGESTED)} if suggest else chosen)
     from tui_prune.report.comparison import check_export, export
     from tui_prune.saving.whole_file import check_target
 
@@ -114,11 +75,13 @@ def prune(
     remarks: Sequence[str] = ()
     with console.progress_line() as progress:
         if suggest:
+            shares = options.recipe_from(None, {name: chosen.get(name) for name in SUGGESTED})
+            criterion = chosen.get("criterion")
             criteria = None if criterion is None else (criterion,)
             found = session.suggest(
                 progress,
-                target_macs=target_macs,
-                target_params=target_params,
+                target_macs=shares.target_macs,
+                target_params=shares.target_params,
                 criteria=criteria,
                 finalists=finalists,
             )

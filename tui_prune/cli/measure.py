@@ -1,6 +1,8 @@
 """The commands that measure: what the layers can bear, and how long the network takes."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import typer
 
@@ -8,6 +10,7 @@ from tui_prune.cli import console, options
 from tui_prune.report import tables
 
 
+@options.recipe_options("criterion", "seed")
 def sensitivity(
     model: options.Model,
     weights: options.Weights = None,
@@ -17,8 +20,7 @@ def sensitivity(
     ratio: Annotated[
         list[float] | None, typer.Option(metavar="R", help="Share of its channels that each layer loses; repeatable.")
     ] = None,
-    criterion: options.Criterion = None,
-    seed: options.Seed = None,
+    chosen: Mapping[str, Any] = MappingProxyType({}),
     recipe_file: options.RecipeFile = None,
     as_json: options.Json = False,
 ) -> None:
@@ -26,7 +28,7 @@ def sensitivity(
 
     What was measured is remembered, so that a scan that was stopped goes on.
     """
-    recipe = options.recipe_from(recipe_file, criterion=criterion, seed=seed)
+    recipe = options.recipe_from(recipe_file, chosen)
     session = console.open_session(
         model, weights, input_spec, device, recipe, task or console.bundled_task(model, weights)
     )

@@ -1,25 +1,14 @@
 """The options of the command line that several commands share, and how those of a recipe become one."""
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from tui_prune.errors import UsageError
-from tui_prune.planning.recipe import (
-    AUTO,
-    COMBINES,
-    CRITERIA,
-    GROUPED,
-    HEADS,
-    NORMALISATIONS,
-    RESIDUALS,
-    ROUNDINGS,
-    SCOPES,
-    Recipe,
-)
-
-_Value = TypeVar("_Value", int, float)
+from tui_prune.planning.fields import FIELDS, Field
+from tui_prune.planning.recipe import Recipe
 
 Model = Annotated[
     str,
@@ -51,64 +40,6 @@ RecipeFile = Annotated[
     ),
 ]
 
-Ratio = Annotated[float | None, typer.Option(metavar="R", help="Share of the channels to cut, 0 to 1.")]
-Layer = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=R", help="Ratio of a layer or a glob of layers; repeatable.")
-]
-Threshold = Annotated[
-    float | None, typer.Option(metavar="S", help="Instead of a ratio: channels with a lower score go.")
-]
-TargetMacs = Annotated[
-    float | None, typer.Option(metavar="R", help="Instead of a ratio: the largest network with this share of the MACs.")
-]
-TargetParams = Annotated[float | None, typer.Option(metavar="R", help="The same for the parameters.")]
-TargetBytes = Annotated[str | None, typer.Option(metavar="SIZE", help="The same for their bytes: 5MB.")]
-TargetLatency = Annotated[
-    float | None, typer.Option(metavar="R", help="The same for the latency, which is measured on this device.")
-]
-MinChannels = Annotated[int | None, typer.Option(metavar="N", help="So many channels stay in each layer at least.")]
-MaxRatio = Annotated[float | None, typer.Option(metavar="R", help="No layer loses a larger share than this.")]
-Align = Annotated[
-    str | None,
-    typer.Option(metavar="N|auto", help="Kept widths are multiples of N; auto: of what suits this device, measured."),
-]
-LayerAlign = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=N", help="Alignment of a layer or a glob; repeatable.")
-]
-AlignRounding = Annotated[str | None, typer.Option(metavar="|".join(ROUNDINGS), help="Which multiple a width goes to.")]
-Criterion = Annotated[
-    str | None, typer.Option(metavar="|".join(CRITERIA), help="How the importance of a channel is told.")
-]
-Combine = Annotated[
-    str | None,
-    typer.Option(metavar="|".join(COMBINES), help="What is made of the scores that several layers give a channel."),
-]
-Normalise = Annotated[
-    str | None,
-    typer.Option(metavar="|".join(NORMALISATIONS), help="What a layer's scores are divided by, to compare layers."),
-]
-Scope = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(SCOPES), help="local: each layer loses the ratio; global: all channels are ranked together."
-    ),
-]
-Lock = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="A layer or a glob that stays as it is; repeatable.")
-]
-Unlock = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="A layer whose model output may be cut; repeatable.")
-]
-Residual = Annotated[
-    str | None, typer.Option(metavar="|".join(RESIDUALS), help="Whether channels that are added up may be cut.")
-]
-Heads = Annotated[
-    str | None,
-    typer.Option(metavar="|".join(HEADS), help="How attention is cut: places in each head, or whole heads."),
-]
-Grouped = Annotated[
-    str | None, typer.Option(metavar="|".join(GROUPED), help="How grouped convolutions and norms are cut.")
-]
 Suggest = Annotated[bool, typer.Option("--suggest", help="Find by the task which criterion and ratios suit.")]
 Reconstruct = Annotated[
     bool,
@@ -129,54 +60,62 @@ Finalists = Annotated[
         metavar="N", min=1, help="With --suggest and --finetune: so many suggestions are fine-tuned, the best is saved."
     ),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the criterion random.")]
 
 
-def recipe_from(path: str | None, **options: Any) -> Recipe:
+_Command = Callable[..., None]
+
+
+def recipe_options(
+    *names: str, fields: Sequence[Field] = FIELDS
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a recipe, or for those of some names, behind its parameter `chosen`;
+    it gets there what was given, by field: texts, or lists of texts for an option that is repeated."""
+    taken = [field for field in fields if not names or field.name in names]
+
+    def decorate(command: _Command) -> _Command:
+        own = inspect.signature(command, eval_str=True)
+
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            command(chosen={field.name: given.pop(field.name) for field in taken}, **given)
+
+        parameters: list[inspect.Parameter] = []
+        for parameter in own.parameters.values():
+            if parameter.name == "chosen":
+                parameters += map(_parameter, taken)
+            else:
+                parameters.append(parameter)
+        called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # what typer reads
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return called
+
+    return decorate
+
+
+def _parameter(field: Field) -> inspect.Parameter:
+    text = f"{field.help}{'; repeatable' if field.option.repeated else ''}."
+    kind = list[str] if field.option.repeated else str
+    option = typer.Option(field.option.flag, metavar=field.option.metavar, help=text)
+    return inspect.Parameter(
+        field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def recipe_from(path: str | None, chosen: Mapping[str, Any], fields: Sequence[Field] = FIELDS) -> Recipe:
     """The recipe of a file with the options of the line over it; an option that is None says nothing.
 
-    Options are the recipe's fields; of `layers` and `layer_align` the texts "NAME=R" and "NAME=N", `align` is a text.
-    Raises `UsageError`.
+    `chosen` has texts by field, as `recipe_options` gives them. Raises `UsageError`.
     """
     recipe = Recipe.from_toml(path) if path else Recipe()
-    options["layers"] = _pairs("--layer", "NAME=R, such as 'layer1.*=0.25'", options.get("layers"), float)
-    options["layer_align"] = _pairs("--layer-align", "NAME=N, such as 'layer1.*=16'", options.get("layer_align"), int)
-    options["align"] = _alignment(options.get("align"))
     changes = {}
-    for name, value in options.items():
-        if value is None:
+    for field in fields:
+        if chosen.get(field.name) is None:
             continue
-        before = getattr(recipe, name)
+        value, before = field.option.parse(chosen[field.name]), getattr(recipe, field.name)
         if isinstance(before, Mapping):
             # An entry of the line goes to the end, where a glob wins over the file's.
             value = {key: entry for key, entry in before.items() if key not in value} | value
         elif isinstance(before, tuple):
             value = (*before, *(entry for entry in value if entry not in before))
-        changes[name] = value
+        changes[field.name] = value
     return recipe.changed(**changes)
-
-
-def _alignment(text: str | None) -> int | str | None:
-    if text is None or text == AUTO:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"--align takes a whole number, or auto; it was {text!r}.") from None
-
-
-def _pairs(
-    option: str, form: str, texts: Sequence[str] | None, number: Callable[[str], _Value]
-) -> dict[str, _Value] | None:
-    if texts is None:
-        return None
-    pairs = {}
-    for text in texts:
-        name, _, value = text.rpartition("=")
-        try:
-            pairs[name] = number(value)
-        except ValueError:
-            name = ""
-        if not name:
-            raise UsageError(f"{option} takes {form}; it was {text!r}.")
-    return pairs

@@ -1,6 +1,8 @@
 """The commands that only look: at the layers, at pictures of them, at the settings."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +37,7 @@ def inspect(
         console.print_lines(tables.inspection_lines(inspection))
 
 
+@options.recipe_options("ratio", "threshold", "criterion", "combine", "normalise", "scope", "seed")
 def plot(
     model: options.Model,
     layer: Annotated[
@@ -61,13 +64,7 @@ def plot(
     input_spec: options.Input = None,
     device: options.Device = "cpu",
     task: options.Task = None,
-    ratio: options.Ratio = None,
-    threshold: options.Threshold = None,
-    criterion: options.Criterion = None,
-    combine: options.Combine = None,
-    normalise: options.Normalise = None,
-    scope: options.Scope = None,
-    seed: options.Seed = None,
+    chosen: Mapping[str, Any] = MappingProxyType({}),
     recipe_file: options.RecipeFile = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.svg if it exists.")] = False,
 ) -> None:
@@ -81,18 +78,11 @@ def plot(
         raise UsageError("Say which layer to draw: --layer NAME; tui-prune inspect MODEL lists them.")
     if output is not None:
         check_svg(output, force=force)
-    if kind != "scores" and not any((ratio, threshold, criterion, recipe_file)):
-        criterion = "random"  # nothing is cut, so weights that can't be scored are no reason to refuse
-    recipe = options.recipe_from(
-        recipe_file,
-        ratio=ratio,
-        threshold=threshold,
-        criterion=criterion,
-        combine=combine,
-        normalise=normalise,
-        scope=scope,
-        seed=seed,
-    )
+    if kind != "scores" and not any(
+        (chosen.get("ratio"), chosen.get("threshold"), chosen.get("criterion"), recipe_file)
+    ):
+        chosen = {**chosen, "criterion": "random"}  # nothing is cut, so weights that can't be scored don't matter
+    recipe = options.recipe_from(recipe_file, chosen)
     session = console.open_session(
         model, weights, input_spec, device, recipe, task or console.bundled_task(model, weights)
     )

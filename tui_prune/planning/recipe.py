@@ -148,7 +148,7 @@ class Recipe:
 
     def _chosen(self) -> dict[str, Any]:
         """Plain values of the fields that aren't at their default."""
-        default = _defaults()
+        default = default_of(type(self)).to_dict()
         return {name: value for name, value in self.to_dict().items() if value != default[name]}
 
     def _check_amounts(self) -> None:
@@ -245,15 +245,18 @@ class Recipe:
         return cls.from_dict(read_recipe_values(path))
 
     def to_toml(self) -> str:
-        """The recipe as the text of a TOML file; fields at their default are left out."""
+        """The recipe as the text of a TOML file, with what each field means; fields at their default are left out."""
         import tomli_w
 
-        return tomli_w.dumps(self._chosen())
+        from tui_prune.planning.fields import with_comments
+
+        return with_comments(tomli_w.dumps(self._chosen()))
 
 
 @cache
-def _defaults() -> Mapping[str, Any]:
-    return Recipe().to_dict()
+def default_of(kind: type[Recipe]) -> Recipe:
+    """The recipe that cuts nothing."""
+    return kind()
 
 
 def read_recipe_values(path: str | Path) -> dict[str, Any]:

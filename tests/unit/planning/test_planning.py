@@ -82,7 +82,8 @@ def test_recipe_comes_back_from_its_file(tmp_path: Path, recipe: Recipe) -> None
 
 def test_recipe_file_holds_what_was_chosen_and_no_more() -> None:
     assert Recipe().to_toml() == ""
-    assert Recipe(ratio=0.5, layers={"conv1": 0.25}).to_toml() == "ratio = 0.5\n\n[layers]\nconv1 = 0.25\n"
+    values = [line.partition("  #")[0] for line in Recipe(ratio=0.5, layers={"conv1": 0.25}).to_toml().splitlines()]
+    assert values == ["ratio = 0.5", "", "[layers]", "conv1 = 0.25"]
 
 
 def test_recipe_cannot_be_changed_from_outside() -> None:

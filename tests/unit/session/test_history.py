@@ -153,7 +153,7 @@ def test_what_has_changed_is_said(field: str) -> None:
         ({}, {"layers": {"a": 0.1, "b": 0.2, "c": 0.3}}, "ratios of 3 layers"),
         ({"lock": ("a", "b")}, {"lock": ("b", "c")}, "lock c, unlock a"),
         ({"lock": ("a",)}, {}, "unlock a"),
-        ({}, {"ratio": 0.125, "align": 8, "scope": "global"}, "global ratio 12.5 %, align 8, ranked all together"),
+        ({}, {"ratio": 0.125, "align": 8, "scope": "global"}, "global ratio 12.5 %, ranked all together, align 8"),
     ],
 )
 def test_several_changes_are_said_in_one_line(before: dict[str, Any], after: dict[str, Any], words: str) -> None:

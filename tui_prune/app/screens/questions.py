@@ -4,21 +4,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tui_prune.app import answers
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
-from tui_prune.app.typed_paths import complete, is_file
+from tui_prune.app.typed_paths import complete, is_file, typed_file
 from tui_prune.app.widgets.prompt_line import FOREMOST, Question
 from tui_prune.errors import UsageError
 from tui_prune.formatting import count, share
+from tui_prune.planning import answers
 from tui_prune.planning.criteria import CRITERIA as KNOWN
 from tui_prune.planning.recipe import CRITERIA, Recipe
 from tui_prune.session import changes
 from tui_prune.session.selection import NETWORK, Selection
 
 if TYPE_CHECKING:
-    from tui_prune.app.recipe_fields import Field
     from tui_prune.app.screens.main import MainScreen
+    from tui_prune.planning.fields import Field
     from tui_prune.planning.plan import Plan
 
 MOST_NAMES = 6
@@ -72,7 +72,7 @@ class Questions:
         session = self._screen.session
         hint = ", ".join(field.choices) or field.meaning
         self._ask_change(
-            f"{field.words.removeprefix('or: ')}:",
+            f"{field.title.removeprefix('or: ')}:",
             hint,
             field.value(session.recipe) if value is None else value,
             lambda text: field.changed(session.recipe, text),
@@ -91,7 +91,7 @@ class Questions:
             "Python with evaluate(model), calibration(), finetune(model, progress); or start with --task FILE.py",
             "",
             preview,
-            lambda text: self._screen.work.take_task(answers.file(text), then),
+            lambda text: self._screen.work.take_task(typed_file(text), then),
             complete=lambda text: complete(text, wanted=_is_python).text,
         )
         self.ask(question)
@@ -255,7 +255,7 @@ def _path_goes_on(text: str) -> str:
         return "enter reads it"
     names = complete(text, wanted=_is_python).names
     if not names:
-        return answers.file(text)
+        return typed_file(text)
     return "  ".join(names[:MOST_NAMES]) + ("  …" if len(names) > MOST_NAMES else "")
 
 

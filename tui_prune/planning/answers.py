@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from tui_prune.app.typed_paths import is_file
 from tui_prune.errors import UsageError
 from tui_prune.planning.recipe import AUTO, Recipe
 from tui_prune.planning.sizes import parse_size
@@ -24,13 +23,6 @@ def share(text: str, all_of_it: str = "Not all channels can go: type less than 1
     if value >= 1:
         raise UsageError(all_of_it)
     return value
-
-
-def file(text: str) -> str:
-    """The path of a file as it was typed. Raises `UsageError` when there is none."""
-    if not is_file(text):
-        raise UsageError(f"There is no file {text.strip()}.")
-    return text.strip()
 
 
 def whole(text: str, least: int = 1) -> int:
