@@ -20,12 +20,12 @@ from tui_prune.graph.record import TraceRecord, owner_of
 from tui_prune.graph.trace import untouched
 from tui_prune.loading.kept import axis_name
 from tui_prune.progress import Progress, silent
-from tui_prune.recovery.inputs import Inputs
 from tui_prune.recovery.least_squares import Samples, refit
 from tui_prune.recovery.reading import Norm, Reader, Reading
 from tui_prune.recovery.sampling import Sampler
 from tui_prune.result import LayerError, Reconstructed
 from tui_prune.surgery.copying import named_tensors
+from tui_prune.tasks.inputs import Inputs
 
 Run = Callable[[nn.Module, Inputs], Any]
 """Runs a network on inputs, which it may write over."""

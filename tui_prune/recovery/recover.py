@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tui_prune import formatting
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.graph.nested import map_tensors, tensors_in
+from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.record import TraceRecord
 from tui_prune.graph.trace import run, untouched
 from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.finetuning import Shown, finetune
-from tui_prune.recovery.inputs import Inputs, joined
 from tui_prune.recovery.recalibration import has_statistics, recalibrate
 from tui_prune.recovery.reconstruct import MOST_INPUTS, reconstruct
 from tui_prune.result import Accuracy, Report, Result, Stage, TuningPoint
 from tui_prune.surgery.copying import named_tensors, with_tensors
-from tui_prune.tasks.batches import Batch, calibration_batches, forward
+from tui_prune.tasks.batches import calibration_batches
+from tui_prune.tasks.inputs import joined, run_inputs
 from tui_prune.tasks.task import Task, user_traceback
 
 RECONSTRUCTED, RECALIBRATED, FINE_TUNED = "reconstructed", "recalibrated", "fine-tuned"
@@ -160,7 +159,7 @@ class _Recovery:
             self._record,
             self._base.positions,
             joined(batches, MOST_INPUTS),
-            _run,
+            run_inputs,
             part(progress, 0.0, 0.9 if self._task.evaluate is not None else 1.0),
         )
         if not made.better:
@@ -272,11 +271,6 @@ def _check(result: Result, task: Task, reconstructing: bool, recalibrating: bool
         raise UsageError(f"{task.name} has no function calibration() to recalibrate batch norm by.")
     if tuning and task.finetune is None:
         raise UsageError(f"{task.name} has no function finetune(model, progress).")
-
-
-def _run(model: nn.Module, inputs: Inputs) -> Any:
-    args, kwargs = map_tensors((inputs.args, dict(inputs.kwargs)), Tensor.clone)
-    return forward(model, Batch(args, kwargs, None))
 
 
 @torch.no_grad()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.record import TraceRecord
-from tui_prune.recovery.inputs import Inputs
 from tui_prune.recovery.reading import Reader, Reading, Window
+from tui_prune.tasks.inputs import Inputs
 
 LEAST_POSITIONS, MOST_POSITIONS = 4, 32
 """Of each input, of a layer."""
@@ -64,6 +64,10 @@ class Sampler:
         # The samples of all layers together need no more than the largest tensor of a pass.
         room = largest // (4 * given)
         return cls(inputs, max(LEAST_POSITIONS, min(MOST_POSITIONS, room, MOST_ROWS // inputs.count)), seconds)
+
+    def over(self, inputs: Inputs) -> Sampler:
+        """The same for other inputs of the kind."""
+        return Sampler(inputs, self._per_input, self._seconds)
 
     @property
     def holds_out(self) -> bool:

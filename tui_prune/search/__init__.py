@@ -1,1 +1,1 @@
-"""What the network is for: the user's task file and what it measures."""
+"""What a network can bear, and which recipe suits it."""

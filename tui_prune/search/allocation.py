@@ -14,8 +14,9 @@ from tui_prune.errors import UsageError
 from tui_prune.graph.graph import Graph, Group
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
+from tui_prune.search.curves import units
 from tui_prune.search.goal import Goal
-from tui_prune.search.sensitivity import Planning, Point, Sensitivity, units
+from tui_prune.search.sensitivity import Planning, Point, Sensitivity
 
 STEP = 0.02
 """Ratios by a scan are multiples of it."""

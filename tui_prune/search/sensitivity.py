@@ -20,6 +20,7 @@ from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.recalibration import has_statistics, recalibrate
+from tui_prune.search.curves import uncut, units
 from tui_prune.search.scan_cache import ScanCache
 from tui_prune.surgery.cut import Misfit, cut
 from tui_prune.surgery.fit import Subject
@@ -88,32 +89,9 @@ class Sensitivity:
         return asdict(self)
 
 
-def units(groups: Sequence[Group]) -> dict[str, tuple[Group, ...]]:
-    """The groups by a layer name that gives them a ratio: one each, or all that no name tells apart.
-
-    In this order they can stand in a recipe: where a later name means a group of an earlier one, too, it wins there.
-    """
-    names = {group.index: _names(group) for group in groups}
-    meant: dict[str, list[Group]] = {}
-    for group in groups:
-        for name in names[group.index]:
-            meant.setdefault(name, []).append(group)
-    alone = {group.index: next((n for n in names[group.index] if len(meant[n]) == 1), None) for group in groups}
-    together: dict[str, tuple[Group, ...]] = {}
-    for group in groups:
-        if alone[group.index] is None:
-            together[group.name] = tuple(other for other in meant[group.name] if alone[other.index] is None)
-    return together | {name: (group,) for group in groups if (name := alone[group.index]) is not None}
-
-
 def recalibrates(model: nn.Module, task: Task) -> bool:
     """Whether a scan estimates batch-norm statistics anew at each point."""
     return task.calibration is not None and has_statistics(model)
-
-
-def uncut(recipe: Recipe) -> Recipe:
-    """A recipe's criterion, locks and the like, without any ratio and alignment."""
-    return recipe.changed(ratio=0.0, layers={}, scope="local", align=1, layer_align={})
 
 
 def scan(
@@ -172,11 +150,6 @@ def scan(
             curves = (*found.curves[:place], curve, *found.curves[place + 1 :])
             found = replace(found, curves=curves, done=number / total)
             yield found
-
-
-def _names(group: Group) -> tuple[str, ...]:
-    """All names that mean a group in a recipe's table of ratios."""
-    return tuple(dict.fromkeys((*group.layers, *group.followers)))
 
 
 def _in_order(found: dict[str, tuple[Group, ...]]) -> list[tuple[str, tuple[Group, ...]]]:

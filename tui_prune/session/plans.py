@@ -17,6 +17,7 @@ from tui_prune.planning.planner import Planner
 from tui_prune.planning.recipe import Recipe
 from tui_prune.planning.widths import Scores
 from tui_prune.progress import Progress, silent
+from tui_prune.recovery.moments import gather_moments
 from tui_prune.surgery.cut import Misfit, cut
 from tui_prune.tasks.calibration import checked_calibration, gather
 from tui_prune.tasks.task import Task
@@ -128,7 +129,11 @@ class Plans:
 
     def _gather(self, graph: Graph, needs: Needs, progress: Progress) -> Gathered | None:
         if needs and needs not in self._gathered:
-            self._gathered[needs] = gather(graph, needs, checked_calibration(self._task), progress)
+            task = checked_calibration(self._task)
+            moments = needs == "moments"
+            self._gathered[needs] = (
+                gather_moments(graph, task, progress) if moments else gather(graph, needs, task, progress)
+            )
         return self._gathered[needs] if needs else None
 
     def _latency(self, graph: Graph, recipe: Recipe, progress: Progress) -> LatencyModel | None:

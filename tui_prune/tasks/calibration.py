@@ -1,7 +1,7 @@
 """What a network shows on the task's calibration data, for the criteria that need to know."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,26 +11,37 @@ from torch.nn import functional as F
 
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.graph.graph import Graph
-from tui_prune.graph.nested import tensors_in
+from tui_prune.graph.nested import map_tensors, tensors_in
 from tui_prune.graph.record import Axis, owner_of
 from tui_prune.graph.trace import untouched
 from tui_prune.planning.criteria import Gathered, Needs
 from tui_prune.progress import Progress, silent
 from tui_prune.tasks.batches import Batch, calibration_batches, forward
+from tui_prune.tasks.inputs import joined
 from tui_prune.tasks.task import Task, guess
 
 Loss = Callable[[Any, Any], Tensor]
 
+_Key = str | tuple[str, int]
+"""A layer, for its inputs; tensor and dimension of a producer's axis, for its outputs."""
+
+MOST_SAMPLES = 1024
+"""Inputs whose gradients are looked at one by one, or a few more."""
+
 
 def gather(graph: Graph, needs: Needs, task: Task, progress: Progress = silent) -> Gathered:
-    """Run the task's calibration data through the graph's network and note what a criterion needs ("activations" or
-    "gradients"). The network stays as it was.
+    """Run the task's calibration data through the graph's network and note what a criterion needs: "activations",
+    "gradients" or "sample gradients" (moments: `recovery.moments`). The network stays as it was.
 
     Raises `UsageError` when there are no batches or no loss can be told, `TuiPruneError` when its code, the network or
     the loss fails.
     """
     with untouched(graph.model) as model:
-        watch = _Activations(graph, model) if needs == "activations" else _Gradients(graph, model, task)
+        watch: _Watch
+        if needs == "activations":
+            watch = _Activations(graph, model)
+        else:
+            watch = (_Gradients if needs == "gradients" else _SampleGradients)(graph, model, task)
         with watch.watching():
             for number, batch in enumerate(calibration_batches(task, model)):
                 progress("calibrate", guess(number))
@@ -49,6 +60,16 @@ def checked_calibration(task: Task | None) -> Task:
 
 class _Watch:
     """Something to be noted of a network while batches run through what stands in for it."""
+
+    def watching(self) -> AbstractContextManager[None]:
+        """The time in which batches are run."""
+        raise NotImplementedError
+
+    def run(self, batch: Batch) -> None:
+        raise NotImplementedError
+
+    def gathered(self) -> Gathered:
+        raise NotImplementedError
 
     def __init__(self, graph: Graph, model: nn.Module) -> None:
         self.batches = 0
@@ -198,11 +219,7 @@ class _Gradients(_Watch):
         weights = {(a.tensor, a.dim): a for a in self._graph.record.producers
                    if (a.tensor, a.dim) not in self._gates and a.tensor in self._parameters}  # fmt: skip
         wanted = [*self._gates.values(), *(self._parameters[axis.tensor] for axis in weights.values())]
-        try:
-            found = torch.autograd.grad(loss, wanted, allow_unused=True) if wanted else ()
-        except RuntimeError as error:
-            message = str(error).partition("\n")[0]
-            raise TuiPruneError(f"The loss can't be followed back through the network: {message}") from error
+        found = self._follow_back(loss, wanted)
         for key, gradient in zip([*self._gates, *weights], found, strict=True):
             if gradient is not None:
                 own = gradient if key in self._gates else _along(gradient * self._parameters[key[0]], weights[key])
@@ -227,7 +244,7 @@ class _Gradients(_Watch):
         scores = next((t for t in tensors_in(output) if t.is_floating_point()), None)
         if scores is None or scores.dim() < 2 or scores.shape[1] < 2:
             raise UsageError(
-                "The network's output is not a score for each class, so the criterion taylor needs a loss: give "
+                "The network's output is not a score for each class, so this criterion needs a loss: give "
                 f"{self._task.name} a function loss(output, targets)."
             )
         classes = scores.argmax(1) if targets is None else targets
@@ -241,12 +258,118 @@ class _Gradients(_Watch):
 
     def gathered(self) -> Gathered:
         found = {key: values / self.batches for key, values in self._sums.items()}
-        if not any(np.any(values) for values in found.values()):
+        self._check(found.values())
+        return Gathered(gradients=found)
+
+    def _follow_back(self, loss: Tensor, wanted: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """The gradients of the loss; None where it doesn't depend on something."""
+        try:
+            return torch.autograd.grad(loss, wanted, allow_unused=True) if wanted else ()
+        except RuntimeError as error:
+            message = str(error).partition("\n")[0]
+            raise TuiPruneError(f"The loss can't be followed back through the network: {message}") from error
+
+    def _check(self, gradients: Iterable[np.ndarray]) -> None:
+        if not any(np.any(values) for values in gradients):
             raise TuiPruneError(
-                f"The loss on the calibration data of {self._task.name} has no gradient, so the criterion taylor can't "
+                f"The loss on the calibration data of {self._task.name} has no gradient, so this criterion can't "
                 "tell channels apart; give it a loss, or other data."
             )
-        return Gathered(gradients=found)
+
+
+class _SampleGradients(_Gradients):
+    """For each input of the network the sum of value times gradient over what each input of each layer reads: the
+    gradient of a gate of one that all of it is multiplied with."""
+
+    def __init__(self, graph: Graph, model: nn.Module, task: Task) -> None:
+        super().__init__(graph, model, task)
+        self._opened: list[tuple[_Key, Tensor]] = []
+        """Gates of the present batch."""
+        self._found: dict[_Key, list[np.ndarray]] = {}
+        self._samples = 0
+        self._unread = {
+            (axis.tensor, axis.dim)
+            for group, axes in zip(graph.groups, graph.producers, strict=True)
+            if not any(member.role == "consumer" for member in group.members)
+            for axis in axes
+        }
+        """What no layer reads (queries and keys of an attention): there the outputs have gates."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        with ExitStack() as hooks:
+            for layer in self._graph.layers:
+                module = self._modules.get(layer.name)
+                if layer.producer and module is not None:
+                    hook = module.register_forward_pre_hook(self._gate(layer.name), with_kwargs=True)
+                    hooks.callback(hook.remove)
+            for name, key in self._putting_out.items():
+                if key in self._unread:
+                    hook = self._modules[name].register_forward_hook(self._gate_of_output(key))
+                    hooks.callback(hook.remove)
+            yield
+
+    def _gate_of_output(self, key: tuple[str, int]) -> Callable[..., Any]:
+        def gate(module: nn.Module, args: Any, output: Any) -> Any:
+            dim = _channel_dim(module, output) if isinstance(output, Tensor) else None
+            return self._gated(key, output, dim) if dim else None
+
+        return gate
+
+    def _gated(self, key: _Key, value: Tensor, dim: int) -> Tensor:
+        shape = [len(value), *(1 for _ in value.shape[1:])]
+        shape[dim] = value.shape[dim]
+        own = torch.ones(shape, device=value.device, dtype=value.dtype, requires_grad=True)
+        self._opened.append((key, own))
+        return value * own
+
+    def _gate(self, name: str) -> Callable[..., Any]:
+        def gate(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            value = next((tensor for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()), None)
+            dim = None if value is None else _channel_dim(module, value)
+            if value is None or not dim:
+                return None
+            gated = self._gated(name, value, dim)
+            return map_tensors((args, kwargs), lambda tensor: gated if tensor is value else tensor)
+
+        return gate
+
+    @torch.enable_grad()
+    def run(self, batch: Batch) -> None:
+        if self._samples >= MOST_SAMPLES:
+            return
+        self._opened.clear()
+        count = max(1, joined([(batch.args, batch.kwargs)], 1).count)
+        loss = self._loss(forward(self._model, batch), batch.targets)
+        sums: dict[_Key, np.ndarray] = {}
+        for (name, gate), gradient in zip(
+            self._opened, self._follow_back(loss, [gate for _, gate in self._opened]), strict=True
+        ):
+            rows = torch.zeros_like(gate) if gradient is None else gradient
+            own = _by_sample(rows.detach().double().cpu().flatten(1), count).numpy() * count
+            if name not in sums or sums[name].shape == own.shape:
+                sums[name] = sums.get(name, 0.0) + own
+        for name, own in sums.items():
+            self._found.setdefault(name, []).append(own)
+        self._samples += count
+        self.batches += 1
+
+    def gathered(self) -> Gathered:
+        every = max(map(len, self._found.values()), default=0)
+        whole = {name: np.concatenate(parts) for name, parts in self._found.items() if len(parts) == every}
+        self._check(whole.values())
+        whole = {key: own for key, own in whole.items() if len(own) == self._samples}
+        return Gathered(
+            sample_gradients={key: own for key, own in whole.items() if isinstance(key, str)},
+            own_sample_gradients={key: own for key, own in whole.items() if not isinstance(key, str)},
+        )
+
+
+def _by_sample(rows: Tensor, count: int) -> Tensor:
+    """Rows summed by the network's inputs that they belong to; evenly dealt out where that can't be told."""
+    if len(rows) % count == 0:
+        return rows.unflatten(0, (count, -1)).sum(1)
+    return rows.sum(0, keepdim=True).expand(count, -1) / count
 
 
 def _along(products: Tensor, axis: Axis) -> Tensor:

@@ -16,7 +16,9 @@ from tests import small_nets as nets
 from tests.exactness import prune_exactly
 from tests.small_nets import IMAGES, ROWS, conv
 from tui_prune import Task, TuiPruneError, UsageError
-from tui_prune.planning.criteria import CRITERIA, score_groups
+from tui_prune.graph.graph import Graph
+from tui_prune.planning.criteria import CRITERIA, Gathered, Needs, score_groups
+from tui_prune.recovery.moments import gather_moments
 from tui_prune.session.session import Session
 from tui_prune.tasks.calibration import gather
 
@@ -26,11 +28,18 @@ NEEDY = [name for name, criterion in CRITERIA.items() if criterion.needs]
 pytestmark = pytest.mark.usefixtures("one_thread_and_seed")
 
 
+def gathered_for(graph: Graph, needs: Needs, task: Task) -> Gathered | None:
+    """What a criterion needs to know of the calibration data."""
+    if needs == "moments":
+        return gather_moments(graph, task)
+    return gather(graph, needs, task) if needs else None
+
+
 def scores(model: nn.Module, inputs: Tensor, name: str, task: Task | None = None, **how: Any) -> dict[str, list[float]]:
     """The scores of each group by its name, without the locked output."""
     graph = tui_prune.trace(model, inputs)
     needs = CRITERIA[name].needs
-    gathered = gather(graph, needs, task, tui_prune.progress.silent) if needs else None
+    gathered = gathered_for(graph, needs, task) if task is not None else None
     found = score_groups(graph, name, gathered=gathered, **how)
     return {
         group.name: [round(float(score), 6) for score in own]
@@ -124,7 +133,7 @@ def test_every_criterion_of_the_table_has_a_function_and_a_sentence() -> None:
     graph = tui_prune.trace(two_layers([[3.0, 4.0], [1.0, 0.0]]), torch.randn(1, 2))
     task = Task(calibration=lambda: [torch.randn(4, 2)])
     for name, criterion in CRITERIA.items():
-        gathered = gather(graph, criterion.needs, task) if criterion.needs else None
+        gathered = gathered_for(graph, criterion.needs, task)
         found = score_groups(graph, name, gathered=gathered)
         assert (found[0] is None) == (name == "bn_scale")
         assert criterion.says
@@ -310,6 +319,68 @@ def test_taylor_of_computed_weights_is_that_of_their_values() -> None:
     found = [scores(model, torch.randn(1, 2), "taylor", task)["0"] for model in (plain, computed)]
     assert found[0] == pytest.approx(found[1], abs=1e-6)
     assert max(found[0]) > 0
+
+
+def mean_product(output: Tensor, targets: Tensor) -> Tensor:
+    """A loss that is linear in the outputs."""
+    return (output * targets).sum(1).mean()
+
+
+class Readers(nn.Module):
+    """Two layers that read the same two channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.left, self.right = (nn.Linear(2, 2, bias=False) for _ in range(3))
+        self.out = nn.Linear(2, 1, bias=False)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.eye(2))
+            self.left.weight.copy_(torch.eye(2))
+            self.right.weight.copy_(torch.tensor([[-1.0, 0.0], [0.0, 1.0]]))
+            self.out.weight.fill_(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.out(self.left(y) + self.right(y))
+
+
+def test_fisher_squares_what_each_input_says() -> None:
+    """The first channel moves the loss by 2 for one input and by -2 for the other, the second by 1 for both: a gradient
+    of the mean, as taylor takes it, sees nothing of the first."""
+    model = two_layers([[2.0, 0.0], [0.0, 1.0]])
+    model[2].weight.data, model[2].bias.data = torch.eye(2), torch.zeros(2)
+    inputs, targets = torch.ones(2, 2), torch.tensor([[1.0, 1.0], [-1.0, 1.0]])
+    task = Task(calibration=lambda: [(inputs, targets)], loss=mean_product)
+    assert scores(model, inputs, "fisher", task) == {"0": [4.0, 1.0]}
+    assert scores(model, inputs, "taylor", task) == {"0": [0.0, 1.0]}
+    assert scores(model, inputs, "l2") == {"0": [2.0, 1.0]}
+
+
+def test_fisher_sums_over_the_layers_that_lose_a_channel_together() -> None:
+    """What one layer makes of the first channel the other takes back: nothing is lost without it."""
+    task = Task(calibration=lambda: [(torch.tensor([[3.0, 1.0]]), torch.ones(1, 1))], loss=mean_product)
+    assert scores(Readers(), torch.randn(1, 2), "fisher", task)["first"] == [0.0, 4.0]
+
+
+def test_reconstruction_lets_go_what_the_other_channels_predict() -> None:
+    """Two large channels that are one, and a small one of its own: one of the two goes first, then the small one."""
+    model = two_layers([[3.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
+    model[2].weight.data = torch.ones(2, 3)
+    inputs = torch.rand(64, 2)
+    found = scores(model, inputs, "reconstruction", Task(calibration=lambda: [inputs]))["0"]
+    assert np.argsort(found).tolist() in ([0, 2, 1], [1, 2, 0])
+    assert scores(model, inputs, "l2") == {"0": [3.0, 3.0, 1.0]}
+
+
+def test_reconstruction_scores_are_the_errors_that_are_left() -> None:
+    """Uncorrelated channels of variances 1, 4 and 9 are read with weights 3, 1 and 2: they carry 9, 4 and 36 parts of
+    49. The cheapest goes first; what it costs to lose the next is added to that."""
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 1))
+    model[0].weight.data, model[1].weight.data = torch.eye(3), torch.tensor([[3.0, 1.0, 2.0]])
+    model[1].bias.data.zero_()
+    signs = torch.tensor([[a, b, c] for a in (-1.0, 1.0) for b in (-2.0, 2.0) for c in (-3.0, 3.0)])
+    found = scores(model, signs, "reconstruction", Task(calibration=lambda: [signs]))["0"]
+    assert found == pytest.approx([13 / 49, 4 / 49, 1.0], rel=0.02)
 
 
 @pytest.mark.parametrize("name", NEEDY)

@@ -25,7 +25,7 @@ __all__ = [
     "score_parts",
 ]
 
-Needs = Literal["", "activations", "gradients"]
+Needs = Literal["", "activations", "gradients", "sample gradients", "moments"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,18 @@ CRITERIA: dict[str, Criterion] = {
         combine="mean",
         needs="activations",
         missing="none of its layers could be watched",
+    ),
+    "fisher": Criterion(
+        "fisher",
+        "change of the loss, input by input, when all that read the channel lose it; needs calibration data",
+        needs="sample gradients",
+        missing="no gradient reaches its channels",
+    ),
+    "reconstruction": Criterion(
+        "reconstruction",
+        "how badly the other channels make up for it in what the next layers give; needs calibration data",
+        needs="moments",
+        missing="none of the layers that read them could be watched",
     ),
     "random": Criterion("random", "chance, by the seed"),
 }

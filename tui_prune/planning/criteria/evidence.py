@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tui_prune.graph.graph import Graph, Group
 from tui_prune.graph.record import Axis, owner_of
+from tui_prune.planning.criteria.moments import Moments
 
 
 class Part(NamedTuple):
@@ -36,6 +37,13 @@ class Gathered:
     gradients: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
     """By tensor and dimension of a producer's axis: mean over the batches of (sum of weight times gradient)², one value
     for each output, shape (outputs,)."""
+    sample_gradients: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By layer: for each single input of the network the sum of value times gradient over what each of the layer's
+    inputs reads, shape (samples, inputs)."""
+    own_sample_gradients: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    """By tensor and dimension of a producer's axis: the same of its outputs, where no layer reads them."""
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+    """By weight: second moments of what its layer reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +124,7 @@ class Evidence:
             layer, values = self.graph.layer(member.layer), shown.get(member.layer)
             if member.role != "consumer" or layer is None or values is None:
                 continue
-            if len(values) == len(layer.inputs):
+            if values.shape[-1] == len(layer.inputs):
                 found.append(Part(member.layer, values, position[layer.inputs]))
         return found
 
@@ -134,6 +142,18 @@ class Evidence:
             for axis, places in self.producers()
             if (axis.tensor, axis.dim) in shown
         ]
+
+    def read_sample_gradients(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each layer that reads the group's channels: (samples, inputs) of `Gathered.sample_gradients`, and the
+        group position of each input. Where none does, the same of the outputs of each producer."""
+        read = self._read(self.gathered.sample_gradients)
+        return [(part.values, part.places) for part in read or self._own(self.gathered.own_sample_gradients)]
+
+    def moments(self) -> list[tuple[Moments, np.ndarray]]:
+        """For each layer that reads the group's channels: its moments, and the group position of each column."""
+        position, channel = self._positions(), self.graph.classes.channel
+        found = ((one, position[channel[one.slots]]) for one in self.gathered.moments.values())
+        return [(one, places) for one, places in found if (places >= 0).any()]
 
     def covered(self, parts: Iterable[Part]) -> bool:
         """Whether every channel of the group has a score."""

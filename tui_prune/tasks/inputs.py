@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tui_prune.graph.nested import tensors_in
+from tui_prune.graph.nested import map_tensors, tensors_in
+from tui_prune.tasks.batches import Batch, forward
 
 HELD_OUT = 4
 """One of so many inputs isn't fitted."""
@@ -66,6 +67,12 @@ def joined(batches: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]], most: i
         return largest[0]
     args, kwargs = _concatenated([(one.args, dict(one.kwargs)) for one in largest])
     return Inputs(args, kwargs, sum(one.count for one in largest))
+
+
+def run_inputs(model: nn.Module, inputs: Inputs) -> Any:
+    """What a network makes of inputs, which it may write over. Raises `TuiPruneError` with the line that fails."""
+    args, kwargs = map_tensors((inputs.args, dict(inputs.kwargs)), Tensor.clone)
+    return forward(model, Batch(args, kwargs, None))
 
 
 def _count(value: Any) -> int:
