@@ -5,7 +5,9 @@ import sys
 
 from tui_prune.loading.request import OpenRequest
 
-COMMANDS = frozenset(("bench", "config", "export", "inspect", "open", "plot", "prune", "sensitivity", "verify"))
+COMMANDS = frozenset(
+    ("bench", "config", "export", "inspect", "open", "plot", "prune", "report", "sensitivity", "verify")
+)
 """Words that don't name a model; a test compares them with those of the command line."""
 
 INTERRUPTED = 130

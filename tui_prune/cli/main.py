@@ -133,6 +133,15 @@ def open_app(
     raise typer.Exit(run(OpenRequest(model, weights, input_spec, task, device), recipe) or 0)
 
 
-for _command in (show.inspect, cut.prune, measure.sensitivity, cut.verify, output.export, show.plot, measure.bench):
+for _command in (
+    show.inspect,
+    cut.prune,
+    measure.sensitivity,
+    cut.verify,
+    output.export,
+    output.report,
+    show.plot,
+    measure.bench,
+):
     app.command()(console.reporting(_command))
 app.command(name="config")(console.reporting(show.settings))

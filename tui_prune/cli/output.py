@@ -45,3 +45,20 @@ def export(
         console.print_json(report)
     else:
         console.print_lines(tables.export_lines(report))
+
+
+def report(
+    checkpoint: Annotated[str, typer.Argument(metavar="OUT", help="A pruned checkpoint.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page to write.")],
+    model: _OwnNetwork = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE.html if it exists.")] = False,
+) -> None:
+    """Write what was done to a network as one HTML page, which needs nothing else to be read."""
+    from tui_prune.loading.sources.factory_file import load_factory
+    from tui_prune.report.page import write_report
+
+    with console.progress_line() as progress:
+        written = write_report(
+            checkpoint, output, model=load_factory(model) if model else None, force=force, progress=progress
+        )
+    console.print_lines([f"Written to {written}."])

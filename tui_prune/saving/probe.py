@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune.archives.pruned_file import Checkpoint, Probe, SampledOutput
+from tui_prune.errors import UsageError
 from tui_prune.graph.nested import all_tensors_in, map_tensors, tensors_in
 from tui_prune.graph.trace import call, untouched
 from tui_prune.loading.input_spec import make_example_inputs
@@ -53,6 +54,20 @@ def take_probe(
         reference=MASKED_ORIGINAL if outputs else CUT_NETWORK,
         device=next((tensor.device.type for tensor in tensors_in(inputs)), "cpu"),
     )
+
+
+def probe_arguments(checkpoint: Checkpoint, input_spec: str | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the network of a checkpoint can be called with: the arguments that it remembers, or those of `input_spec`.
+
+    Raises `UsageError` where neither is there.
+    """
+    probe = checkpoint.probe
+    if input_spec is None and probe is not None and probe.inputs is not None:
+        return tuple(probe.inputs), dict(probe.keywords)
+    spec = input_spec or checkpoint.input_spec
+    if not spec:
+        raise UsageError(f"{checkpoint.path} doesn't say what its network takes: give --input, such as 1,3,224,224.")
+    return make_example_inputs(spec)
 
 
 def run_probe(model: nn.Module, checkpoint: Checkpoint, probe: Probe) -> list[Tensor]:

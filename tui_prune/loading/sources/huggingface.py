@@ -143,7 +143,11 @@ def _architecture(folder: Path) -> str:
 def _class(name: str) -> Any:
     transformers = _transformers()
     kind: Any = getattr(transformers, name, None) if name.isidentifier() else None
-    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel) or kind.config_class is None:
+    if (
+        not isinstance(kind, type)
+        or not issubclass(kind, transformers.PreTrainedModel)
+        or getattr(kind, "config_class", None) is None
+    ):
         raise TuiPruneError(
             f"transformers {transformers.__version__} has no network {name}; open its own code, as in net.py:make."
         )

@@ -19,16 +19,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from tui_prune.archives.pruned_file import Checkpoint, read_checkpoint
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import TuiPruneError
 from tui_prune.graph.nested import map_tensors
 from tui_prune.graph.trace import evaluating
 from tui_prune.loading.building import build
-from tui_prune.loading.input_spec import make_example_inputs
 from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.progress import Progress, silent
 from tui_prune.saving.exporting.formats import Format, Packed, Runner, format_of
 from tui_prune.saving.exporting.shapes import Arguments, Variable, shape_words, variables
-from tui_prune.saving.probe import relative_error, sampled
+from tui_prune.saving.probe import probe_arguments, relative_error, sampled
 from tui_prune.saving.whole_file import WatchedFile, check_target, write_whole
 from tui_prune.surgery.verify import TOLERANCES
 
@@ -121,7 +120,7 @@ def export(
     checkpoint = read_checkpoint(source)
     make = model if callable(model) and not isinstance(model, nn.Module) else None
     network = load_pruned(checkpoint, make() if make is not None else model)  # type: ignore[arg-type]
-    arguments = _arguments(checkpoint, input_spec)
+    arguments = probe_arguments(checkpoint, input_spec)
     found: list[tuple[Runner, tuple[tuple[str, float], ...]]] = []
     with evaluating(network), _quiet():
         for exported in _exports(network, arguments, form, opset, progress, lambda: _uncut(checkpoint, make)):
@@ -163,16 +162,6 @@ def _write(content: bytes, file: WatchedFile) -> None:
 class _Exported:
     packed: Packed
     way: Variable
-
-
-def _arguments(checkpoint: Checkpoint, input_spec: str | None) -> Arguments:
-    probe = checkpoint.probe
-    if input_spec is None and probe is not None and probe.inputs is not None:
-        return tuple(probe.inputs), dict(probe.keywords)
-    spec = input_spec or checkpoint.input_spec
-    if not spec:
-        raise UsageError(f"{checkpoint.path} doesn't say what its network takes: give --input, such as 1,3,224,224.")
-    return make_example_inputs(spec)
 
 
 class _Differs(TuiPruneError):
