@@ -20,6 +20,14 @@ class Positions(NamedTuple):
     operator: str
 
 
+class Contracted(NamedTuple):
+    """The slots of the first factor of the products that a tensor sums up."""
+
+    slots: Tensor
+    squared: bool
+    """Whether the second factor carries the same slots: what multiplies these multiplies the products twice."""
+
+
 class Carried:
     """Of one tensor: its labels, its name where it is a parameter or buffer, how it is computed where that takes only
     such, whether it is (of) the model's input, whether its values were never computed, the channels whose positions its
@@ -43,7 +51,7 @@ class Carried:
         self.alike: frozenset[int] = frozenset()
         self.made_at: Line | None = None
         self.free: dict[int, Tensor] = {}
-        self.contracted: Tensor | None = None
+        self.contracted: Contracted | None = None
         self.computed = False
 
 

@@ -198,7 +198,7 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
     what eval mode has shown.
     """
     record = tracer.record
-    counted = len(record.costs), len(record.activations)
+    counted = len(record.costs), len(record.activations), len(record.scalings)
     derived, record.derived = record.derived, DerivedUses()
     marks = len(record.ties), len(record.locked), len(record.blocks), len(record.grouped), len(record.producers)
     layers, heads = dict(record.layers), len(record.head_rows)
@@ -218,6 +218,7 @@ def _trace_training_parts(model: nn.Module, inputs: Sequence[Any], kwargs: Mappi
         _lock_what_unreached_parts_may_read(tracer, counted[1])
     finally:
         del record.costs[counted[0] :], record.activations[counted[1] :]
+        del record.scalings[counted[2] :]  # a replay runs in eval mode only, and is compared with it call by call
         record.derived = derived
         for module in model.modules():
             module.training = False

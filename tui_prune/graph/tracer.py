@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.copies.modules import named_modules
-from tui_prune.graph.carried import NOTHING, CarriedByTensor, Positions
+from tui_prune.graph.carried import NOTHING, CarriedByTensor, Contracted, Positions
 from tui_prune.graph.constants import alike_after, alike_of
 from tui_prune.graph.derived import Derived, DerivedUse, derive
 from tui_prune.graph.hollow import HollowPass, written_by
@@ -624,16 +624,16 @@ class Tracer(TorchDispatchMode):
         """Note where a sum of products (the scores of attention) is multiplied with a number, as if its first factor
         were; gives whether it is."""
         found = [tensor for tensor in tensors if getattr(self._carried.get(id(tensor)), "contracted", None) is not None]
-        ids = self._carried.note(found[0]).contracted
+        contracted = self._carried.note(found[0]).contracted
         name = call.name.rstrip("_")
-        if len(found) > 1 or ids is None or not isinstance(call.out, Tensor):
+        if len(found) > 1 or contracted is None or not isinstance(call.out, Tensor):
             return False
         factor = self.factor_of(call, found[0])
         if factor is not None:
-            self.scale(ids, factor)
+            self.scale(contracted.slots, abs(factor) ** 0.5 if contracted.squared else factor)
         elif not operator.aliases and name not in _PASSING_ON:
             return False
-        self._carried.note(call.out).contracted = ids
+        self._carried.note(call.out).contracted = contracted
         return factor is not None
 
     def factor_of(self, call: Call, tensor: Tensor) -> float | None:
@@ -652,9 +652,9 @@ class Tracer(TorchDispatchMode):
             return None
         return factor if name == "mul" else 1 / factor
 
-    def note_contracted(self, tensor: Tensor, ids: Tensor) -> None:
-        """A tensor sums up products whose first factor carries these slots."""
-        self._carried.note(tensor).contracted = ids
+    def note_contracted(self, tensor: Tensor, ids: Tensor, *, squared: bool) -> None:
+        """A tensor sums up products whose first factor carries these slots; `squared`: so does the second."""
+        self._carried.note(tensor).contracted = Contracted(ids, squared)
 
     def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note what a call costs; here nothing."""

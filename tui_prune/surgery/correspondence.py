@@ -185,11 +185,17 @@ class Correspondence:
             return None
         for why, rows, kind, number in before:
             own = why, self._partition(self._before, rows)
-            if own[1] is not None and own not in found:
+            if own[1] is not None and own not in found and self._lies_on_axes(rows):
                 step = min(_step_of(ours, kind, number), len(theirs) - 1)
                 slots = rows.reshape(-1)
                 return Difference(step, np.unique(slots[slots >= 0]))
         return None
+
+    def _lies_on_axes(self, rows: np.ndarray) -> bool:
+        """Whether the original's slots in these rows are channels of a parameter: nothing else is followed into the cut
+        network (positions that a constant is spread over)."""
+        channels = np.unique(_channels(self._before, rows))
+        return any(bool(np.isin(self._before.channel[axis.slots], channels).any()) for axis in self._original.axes)
 
     def _partition(self, slots: Slots, rows: np.ndarray) -> tuple[int, bytes] | None:
         """Rows as a value to compare; None where they say nothing: one row, rows of one, or rows of fixed positions."""

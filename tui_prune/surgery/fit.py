@@ -40,7 +40,7 @@ _TRIALS = 40
 """The number of failed trials after which no more sizes are tried, and suspected groups are locked instead."""
 _SAME_LINE = 2
 """Where one line of code fails more often, all groups in modules of the same class are locked."""
-_HALVES = 16
+_HALVES = 48
 """Trials to find out which groups make a result differ, where nothing else tells."""
 
 Planning = Callable[[Graph], Plan]
@@ -321,11 +321,13 @@ class _Halving:
         if len(groups) < 2 or self._left <= 0:
             return list(groups)
         half = len(groups) // 2
-        found: list[int] = []
-        for part in (groups[:half], groups[half:]):
-            if not self._fits(plan, [*part, *beside]):
-                found.extend(self._among(plan, part, beside))
-            beside = [*beside, *(group for group in part if group not in found)]
+        first, second = groups[:half], groups[half:]
+        if self._fits(plan, [*first, *beside]):  # so all of it together is what is known not to fit
+            return self._among(plan, second, [*beside, *first])
+        found = self._among(plan, first, beside)
+        beside = [*beside, *(group for group in first if group not in found)]
+        if not self._fits(plan, [*second, *beside]):
+            found.extend(self._among(plan, second, beside))
         return found
 
     def _fits(self, plan: Plan, groups: Sequence[int]) -> bool:

@@ -12,6 +12,7 @@ from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.operators import Operator
 from tui_prune.graph.registry import MASKED, Call
 from tui_prune.graph.tracer import Tracer
+from tui_prune.surgery.choices import SameChoices
 
 
 class MaskedTracer(Tracer):
@@ -19,9 +20,12 @@ class MaskedTracer(Tracer):
     channels are those over the kept ones. Weights that the cut network computes as they were are computed as they
     are."""
 
-    def __init__(self, model: nn.Module, kept_slots: Tensor, steady: Collection[str] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, kept_slots: Tensor, steady: Collection[str] = (), choices: SameChoices | None = None
+    ) -> None:
         super().__init__(model)
         self._kept_slots = kept_slots
+        self._choices = choices
         self._steady = frozenset(steady)
         self.without_reference: set[str] = set()
         self.formats: set[torch.dtype] = set()
@@ -40,8 +44,10 @@ class MaskedTracer(Tracer):
         return found
 
     def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
-        if not labelled:
-            return func(*args, **kwargs)
+        out = self._compute_masked(func, args, kwargs) if labelled else func(*args, **kwargs)
+        return out if self._choices is None else self._choices.settle(func, args, kwargs, out)
+
+    def _compute_masked(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = func._schema.name
         rule = MASKED.get(name) or MASKED.get(name.rstrip("_"))
         tensors = [*tensors_in((args, kwargs))]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import isfinite, isinf, prod
 from typing import Any, Literal, TypeVar
@@ -15,6 +16,7 @@ from tui_prune.graph.nested import all_tensors_in, map_tensors
 from tui_prune.graph.trace import run, untouched
 from tui_prune.graph.tracer import Tracer
 from tui_prune.planning.plan import Plan
+from tui_prune.surgery.choices import Choices, SameChoices, picks_positions
 from tui_prune.surgery.copying import named_tensors, with_tensors
 from tui_prune.surgery.cut import CutModule
 from tui_prune.surgery.masked import Digests, MaskedTracer
@@ -206,8 +208,12 @@ class _Comparison:
         """Outputs of the cut module, of the masked original, and of the original without a mask, where it is asked how
         far that moves them."""
         plain = self._run(self.model) if moving else []
+        noted = Choices() if picks_positions(self.plan.graph.record) else None
+        with noted or nullcontext():
+            outputs = self._run(self.cut.module)
+        choices = None if noted is None else SameChoices(noted.made)
         masked, tracer = self._run_traced(
-            self.model, lambda twin: MaskedTracer(twin, self._kept_slots, self.cut.kernels.sources)
+            self.model, lambda twin: MaskedTracer(twin, self._kept_slots, self.cut.kernels.sources, choices)
         )
         reference = [tracer.kept_of(tensor) for tensor in masked]
         if any(bool(tensor.isnan().any()) for tensor in (*plain, *reference)):
@@ -215,7 +221,6 @@ class _Comparison:
                 "The model puts out NaN on the example input, so a cut can't be verified. "
                 "Repair its weights, or give it another input."
             )
-        outputs = self._run(self.cut.module)
         operators = tuple(sorted(tracer.without_reference))
         if [t.shape for t in outputs] != [t.shape for t in reference]:
             return Verification("exact", float("inf"), 0.0, operators, tuple(reference), torch.float32, 0.0)

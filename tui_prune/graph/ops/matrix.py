@@ -41,7 +41,10 @@ def product(tracer: "Tracer", call: Call) -> None:
     labels = _contract(tracer, (left, left_labels, left_inner), (right, right_labels, right_inner), out)
     inner_ids = [compact(label, dims) for dims, label in left_labels.items() if left_inner in dims]
     if inner_ids and tracer.leaf(left) is None and tracer.leaf(right) is None:
-        tracer.note_contracted(out, torch.cat([ids.reshape(-1) for ids in inner_ids]))
+        first = torch.cat([ids.reshape(-1) for ids in inner_ids])
+        seconds = [compact(label, dims).reshape(-1) for dims, label in right_labels.items() if right_inner in dims]
+        both = bool(seconds) and torch.equal(torch.unique(first), torch.unique(torch.cat(seconds)))
+        tracer.note_contracted(out, first, squared=both)
     for tensor, tensor_labels, inner, other, others in (
         (left, left_labels, left_inner, right, right_labels),
         (right, right_labels, right_inner, left, left_labels),
