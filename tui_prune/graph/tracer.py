@@ -210,6 +210,11 @@ class Tracer(TorchDispatchMode):
         entry = self._carried.get(id(tensor))
         return entry is not None and entry.hollow
 
+    def follows_values(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether the values of any of these tensors follow from the model's input."""
+        entries = (self._carried.get(id(tensor)) for tensor in tensors)
+        return any(entry is not None and (entry.computed or entry.is_input) for entry in entries)
+
     def layer_of(self, tensor: str) -> str:
         """The module that a user would name for a parameter; of several that share it, the one that runs."""
         if tensor in self._sharing:

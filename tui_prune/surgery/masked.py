@@ -10,6 +10,7 @@ from torch.utils.flop_counter import flop_registry
 from tui_prune.graph.labels import Dims, compact
 from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.operators import Operator
+from tui_prune.graph.record import Axis, FreeSize, TraceRecord
 from tui_prune.graph.registry import MASKED, Call
 from tui_prune.graph.tracer import Tracer
 from tui_prune.surgery.choices import SameChoices
@@ -20,16 +21,49 @@ class MaskedTracer(Tracer):
     channels are those over the kept ones. Weights that the cut network computes as they were are computed as they
     are."""
 
+    _original: TraceRecord | None = None
+
     def __init__(
-        self, model: nn.Module, kept_slots: Tensor, steady: Collection[str] = (), choices: SameChoices | None = None
+        self,
+        model: nn.Module,
+        kept_slots: Tensor,
+        original: TraceRecord,
+        steady: Collection[str] = (),
+        choices: SameChoices | None = None,
     ) -> None:
         super().__init__(model)
-        self._kept_slots = kept_slots
+        self._original, self._all_kept = original, kept_slots
+        self._kept_slots = kept_slots[: self.record.size]
+        """Of slots that this run makes (heads, positions of constants) by what they are: on inputs of another size
+        there may be more of them, or in another order."""
         self._choices = choices
         self._steady = frozenset(steady)
         self.without_reference: set[str] = set()
         self.formats: set[torch.dtype] = set()
         """Of everything that was computed on the way (autocast may differ from what goes in and comes out)."""
+
+    def add_axis(self, tensor: str, dim: int, size: int, groups: int = 1) -> Axis:
+        """Take over what is kept of the same axis of the network that was traced first."""
+        axis = super().add_axis(tensor, dim, size, groups)
+        if self._original is not None:
+            known = (a for a in self._original.axes_of(tensor) if (a.dim, a.groups) == (dim, groups))
+            self._take_over(size, next(known, None))
+        return axis
+
+    def free_label(self, tensor: Tensor, dim: int) -> Tensor | None:
+        """As `add_axis`, for the positions that a constant is spread over."""
+        number = len(self.record.free)
+        label = super().free_label(tensor, dim)
+        if self._original is not None and len(self.record.free) > number:
+            self._take_over(self.record.free[number].size, next(iter(self._original.free[number : number + 1]), None))
+        return label
+
+    def _take_over(self, size: int, known: Axis | FreeSize | None) -> None:
+        if known is None or known.size != size:
+            own = torch.ones(size, dtype=torch.bool)
+        else:
+            own = self._all_kept[known.first : known.first + size]
+        self._kept_slots = torch.cat([self._kept_slots, own])
 
     def cut(self, tensor: Any) -> dict[Dims, Tensor]:
         """The kept masks of a tensor's labels, of those of which something is cut."""
@@ -92,8 +126,16 @@ def _told_apart(dims: Dims, mask: Tensor) -> tuple[Dims, Tensor]:
 class Digests(MaskedTracer):
     """Also notes, for each product of each layer, the means of its channels: in an order that no shuffle changes."""
 
-    def __init__(self, model: nn.Module, kept_slots: Tensor, steady: Collection[str] = (), *, masking: bool) -> None:
-        super().__init__(model, kept_slots, steady)
+    def __init__(
+        self,
+        model: nn.Module,
+        kept_slots: Tensor,
+        original: TraceRecord,
+        steady: Collection[str] = (),
+        *,
+        masking: bool,
+    ) -> None:
+        super().__init__(model, kept_slots, original, steady)
         self._masking = masking
         self.digests: list[Tensor] = []
 

@@ -213,7 +213,10 @@ class _Comparison:
             outputs = self._run(self.cut.module)
         choices = None if noted is None else SameChoices(noted.made)
         masked, tracer = self._run_traced(
-            self.model, lambda twin: MaskedTracer(twin, self._kept_slots, self.cut.kernels.sources, choices)
+            self.model,
+            lambda twin: MaskedTracer(
+                twin, self._kept_slots, self.plan.graph.record, self.cut.kernels.sources, choices
+            ),
         )
         reference = [tracer.kept_of(tensor) for tensor in masked]
         if any(bool(tensor.isnan().any()) for tensor in (*plain, *reference)):
@@ -235,12 +238,13 @@ class _Comparison:
 
         What is cut may be dead already, so in the original it gets random numbers first: they mustn't show.
         """
-        original = with_tensors(self.model, self._stirred(), self.plan.graph.record)
-        everything = torch.ones(Tracer(self.cut.module).record.size * 2, dtype=torch.bool)
+        record = self.plan.graph.record
+        original = with_tensors(self.model, self._stirred(), record)
+        everything = torch.ones(max(record.size, Tracer(self.cut.module).record.size), dtype=torch.bool)
         runs = (
-            (original, lambda twin: Digests(twin, self._kept_slots, self.cut.kernels.sources, masking=False)),
-            (original, lambda twin: Digests(twin, self._kept_slots, self.cut.kernels.sources, masking=True)),
-            (self.cut.module, lambda twin: Digests(twin, everything, masking=False)),
+            (original, lambda twin: Digests(twin, self._kept_slots, record, self.cut.kernels.sources, masking=False)),
+            (original, lambda twin: Digests(twin, self._kept_slots, record, self.cut.kernels.sources, masking=True)),
+            (self.cut.module, lambda twin: Digests(twin, everything, record, masking=False)),
         )
         plain, masked, cut = (self._run_traced(model, tracer)[1].digests for model, tracer in runs)
         same = [a.shape == b.shape for a, b in zip(cut, masked, strict=False)]

@@ -126,6 +126,7 @@ def materialise(tracer: "Tracer", call: Call) -> None:
     source = call.args[0]
     labels: list[Tensor] = []
     arguments, keywords = map_tensors((call.args[1:], call.kwargs), Tensor.cpu)
+    by_values = call.name in _BY_POSITION and tracer.follows_values([*tensors_in((call.args[1:], call.kwargs))])
     for dims, label in tracer.labels(source).items():
         if not call.first_out.numel():
             labels.append(_of_nothing(call, dims, label))
@@ -137,6 +138,9 @@ def materialise(tracer: "Tracer", call: Call) -> None:
             continue
         if call.name in _BY_POSITION and len(after) < len(dims):  # all positions name one row
             tracer.lock_label(moved, varying(moved), "single channels are picked by their number")
+            continue
+        if by_values and not _is_same(moved, label, after, dims):
+            tracer.lock_label(label, dims, "what is picked here depends on the values")
             continue
         labels.append(moved)
         if len(after) != len(dims) or (moved.numel() and moved.shape != label.shape):
@@ -157,6 +161,11 @@ def _of_nothing(call: Call, dims: Dims, label: Tensor) -> Tensor:
     if any(d < len(indices) and indices[d] is not None for d in dims):
         raise NotUnderstood("it gives a tensor without elements")
     return collapse(label, dims).expand(call.first_out.shape)
+
+
+def _is_same(moved: Tensor, label: Tensor, after: Dims, dims: Dims) -> bool:
+    ids, others = compact(moved, after), compact(label, dims)
+    return ids.shape == others.shape and torch.equal(ids, others)
 
 
 def _repeats(label: Tensor, dims: Dims) -> bool:
