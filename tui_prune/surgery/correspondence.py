@@ -7,7 +7,7 @@ head_dim)`) runs without an error at another width; its rows tell.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import isclose, prod
 from typing import Any, NamedTuple
 
@@ -88,14 +88,39 @@ class Correspondence:
         everything = np.zeros(0, np.int64)
         for step in ours:
             for made in step.made:
-                by_operator[_name(step)].setdefault((id(made.labels), made.shape), made)
+                if 0 not in made.shape:
+                    by_operator[_name(step)].setdefault((id(made.labels), made.shape), made)
+        known: set[bytes] | None = None
         for number, step in enumerate(theirs):
+            alike = by_operator.get(_name(step), {}).values()
             for made in step.made if step.labelled else ():
-                if made.labels and not any(
-                    self._corresponds(one, made, True) for one in by_operator[_name(step)].values()
-                ):
+                if not made.labels or 0 in made.shape or any(self._corresponds(one, made, True) for one in alike):
+                    continue
+                if not alike and known is None:
+                    known = {
+                        own for entries in by_operator.values() for one in entries.values() for own in self._lines(one)
+                    }
+                if alike or known is None or not self._are_known(made, known):
                     return Difference(number, everything)
         return None
+
+    def _lines(self, made: Made) -> Iterator[bytes]:
+        """What stays of the channels along each single dimension of one of the original's tensors, as a value."""
+        for dims, label in made.labels.items():
+            ids = compact(label, dims).numpy()
+            if len(dims) == 1 and not self._any_loose(self._before, ids):
+                yield np.sort(_channels(self._before, ids)[_stays(self._before, ids)]).tobytes()
+
+    def _are_known(self, made: Made, known: Collection[bytes]) -> bool:
+        """Whether a tensor of an operator that the original hasn't run (a detector that found nothing there) has the
+        channels of some tensor of the original along each of its dimensions, and no rows of them."""
+        for dims, label in made.labels.items():
+            ids = compact(label, dims).numpy()
+            if self._any_loose(self._after, ids):
+                continue
+            if len(dims) > 1 or np.sort(_channels(self._after, ids)).tobytes() not in known:
+                return False
+        return True
 
     def _corresponds(self, one: Made, other: Made, shaped: bool) -> bool:
         """Whether a tensor holds exactly the kept channels of another. `shaped`: compare the shapes of tensors without

@@ -1,5 +1,5 @@
-"""What a verification must not take for a wrong cut: equal scores that are ranked the other way round, products of a map
-with itself, branches that only training runs, and inputs of another size."""
+"""What a comparison must not take for a wrong cut: equal scores that are ranked the other way round, products of a map
+with itself, branches that only training or other values run, and inputs of another size."""
 
 from collections.abc import Callable
 
