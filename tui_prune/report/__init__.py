@@ -1,1 +1,1 @@
-"""The network before and after, beside each other: as PyTorch prints both, and as tables that can be kept."""
+"""A network before and after a cut, as tables and pictures for people: in the terminal, in files, beside each other."""

@@ -1,1 +1,1 @@
-"""What the network is for: task files, scores and how certain they are, calibration data."""
+"""What a network is for: task files, calibration data, scores and how certain they are."""

@@ -1,4 +1,4 @@
-"""The table of recipe fields: one entry more is an option, a row, a word of the history, a comment and a line of help."""
+"""The table of recipe fields: one more entry is an option, a row, a word of the history, a comment and a help line."""
 
 import dataclasses
 import re
