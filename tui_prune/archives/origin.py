@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from tui_prune.errors import TuiPruneError
 
-Kind = Literal["torchvision", "timm", "huggingface", "bundled", "file", "module"]
+FILE, MODULE = "file", "module"
+"""The kinds of networks that only their owner can build: by a factory in a Python file, or by a class."""
 EditValue = int | tuple[int, ...]
 Path = tuple[str | int, ...]
 """The way from an attribute's value to a number in it: keys of dicts, positions in sequences, names in objects."""
@@ -16,7 +17,7 @@ Path = tuple[str | int, ...]
 class Origin:
     """How a module can be built again."""
 
-    kind: Kind
+    kind: str
     """`torchvision`, `timm`, `bundled`: from fixed lists of names. `huggingface`: a class of transformers' and its
     configuration. `file` and `module`: only its owner can build it."""
     name: str
@@ -27,14 +28,14 @@ class Origin:
     @property
     def title(self) -> str:
         """The name in a form that fits a title line."""
-        if self.kind == "file":
+        if self.kind == FILE:
             return self.name.replace("\\", "/").rpartition("/")[2]
-        return self.name.rpartition(".")[2] if self.kind == "module" else self.name
+        return self.name.rpartition(".")[2] if self.kind == MODULE else self.name
 
     @property
     def buildable(self) -> bool:
         """Whether `build` can build it without its owner."""
-        return self.kind in ("torchvision", "timm", "huggingface", "bundled")
+        return self.kind not in (FILE, MODULE)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -44,9 +45,9 @@ class Origin:
     def from_dict(cls, values: Mapping[str, Any]) -> "Origin":
         """The origin that `to_dict` gave. Raises `TuiPruneError` when the values are anything else."""
         kind, name, arguments = (values.get(key) for key in ("kind", "name", "arguments"))
-        if kind not in get_args(Kind) or not isinstance(name, str) or not isinstance(arguments, dict):
+        if not isinstance(kind, str) or not isinstance(name, str) or not isinstance(arguments, dict):
             raise TuiPruneError("It doesn't say in a known way how its network is built.")
-        return cls(cast(Kind, kind), name, arguments)
+        return cls(kind, name, arguments)
 
 
 @dataclass(frozen=True)

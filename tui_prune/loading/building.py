@@ -1,23 +1,15 @@
 """Building a network again from a fixed list of names."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from tui_prune.archives.origin import Origin
+from tui_prune.archives.origin import FILE, Origin
 from tui_prune.errors import TuiPruneError
 from tui_prune.formatting import shown
-from tui_prune.loading.sources import bundled as bundled_networks
-from tui_prune.loading.sources import timm as timm_networks
-from tui_prune.loading.sources import torchvision as torchvision_networks
-from tui_prune.loading.sources.bundled import build_bundled, bundled_input_spec, bundled_names
-from tui_prune.loading.sources.huggingface import KIND as HUGGINGFACE
-from tui_prune.loading.sources.huggingface import build_huggingface, check_huggingface, likely_inputs
-from tui_prune.loading.sources.timm import build_timm, check_timm_name, timm_input_spec
-from tui_prune.loading.sources.torchvision import build_torchvision, torchvision_input_spec, torchvision_names
+from tui_prune.loading.sources.registry import Source, source_of
 
 SEED = 0
 _ANY_OTHER_INPUT = "1,3,224,224"
@@ -32,71 +24,29 @@ def build(origin: Origin, device: Literal["cpu", "meta"] = "cpu") -> nn.Module:
     Raises `TuiPruneError` when the origin is no entry of the fixed lists, or asks for arguments that a network from
     there can't have; `UsageError` when it is timm's and timm isn't installed.
     """
-    _check(origin)
+    source = source_of(origin)
+    source.checked(origin)
     try:
         if device == "meta":
-            return _without_values(origin)
+            return _without_values(source, origin)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            return _call_factory(origin)
+            return source.build(origin.name, origin.arguments)
     except Exception as error:  # arguments out of a file can make a factory raise anything
         arguments = ", ".join(f"{key}={shown(value)}" for key, value in origin.arguments.items())
         raise TuiPruneError(f"The network {origin.name}({arguments}) can't be built: {error}.") from error
 
 
 def default_input_spec(origin: Origin) -> str:
-    """The shape of an input that suits the network; empty for one of the user's own file, which nobody knows."""
-    if origin.kind == "bundled":
-        return bundled_input_spec(origin.name)
-    if origin.kind == "torchvision":
-        return torchvision_input_spec(origin.name, origin.arguments)
-    if origin.kind == "timm":
-        return timm_input_spec(origin.name, origin.arguments)
-    if origin.kind == HUGGINGFACE:
-        return ""
-    return "" if origin.kind == "file" else _ANY_OTHER_INPUT
+    """The shape of an input that suits the network; empty for one of the user's own file, and where it isn't known."""
+    if origin.buildable:
+        return source_of(origin).input_spec(origin.name, origin.arguments)
+    return "" if origin.kind == FILE else _ANY_OTHER_INPUT
 
 
 def likely_input_specs(origin: Origin) -> list[str]:
     """Shapes to try first, where the network's own source tells them but not which of them is right."""
-    return likely_inputs(origin.name, origin.arguments) if origin.kind == HUGGINGFACE else []
-
-
-def _check(origin: Origin) -> None:
-    if not origin.buildable:
-        raise TuiPruneError(f"{origin.title} is a network of your own; only you can build it.")
-    if origin.kind == HUGGINGFACE:
-        check_huggingface(origin.name, origin.arguments)
-        return
-    if origin.kind == "timm":
-        check_timm_name(origin.name)
-        known, allowed = True, timm_networks.ARGUMENTS
-    elif origin.kind == "torchvision":
-        known, allowed = origin.name in torchvision_names(), torchvision_networks.ARGUMENTS
-    else:
-        known, allowed = origin.name in bundled_names(), bundled_networks.ARGUMENTS
-    if not known:
-        raise TuiPruneError(f"This installation has no {origin.kind} network {origin.name!r}.")
-    for key, value in origin.arguments.items():
-        if key not in allowed or not _is_plain(value):
-            raise TuiPruneError(f"A {origin.kind} network isn't built with {key}={value!r}; nothing was built.")
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(isinstance(item, int) for item in value)
-    return isinstance(value, int)
-
-
-def _call_factory(origin: Origin) -> nn.Module:
-    arguments: Mapping[str, Any] = origin.arguments
-    if origin.kind == "torchvision":
-        return build_torchvision(origin.name, arguments)
-    if origin.kind == "timm":
-        return build_timm(origin.name, arguments)
-    if origin.kind == HUGGINGFACE:
-        return build_huggingface(origin.name, arguments)
-    return build_bundled(origin.name, arguments)
+    return list(source_of(origin).likely_inputs(origin.name, origin.arguments)) if origin.buildable else []
 
 
 class _SkipInitialisation(TorchFunctionMode):
@@ -116,9 +66,9 @@ class _SkipInitialisation(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _without_values(origin: Origin) -> nn.Module:
+def _without_values(source: Source, origin: Origin) -> nn.Module:
     with _SkipInitialisation():
-        network = _call_factory(origin)
+        network = source.build(origin.name, origin.arguments)
     on_meta: dict[nn.Parameter, nn.Parameter] = {}
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):

@@ -18,12 +18,9 @@ def known_names() -> tuple[str, ...] | None:
 
 def find_names() -> tuple[str, ...]:
     """The same from the packages, which takes seconds; kept for the next time."""
-    from tui_prune.loading.sources.timm import PREFIX, has_timm, timm_names
-    from tui_prune.loading.sources.torchvision import torchvision_names
+    from tui_prune.loading.sources.registry import SOURCES
 
-    names = list(torchvision_names())
-    if has_timm():
-        names += [PREFIX + name for name in timm_names()]
+    names = [source.prefix + name for source in SOURCES.values() if source.version for name in source.names()]
     write_json(_file(), names)
     return tuple(names)
 

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from tui_prune.archives.origin import FILE
 from tui_prune.archives.pruned_file import Checkpoint
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.building import build
@@ -11,13 +12,7 @@ from tui_prune.loading.kept import cut_shape, missing_positions
 from tui_prune.loading.plain_module import plain_module
 from tui_prune.loading.removed import inside_removed
 from tui_prune.loading.replacing import named_tensors, replace_tensors
-from tui_prune.loading.sources.huggingface import KIND as HUGGINGFACE
-from tui_prune.loading.sources.huggingface import transformers_version
-from tui_prune.loading.sources.timm import timm_version
-from tui_prune.loading.sources.torchvision import torchvision_version
-
-_VERSIONS = {"torchvision": torchvision_version, "timm": timm_version, HUGGINGFACE: transformers_version}
-"""Of the packages whose networks are built by name."""
+from tui_prune.loading.sources.registry import SOURCES
 
 
 def load_pruned(checkpoint: Checkpoint, model: nn.Module | None = None) -> nn.Module:
@@ -44,7 +39,7 @@ def _uncut(checkpoint: Checkpoint) -> nn.Module:
     origin = checkpoint.origin
     if origin.buildable:
         return build(origin, "meta")
-    if origin.kind == "file":
+    if origin.kind == FILE:
         factory = origin.name.rpartition(":")[2]
         made = f"{factory}() of {origin.title.rpartition(':')[0]}"
         example, spec = f"model={factory}()", origin.title
@@ -81,7 +76,8 @@ def _described(checkpoint: Checkpoint, network: nn.Module) -> str:
 
 def _other_version(checkpoint: Checkpoint) -> str:
     package = checkpoint.origin.kind
-    if package not in _VERSIONS:
+    version = SOURCES[package].version if package in SOURCES else None
+    if version is None:
         return ""
-    saved, here = checkpoint.versions.get(package), _VERSIONS[package]()
+    saved, here = checkpoint.versions.get(package), version()
     return "" if saved == here else f" It was saved with {package} {saved}; this is {package} {here}."

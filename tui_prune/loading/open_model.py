@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tui_prune import paths
 from tui_prune.archives.archive import read_weights
 from tui_prune.archives.inert_file import ModuleTensors
-from tui_prune.archives.origin import Origin
+from tui_prune.archives.origin import FILE, Origin
 from tui_prune.archives.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
 from tui_prune.archives.weights import state_dict_in
 from tui_prune.errors import TuiPruneError, UsageError
@@ -28,12 +28,10 @@ from tui_prune.loading.origins import origin_of
 from tui_prune.loading.plain_module import plain_module
 from tui_prune.loading.recognise import recognise, sized_for
 from tui_prune.loading.replacing import device_of, replace_tensors
-from tui_prune.loading.sources.bundled import DEFAULT, bundled_names, trained_weights
+from tui_prune.loading.sources.bundled import DEFAULT, trained_weights
+from tui_prune.loading.sources.bundled import KIND as BUNDLED
 from tui_prune.loading.sources.factory_file import is_factory_spec, load_factory, split_factory_spec
-from tui_prune.loading.sources.huggingface import PREFIX as HF_PREFIX
-from tui_prune.loading.sources.huggingface import open_huggingface
-from tui_prune.loading.sources.timm import PREFIX
-from tui_prune.loading.sources.torchvision import torchvision_names
+from tui_prune.loading.sources.registry import SOURCES, Opening, source_of_name
 from tui_prune.progress import Progress, silent
 
 __all__ = ["build", "load_factory", "open_model", "with_input"]
@@ -88,18 +86,16 @@ def _open(spec: str | None, weights: str | Path | None, model: nn.Module | None,
             raise UsageError("Pass one file to load into the model: either spec or weights.")
         return _from_module(model, origin_of(plain_module(model)), _existing_file(str(spec or weights)))
     if spec is None:
-        return _from_name(Origin("bundled", DEFAULT), weights)
+        return _from_name(Origin(BUNDLED, DEFAULT), weights)
     if is_factory_spec(spec):
         file, factory = split_factory_spec(spec)
-        return _from_module(load_factory(spec)(), Origin("file", f"{file}:{factory}"), weights)
-    if spec.startswith(PREFIX):
-        return _from_name(Origin("timm", spec.removeprefix(PREFIX)), weights)
-    if spec.startswith(HF_PREFIX):
-        return _from_huggingface(spec.removeprefix(HF_PREFIX), weights)
-    if spec in bundled_names():
-        return _from_name(Origin("bundled", spec), weights)
-    if not _is_path(spec) and spec in torchvision_names():
-        return _from_name(Origin("torchvision", spec), weights)
+        return _from_module(load_factory(spec)(), Origin(FILE, f"{file}:{factory}"), weights)
+    named = None if _is_path(spec) and not _has_prefix(spec) else source_of_name(spec)
+    if named is not None:
+        source, name = named
+        if source.open is not None:
+            return _with_its_weights(source.open, name, weights)
+        return _from_name(Origin(source.kind, name), weights)
     file = _existing_file(spec)
     if weights is not None:
         raise UsageError(f"{spec} has weights of its own; leave out --weights, or name a network instead of {spec}.")
@@ -107,7 +103,7 @@ def _open(spec: str | None, weights: str | Path | None, model: nn.Module | None,
 
 
 def _from_name(origin: Origin, weights: str | Path | None) -> OpenedModel:
-    file = trained_weights(origin.name) if weights is None and origin.kind == "bundled" else weights
+    file = trained_weights(origin.name) if weights is None and origin.kind == BUNDLED else weights
     if file is None:
         return _opened(origin, build(origin), None, notes=(RANDOM_WEIGHTS,))
     content = _read(file)
@@ -118,12 +114,12 @@ def _from_name(origin: Origin, weights: str | Path | None) -> OpenedModel:
     return _from_state(sized_for(origin, content), content, file)
 
 
-def _from_huggingface(spec: str, weights: str | Path | None) -> OpenedModel:
-    module, origin, notes = open_huggingface(spec)
+def _with_its_weights(opening: Opening, name: str, weights: str | Path | None) -> OpenedModel:
+    module, origin, notes = opening(name)
     if weights is not None:
         opened = _from_module(module, origin, weights)
         return dataclasses.replace(opened, origin=origin)
-    return _opened(origin, module, spec, notes)
+    return _opened(origin, module, name, notes)
 
 
 def _from_module(model: nn.Module, origin: Origin, weights: str | Path | None) -> OpenedModel:
@@ -269,8 +265,14 @@ def _existing_file(spec: str) -> Path:
         with suppress(OSError, ValueError):
             beside = os.listdir(path.parent)
         raise UsageError(f"{paths.not_a_file(path, spec)}{_suggestion(path.name, beside)}")
-    known = _suggestion(spec.lower(), [*torchvision_names(), *bundled_names()])
+    known = _suggestion(
+        spec.lower(), [name for source in SOURCES.values() if not source.prefix for name in source.names()]
+    )
     raise UsageError(f"{spec!r} is neither a network of torchvision or tui-prune nor a file.{known}")
+
+
+def _has_prefix(spec: str) -> bool:
+    return any(source.prefix and spec.startswith(source.prefix) for source in SOURCES.values())
 
 
 def _is_path(spec: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from tui_prune.archives.origin import Origin
+from tui_prune.archives.origin import MODULE, Origin
 from tui_prune.loading.building import build
 from tui_prune.loading.recognise import sized_for
 from tui_prune.loading.signatures import Signature, candidates, parameter_count, signature_of
@@ -34,7 +34,7 @@ def origin_of(module: nn.Module) -> Origin:
             sized = _switched(sized, module)
             if _same_settings(built if sized is origin else build(sized, "meta"), module):
                 return sized
-    return Origin("module", f"{kind.__module__}.{kind.__qualname__}")
+    return Origin(MODULE, f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _of_the_same_code(module: nn.Module, signature: Signature) -> list[Origin]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tui_prune.archives.origin import Origin
-from tui_prune.loading.sources.timm import PREFIX
+from tui_prune.loading.sources.registry import SOURCES
 
 
 @dataclass(frozen=True)
@@ -51,4 +51,5 @@ class Recognised:
 
 def spec_of(origin: Origin) -> str:
     """The name by which a user opens a network that can be built by name."""
-    return f"{PREFIX}{origin.name}" if origin.kind == "timm" else origin.name
+    prefix = SOURCES[origin.kind].prefix if origin.kind in SOURCES else ""
+    return f"{prefix}{origin.name}"

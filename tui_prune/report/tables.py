@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_prune import formatting
+from tui_prune.archives.origin import FILE
 
 if TYPE_CHECKING:
     from tui_prune.archives.origin import Origin
@@ -130,7 +131,7 @@ def report_lines(report: Mapping[str, Any], notes: Mapping[str, str]) -> list[st
 def load_lines(origin: "Origin", path: Path) -> list[str]:
     """How to load what was saved, in Python."""
     title, imports, argument = f"Written to {path}. To load it:", [], ""
-    if origin.kind == "file":
+    if origin.kind == FILE:
         file, _, factory = origin.name.rpartition(":")
         imports, argument = [f"    from {Path(file).stem} import {factory}"], f", model={factory}()"
     return [title, "", "    import tui_prune", *imports, f"    model = tui_prune.load({str(path)!r}{argument})"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import tui_prune
+from tui_prune.archives.origin import Origin
 from tui_prune.archives.pruned_file import Checkpoint, read_checkpoint
 from tui_prune.archives.safetensors_form import SUFFIX, to_safetensors
 from tui_prune.errors import Cancelled, TuiPruneError
@@ -18,9 +19,7 @@ from tui_prune.loading.edits import check_edits
 from tui_prune.loading.kept import axis_name
 from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.loading.replacing import named_tensors
-from tui_prune.loading.sources.huggingface import KIND as HUGGINGFACE
-from tui_prune.loading.sources.huggingface import transformers_version
-from tui_prune.loading.sources.timm import timm_version
+from tui_prune.loading.sources.registry import source_of
 from tui_prune.loading.sources.torchvision import torchvision_version
 from tui_prune.progress import Progress, silent
 from tui_prune.saving.forms import form_of
@@ -123,8 +122,7 @@ def compose(path: Path, result: "Result", made_from: Mapping[str, str] | None = 
             "tui_prune": tui_prune.__version__,
             "torch": str(torch.__version__),
             "torchvision": torchvision_version(),
-            **({"timm": timm_version()} if result.origin.kind == "timm" else {}),
-            **({HUGGINGFACE: transformers_version()} if result.origin.kind == HUGGINGFACE else {}),
+            **_source_version(result.origin),
             "python": platform.python_version(),
         },
         input_spec=result.input_spec or "",
@@ -193,6 +191,12 @@ def _small_positions(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         key = (tuple(values.shape), values.numpy().tobytes())
         small[axis] = shared.setdefault(key, values)
     return small
+
+
+def _source_version(origin: Origin) -> dict[str, str]:
+    """The version of the package that a network is from, under the name of its kind."""
+    version = source_of(origin).version if origin.buildable else None
+    return {} if version is None else {origin.kind: version()}
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tui_prune.archives.checksum import checksum
+from tui_prune.archives.origin import FILE
 from tui_prune.config import folders
 from tui_prune.errors import TuiPruneError
 from tui_prune.files import read_json, update_json
@@ -59,7 +60,7 @@ def cache_file(opened: OpenedModel, graph: Graph, task: Task, settings: Mapping[
                 "tensors": _tensors(graph),
                 "axes": [[axis.tensor, axis.dim, axis.size, axis.groups] for axis in graph.record.axes],
                 "origin": opened.origin.to_dict(),
-                "code": _content(opened.origin.name.rpartition(":")[0]) if opened.origin.kind == "file" else "",
+                "code": _content(opened.origin.name.rpartition(":")[0]) if opened.origin.kind == FILE else "",
                 "task": [str(task.file), fingerprint(task)],
                 "settings": dict(settings),
             }

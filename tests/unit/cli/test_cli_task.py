@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 from tui_prune.cli.main import app
-from tui_prune.search import scan_cache
 
 TASK = """
 import torch
@@ -42,7 +41,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "        return self.head(self.b(torch.relu(self.norm(self.a(x)))).mean((2, 3)))\n"
     )
     (tmp_path / "task.py").write_text(TASK)
-    monkeypatch.setattr(scan_cache.platformdirs, "user_state_dir", lambda name: str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
 
 

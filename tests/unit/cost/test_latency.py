@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 from torch import nn
@@ -33,7 +32,7 @@ from tui_prune.session.session import Session
 
 @pytest.fixture(autouse=True)
 def own_cache_and_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import pytest
 import torch
 from torch import Tensor, nn
@@ -98,7 +97,7 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -18,8 +18,8 @@ from tui_prune.models import factory
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(signatures.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tui-prune"
 
 
 def state_of(name: str, **arguments: object) -> dict[str, Tensor]:

@@ -12,7 +12,6 @@ import tui_prune
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.planning.plan import Plan
 from tui_prune.progress import Progress
-from tui_prune.search import scan_cache
 from tui_prune.search.goal import Goal
 from tui_prune.search.sensitivity import Sensitivity
 from tui_prune.search.suggest import suggest
@@ -61,7 +60,7 @@ class Judge:
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scan_cache.platformdirs, "user_state_dir", lambda name: str(tmp_path / "state" / name))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
 
 

@@ -25,6 +25,7 @@ from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import Completion, complete
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
+from tui_prune.archives.origin import FILE, MODULE
 from tui_prune.config import at_home
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.formatting import change, count, file_name, size
@@ -362,11 +363,11 @@ def _pieces(line: str, width: int) -> list[str]:
 def loading_lines(origin: Any, path: Path) -> list[str]:
     """The lines of Python that load a checkpoint of a model that comes from `origin`, wherever they are run."""
     lines, name = ["import tui_prune"], json.dumps(str(path), ensure_ascii=False)
-    if origin.kind == "file":
+    if origin.kind == FILE:
         file, _, factory = origin.name.rpartition(":")
         lines += [f"from {Path(file).stem} import {factory}"]
         return [*lines, f"model = tui_prune.load({name}, model={factory}())"]
-    if origin.kind == "module":
+    if origin.kind == MODULE:
         made = origin.name.rpartition(".")[2]
         return [*lines, f"model = tui_prune.load({name}, model={made}())  # your own class"]
     return [*lines, f"model = tui_prune.load({name})"]

@@ -9,6 +9,7 @@ from torch import nn
 import tui_prune.models as models
 from tui_prune.loading.opened import OpenedModel
 
+KIND = "bundled"
 DEFAULT = "nin"
 ARGUMENTS = frozenset({"num_classes", "widths"})
 _TRAINED_WEIGHTS = {"nin": "nin_digits.safetensors"}
@@ -51,6 +52,6 @@ def task_of_pruned(opened: OpenedModel) -> Path | None:
     """The task file for a pruned checkpoint of a network that comes with trained weights and a task; None for any other
     network, and where the checkpoint's has other outputs or inputs."""
     origin = opened.origin
-    if origin.kind != "bundled" or origin.name not in _TRAINED_WEIGHTS or origin.arguments or not opened.kept:
+    if origin.kind != KIND or origin.name not in _TRAINED_WEIGHTS or origin.arguments or not opened.kept:
         return None
     return _TASK if opened.input_spec == bundled_input_spec(origin.name) else None

@@ -16,10 +16,10 @@ from typing import Any
 from torch import nn
 
 from tui_prune import paths
-from tui_prune.archives.origin import Kind, Origin
+from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError, UsageError
 
-KIND: Kind = "huggingface"
+KIND = "huggingface"
 PREFIX = "hf:"
 """Before a folder or a name, where a user names it."""
 CONFIG = "config"

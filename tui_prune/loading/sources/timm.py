@@ -14,6 +14,7 @@ from torch import nn
 
 from tui_prune.errors import UsageError
 
+KIND = "timm"
 ARGUMENTS = frozenset({"num_classes", "in_chans"})
 """What an origin may pass to a builder. None of them fetches anything."""
 PREFIX = "timm:"
@@ -38,6 +39,11 @@ def has_timm() -> bool:
 def timm_names() -> list[str]:
     """The names of all networks. Raises `UsageError` where timm isn't installed."""
     return list(_timm().list_models())
+
+
+def installed_names() -> list[str]:
+    """The names of all networks; none where timm isn't installed."""
+    return timm_names() if has_timm() else []
 
 
 def timm_families() -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+KIND = "torchvision"
 ARGUMENTS = frozenset({"num_classes", "num_keypoints", "aux_logits", "aux_loss", "image_size", "transform_input"})
 """What an origin may pass to a builder. None of them fetches anything."""
 
