@@ -36,7 +36,7 @@ def own_cache_and_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    yield tmp_path / "cache"
+    yield tmp_path / "cache" / "tui-prune"
     torch.set_num_threads(threads)
 
 
@@ -389,7 +389,7 @@ def test_measurements_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_memory_is_no_harm(
     content: str, monkeypatch: pytest.MonkeyPatch, own_cache_and_one_thread: Path
 ) -> None:
-    own_cache_and_one_thread.mkdir()
+    own_cache_and_one_thread.mkdir(parents=True)
     (own_cache_and_one_thread / "latency.json").write_text(content, encoding="latin-1")
     calls, asked = measured_calls(), runs(monkeypatch)
     assert Stopwatch(chain(8)).seconds(calls) == [0.5, 0.5, 0.5]
@@ -401,6 +401,7 @@ def test_a_broken_memory_is_no_harm(
 def test_a_memory_that_can_t_be_written_is_no_harm(
     monkeypatch: pytest.MonkeyPatch, own_cache_and_one_thread: Path
 ) -> None:
+    own_cache_and_one_thread.parent.mkdir()
     own_cache_and_one_thread.write_text("a file where the folder should be")
     runs(monkeypatch)
     assert Stopwatch(chain(8)).seconds(measured_calls()) == [0.5, 0.5, 0.5]
