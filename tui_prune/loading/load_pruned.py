@@ -7,11 +7,10 @@ from tui_prune.archives.pruned_file import Checkpoint
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.building import build
 from tui_prune.loading.edits import apply_edits, check_edits
-from tui_prune.loading.fitting import compare_shapes
+from tui_prune.loading.fitting import compare_shapes, named_tensors, replace_tensors
 from tui_prune.loading.kept import cut_shape, missing_positions
 from tui_prune.loading.plain_module import plain_module
 from tui_prune.loading.removed import inside_removed
-from tui_prune.loading.replacing import named_tensors, replace_tensors
 from tui_prune.loading.sources.registry import SOURCES
 
 

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune import paths
-from tui_prune.archives.archive import read_weights
+from tui_prune.archives.archive import read_weights, state_dict_in
 from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.archives.origin import FILE, Origin
 from tui_prune.archives.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
-from tui_prune.archives.weights import state_dict_in
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.formatting import shown
 from tui_prune.loading.building import build, default_input_spec, likely_input_specs
-from tui_prune.loading.fitting import fit, load_weights
+from tui_prune.loading.fitting import device_of, fit, load_weights, replace_tensors
 from tui_prune.loading.guess_input import guess_input
 from tui_prune.loading.input_spec import make_example_inputs, parse_input_spec
 from tui_prune.loading.load_pruned import load_pruned
@@ -27,7 +26,6 @@ from tui_prune.loading.opened import OpenedModel
 from tui_prune.loading.origins import origin_of
 from tui_prune.loading.plain_module import plain_module
 from tui_prune.loading.recognise import recognise, sized_for
-from tui_prune.loading.replacing import device_of, replace_tensors
 from tui_prune.loading.sources.bundled import DEFAULT, trained_weights
 from tui_prune.loading.sources.bundled import KIND as BUNDLED
 from tui_prune.loading.sources.factory_file import is_factory_spec, load_factory, split_factory_spec

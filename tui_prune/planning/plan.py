@@ -1,15 +1,14 @@
-"""A plan: for each group the channels that stay, and what follows for each layer."""
+"""A plan: for each group the channels that stay, what follows for each layer, and how each group came to its width."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from tui_prune.formatting import shrunk
-from tui_prune.planning.decisions import Decision
 from tui_prune.planning.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -121,3 +120,42 @@ class Plan:
     def cuts(self) -> bool:
         """Whether anything is cut at all."""
         return self.graph.gone is not None or not bool(self.keep.all())
+
+
+By = Literal["nothing", "lock", "unranked", "ratio", "threshold", "ranking"]
+
+
+@dataclass(frozen=True)
+class FamilySteps:
+    """The way of a family of cells to its width. All counts but `cells` are channels of one cell."""
+
+    cells: int
+    size: int
+    free: int
+    """The channels that a ratio is a share of."""
+    asked: int
+    """What the ratio, the threshold or the ranking alone would leave."""
+    wanted: int
+    """The same within the recipe's limits, and with what must stay."""
+    stay: int
+    """The same aligned: what stays in the end."""
+    limit: str
+    """In words, what has raised `wanted` over `asked`; empty where nothing has."""
+    step: int
+    """How many go at a time, for widths to be aligned."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What has decided on a group."""
+
+    by: By
+    ratio: float = 0.0
+    """The ratio that applies."""
+    own: str | None = None
+    """The recipe's own entry for it, by its key: "layer1.*"."""
+    align: int = 1
+    families: tuple[FamilySteps, ...] = ()
+    """Empty where nothing is cut, and where the group's own code deals channels out."""
+    wanted: float | None = None
+    """Of a group whose own code deals channels out, the width that was asked for."""

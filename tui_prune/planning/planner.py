@@ -11,11 +11,10 @@ from tui_prune.cost.cost import Cost, CostModel
 from tui_prune.cost.latency import LatencyModel
 from tui_prune.errors import UsageError
 from tui_prune.graph.graph import UNREACHED, GoneLayer, Graph, Layer
-from tui_prune.planning.alignment import UNALIGNED, why_unaligned
 from tui_prune.planning.plan import LayerPlan, Pair, Plan, Reached
 from tui_prune.planning.recipe import Recipe, matches
 from tui_prune.planning.targets import Spent, found_in_words, goals_of, largest_network, unreachable
-from tui_prune.planning.widths import Draft, Kept, Scores
+from tui_prune.planning.widths import UNALIGNED, Draft, Kept, Scores, why_unaligned
 
 COLLAPSE = 32
 """A layer has collapsed when it keeps at most one channel in this many."""

@@ -6,11 +6,10 @@ import numpy as np
 
 from tui_prune.formatting import share, size
 from tui_prune.graph.graph import Group, Layer
-from tui_prune.planning.alignment import UNALIGNED
-from tui_prune.planning.decisions import Decision, FamilySteps
-from tui_prune.planning.plan import LayerPlan, Plan
+from tui_prune.planning.plan import Decision, FamilySteps, LayerPlan, Plan
 from tui_prune.planning.recipe import matches
 from tui_prune.planning.targets import TARGET_WORDS
+from tui_prune.planning.widths import UNALIGNED
 
 
 def width_reason(plan: Plan, name: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tui_prune import formatting
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.loading.replacing import named_tensors
+from tui_prune.loading.fitting import named_tensors
 from tui_prune.progress import Progress, silent
 from tui_prune.result import TuningPoint
 from tui_prune.tasks.stopping import Breaker

@@ -9,7 +9,7 @@ from torch import nn
 from tui_prune.copies.modules import named_modules
 from tui_prune.errors import TuiPruneError, ordinary_errors
 from tui_prune.planning.plan import Plan
-from tui_prune.surgery.sketch import sketch
+from tui_prune.surgery.cut import sketch
 
 _MODULE = re.compile(r"( *)\((?:(\d+)-\d+\): \d+ x |([^)\s]+)\): )([\w.]+)")
 """A line that begins a module: indentation, name, class. Modules in a row that print alike are "(0-3): 4 x Block", and

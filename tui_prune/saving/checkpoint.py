@@ -16,9 +16,9 @@ from tui_prune.archives.pruned_file import Checkpoint, read_checkpoint
 from tui_prune.archives.safetensors_form import SUFFIX, to_safetensors
 from tui_prune.errors import Cancelled, TuiPruneError
 from tui_prune.loading.edits import check_edits
+from tui_prune.loading.fitting import named_tensors
 from tui_prune.loading.kept import axis_name
 from tui_prune.loading.load_pruned import load_pruned
-from tui_prune.loading.replacing import named_tensors
 from tui_prune.loading.sources.registry import source_of
 from tui_prune.loading.sources.torchvision import torchvision_version
 from tui_prune.progress import Progress, silent

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from tui_prune.archives.safetensors_form import SUFFIX
 from tui_prune.graph.nested import tensors_in
+from tui_prune.loading.fitting import named_tensors
 from tui_prune.loading.opened import OpenedModel
-from tui_prune.loading.replacing import named_tensors
 from tui_prune.planning.plan import Plan
 from tui_prune.result import layer_rows, lock_rows
 from tui_prune.saving.probe import LARGEST_INPUT
-from tui_prune.surgery.sketch import sketch
+from tui_prune.surgery.cut import sketch
 
 _RECORD = 240
 """Bytes of the archive around each tensor that torch.save writes: two headers, and blanks up to a multiple of 64."""

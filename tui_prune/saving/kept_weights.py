@@ -14,8 +14,8 @@ from tui_prune.archives.pruned_file import Checkpoint, Probe
 from tui_prune.archives.safetensors_form import write_safetensors
 from tui_prune.errors import TuiPruneError
 from tui_prune.graph.nested import map_tensors
+from tui_prune.loading.fitting import device_of, named_tensors
 from tui_prune.loading.input_spec import make_example_inputs
-from tui_prune.loading.replacing import device_of, named_tensors
 from tui_prune.recovery.recover import FINE_TUNED, RECALIBRATED, RECONSTRUCTED, with_weights
 from tui_prune.result import Accuracy, Reconstructed, Result
 from tui_prune.saving.checkpoint import octets_of, tensors_and_positions

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tui_prune.archives.checksum import checksum
 from tui_prune.archives.origin import FILE
+from tui_prune.archives.pruned_file import checksum
 from tui_prune.config import folders
 from tui_prune.errors import TuiPruneError
 from tui_prune.files import read_json, update_json

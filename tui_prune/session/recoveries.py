@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tui_prune.archives.checksum import checksum
-from tui_prune.archives.pruned_file import Checkpoint
+from tui_prune.archives.pruned_file import Checkpoint, checksum
 from tui_prune.errors import TuiPruneError
 from tui_prune.graph.graph import Graph
 from tui_prune.planning.plan import Plan

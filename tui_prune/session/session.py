@@ -36,8 +36,8 @@ from tui_prune.session.plans import Plans
 from tui_prune.session.selection import named
 from tui_prune.surgery.fit import Fitted, Subject, fit, probe
 from tui_prune.surgery.flow import flows_for
-from tui_prune.surgery.kept import kept_positions
 from tui_prune.surgery.shortening import removals, shortened
+from tui_prune.surgery.surgery import kept_positions
 from tui_prune.tasks.task import Task, load_task
 
 _NONE = np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Carrying a plan out on a copy of the model, and proving it by a replay."""
+"""Carrying a plan out on a copy of the model, and proving it by a replay; a sketch has neither numbers nor proof."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -234,3 +234,15 @@ def cut_groups(plan: Plan, slots: np.ndarray) -> frozenset[int]:
         for group in plan.graph.groups
         if touched[group.channels].any() and not plan.keep[group.channels].all()
     )
+
+
+def sketch(plan: Plan) -> nn.Module:
+    """The module that a plan leads to, on the meta device: its shapes and sizes are right, it has no values.
+
+    It isn't proved: where the network's own code can't follow the plan, the real cut keeps more. The model of the plan
+    stays as it is. Raises `UnevenCut` where a grouped convolution would be left with unequal groups.
+    """
+    model = plan.graph.model
+    tensors = named_tensors(model, plan.graph.record)
+    without_values = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+    return build_cut(model, without_values, plan).module

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tui_prune.archives.archive import read_archive
-from tui_prune.archives.weights import read_state_dict
+from tui_prune.archives.archive import read_archive, read_state_dict
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.input_spec import parse_input_spec
 

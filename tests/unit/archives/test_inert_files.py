@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tui_prune.archives.archive import read_state_dict
 from tui_prune.archives.inert_file import read_inert
 from tui_prune.archives.inert_pickle import PickleError, Stub, read_pickle
-from tui_prune.archives.weights import read_state_dict
 from tui_prune.errors import TuiPruneError
 from tui_prune.loading import recognise
 from tui_prune.loading.open_model import open_model

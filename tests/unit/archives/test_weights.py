@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tui_prune.archives.weights import read_state_dict
+from tui_prune.archives.archive import read_state_dict
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.open_model import open_model
 

@@ -6,8 +6,8 @@ import torch
 from tui_prune.archives.origin import Origin
 from tui_prune.errors import UsageError
 from tui_prune.loading.building import build
+from tui_prune.loading.fitting import named_tensors
 from tui_prune.loading.open_model import RANDOM_WEIGHTS, open_model
-from tui_prune.loading.replacing import named_tensors
 
 
 def test_without_a_name_the_trained_digits_network_opens() -> None:

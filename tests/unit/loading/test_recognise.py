@@ -10,7 +10,7 @@ from torchvision import models
 from tui_prune.archives.origin import Origin
 from tui_prune.errors import Cancelled, TuiPruneError
 from tui_prune.loading import recognise as recognising
-from tui_prune.loading import recognise_timm, signatures
+from tui_prune.loading import signatures
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.recognise import recognise
 from tui_prune.models import factory
@@ -161,7 +161,7 @@ class TestAmongTimms:
             "efficientnet.tf": ["tf_mixnet_s", "tf_efficientnet_b0"],
             "resnet.resnet": ["resnet10t", "resnet14t"],
         }
-        monkeypatch.setattr(recognise_timm, "timm_families", lambda: families)
+        monkeypatch.setattr(recognising, "timm_families", lambda: families)
         monkeypatch.setattr(signatures, "torchvision_names", lambda: ["alexnet"])
 
     def state(self, name: str, **arguments: int) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from rich._palettes import EIGHT_BIT_PALETTE
 from rich.color import Color
 
 from tui_prune import plots
-from tui_prune.plots import palette, pixels, raster, svg
+from tui_prune.plots import palette, pixels, svg
 
 NAN = float("nan")
 
@@ -164,9 +164,9 @@ def test_two_pixels_share_a_cell_and_neighbours_of_two_colours_a_span():
 
 def test_polygons_are_filled_to_their_edges_and_cut_off_at_the_picture():
     square = np.array([(1, 1), (3, 1), (3, 3), (1, 3)], float)
-    assert raster.painted([(square, 5)], 4, 4).tolist() == [[-1] * 4, [-1, 5, 5, -1], [-1, 5, 5, -1], [-1] * 4]
-    assert (raster.painted([(square * 100 - 150, 1)], 3, 2) == 1).all()
-    assert (raster.painted([(square + 50, 1)], 3, 2) == -1).all()
+    assert pixels.painted([(square, 5)], 4, 4).tolist() == [[-1] * 4, [-1, 5, 5, -1], [-1, 5, 5, -1], [-1] * 4]
+    assert (pixels.painted([(square * 100 - 150, 1)], 3, 2) == 1).all()
+    assert (pixels.painted([(square + 50, 1)], 3, 2) == -1).all()
 
 
 def test_the_palette_is_of_the_256_and_no_two_levels_are_alike():

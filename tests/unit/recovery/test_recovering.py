@@ -502,7 +502,7 @@ def test_a_recovered_network_is_saved_and_verified_against_itself(work: Session,
     content = torch.load(path, weights_only=True)
     content["tensors"]["norm.running_mean"] += 1
     del content["checksum"]
-    torch.save({**content, "checksum": tui_prune.archives.checksum.checksum(content)}, path)
+    torch.save({**content, "checksum": tui_prune.archives.pruned_file.checksum(content)}, path)
     assert not verify_checkpoint(path, Net()).ok
 
 

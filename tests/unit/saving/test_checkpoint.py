@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 import tui_prune
-from tui_prune.archives.checksum import checksum
 from tui_prune.archives.origin import Edit, Origin
+from tui_prune.archives.pruned_file import checksum
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.kept import compose_kept
 from tui_prune.loading.open_model import open_model

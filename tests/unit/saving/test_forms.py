@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import tui_prune
-from tui_prune.archives.checksum import checksum
+from tui_prune.archives.pruned_file import checksum
 from tui_prune.archives.safetensors_form import read_safetensors, to_safetensors
 from tui_prune.cli.main import app
 from tui_prune.errors import TuiPruneError

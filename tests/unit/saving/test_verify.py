@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import tui_prune
-from tui_prune.archives.checksum import checksum
+from tui_prune.archives.pruned_file import checksum
 from tui_prune.errors import UsageError
 from tui_prune.loading.input_spec import make_example_inputs
 from tui_prune.result import Equivalence, Result

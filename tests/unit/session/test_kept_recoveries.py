@@ -16,8 +16,7 @@ import torch
 
 import tui_prune
 from tui_prune.app.weights_keeper import WeightsKeeper, take_up
-from tui_prune.archives.checksum import checksum
-from tui_prune.archives.pruned_file import Checkpoint
+from tui_prune.archives.pruned_file import Checkpoint, checksum
 from tui_prune.errors import Cancelled, TuiPruneError
 from tui_prune.loading.request import OpenRequest
 from tui_prune.recovery import finetuning
