@@ -123,6 +123,7 @@ def test_a_damaged_cache_is_ignored_and_made_anew(cache: Path, content: bytes) -
 
 
 def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, cache: Path) -> None:
+    cache.parent.mkdir()
     cache.write_text("a file where the folder should be")
     assert recognise(state_of("alexnet")).origin.name == "alexnet"
 

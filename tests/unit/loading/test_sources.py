@@ -52,7 +52,7 @@ def test_its_names_are_offered_while_one_types() -> None:
     [
         (Origin("toys", "large"), "no toys network 'large'"),
         (Origin("toys", "small", {"widths": 3}), "isn't built with widths=3"),
-        (Origin("nowhere", "small"), "doesn't know how a network of nowhere is built"),
+        (Origin("nowhere", "small"), "doesn't know how a network of the kind 'nowhere'"),
     ],
 )
 def test_what_it_does_not_know_is_not_built(origin: Origin, sentence: str) -> None:

@@ -202,7 +202,7 @@ def _rewritten(path: Path, **changes: Any) -> Path:
         ({"kind": "torchvision", "name": "resnet18", "arguments": {"num_classes": -1}}, "can't be built"),
         ({"kind": "file", "name": "{folder}/evil.py:make", "arguments": {}}, "pass the network"),
         ({"kind": "module", "name": "os.system", "arguments": {}}, "pass the network"),
-        ({"kind": "pickle", "name": "x", "arguments": {}}, "doesn't say in a known way"),
+        ({"kind": "pickle", "name": "x", "arguments": {}}, "doesn't know how a network"),
     ],
 )
 def test_a_checkpoint_runs_nothing_that_it_names(

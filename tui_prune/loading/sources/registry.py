@@ -12,6 +12,7 @@ from torch import nn
 
 from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError
+from tui_prune.formatting import shown
 from tui_prune.loading.sources import bundled, huggingface, timm, torchvision
 
 Arguments = Mapping[str, Any]
@@ -110,7 +111,9 @@ def source_of(origin: Origin) -> Source:
     if not origin.buildable:
         raise TuiPruneError(f"{origin.title} is a network of your own; only you can build it.")
     if origin.kind not in SOURCES:
-        raise TuiPruneError(f"This version of tui-prune doesn't know how a network of {origin.kind} is built.")
+        raise TuiPruneError(
+            f"This version of tui-prune doesn't know how a network of the kind {shown(origin.kind)} is built."
+        )
     return SOURCES[origin.kind]
 
 
