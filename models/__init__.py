@@ -26,10 +26,20 @@ class Network(NamedTuple):
     """How many it has."""
     trained: bool = False
     """Whether trained weights come with it."""
+    pictures: str = ""
+    """What was done to the pictures that it was trained on, as options of a built-in task."""
 
 
 NETWORKS: dict[str, Network] = {
-    "nin": Network("nin.py", "nin", "1,3,32,32", "the network of the digits", 969_822, trained=True),
+    "nin": Network(
+        "nin.py",
+        "nin",
+        "1,3,32,32",
+        "the network of the digits",
+        969_822,
+        trained=True,
+        pictures="fit=stretch,interpolation=bilinear,mean=0.31,std=0.38",
+    ),
     "nin_grouped_same_width": Network(
         "nin.py", "nin_grouped_same_width", "1,3,32,32", "nin with groups and channel shuffle", 87_390
     ),

@@ -11,9 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui_prune.api import plan, prune, reconstruct, recover, sensitivity, suggest, trace
+    from tui_prune.api import plan, prune, prune_in_rounds, reconstruct, recover, sensitivity, suggest, trace
     from tui_prune.errors import Cancelled, TuiPruneError, UsageError
     from tui_prune.planning.recipe import Recipe
+    from tui_prune.recovery.distillation import Training
     from tui_prune.recovery.slimming import group_penalty, slimming_penalty
     from tui_prune.result import Result
     from tui_prune.saving.checkpoint import load, save
@@ -31,6 +32,7 @@ __all__ = [
     "Score",
     "Sensitivity",
     "Task",
+    "Training",
     "TuiPruneError",
     "UsageError",
     "__version__",
@@ -39,6 +41,7 @@ __all__ = [
     "load",
     "plan",
     "prune",
+    "prune_in_rounds",
     "reconstruct",
     "recover",
     "save",
@@ -55,6 +58,7 @@ _HOMES = {
     "Score": "tui_prune.tasks.evidence",
     "Sensitivity": "tui_prune.search.sensitivity",
     "Task": "tui_prune.tasks.task",
+    "Training": "tui_prune.recovery.distillation",
     "TuiPruneError": "tui_prune.errors",
     "UsageError": "tui_prune.errors",
     "export": "tui_prune.saving.exporting.export",
@@ -62,6 +66,7 @@ _HOMES = {
     "load": "tui_prune.saving.checkpoint",
     "plan": "tui_prune.api",
     "prune": "tui_prune.api",
+    "prune_in_rounds": "tui_prune.api",
     "reconstruct": "tui_prune.api",
     "recover": "tui_prune.api",
     "save": "tui_prune.saving.checkpoint",

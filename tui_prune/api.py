@@ -22,14 +22,18 @@ from tui_prune.planning.fields import documentation
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
+from tui_prune.recovery.distillation import Training
 from tui_prune.recovery.finetuning import Shown
 from tui_prune.recovery.recover import recover as recover_result
 from tui_prune.result import Accuracy, Result
 from tui_prune.search.sensitivity import RATIOS, Sensitivity
 from tui_prune.session.plans import Plans
+from tui_prune.session.rounds import Recovering
+from tui_prune.session.rounds import prune_in_rounds as rounds_of
 from tui_prune.session.session import Session
 from tui_prune.surgery.fit import Subject, probe
-from tui_prune.tasks.task import Task, load_task
+from tui_prune.tasks.registry import open_task
+from tui_prune.tasks.task import Task
 
 
 @torch.inference_mode(False)
@@ -79,6 +83,32 @@ prune.__doc__ = f"{prune.__doc__ or ''}{indent(chr(10).join(documentation()), ' 
 
 
 @torch.inference_mode(False)
+def prune_in_rounds(
+    model: nn.Module,
+    example_inputs: Any,
+    task: Task | str | Path,
+    recipe: Recipe | None = None,
+    *,
+    rounds: int = 3,
+    reconstruct: bool = True,
+    recalibrate: bool = False,
+    finetune: bool = False,
+    training: Training | None = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+    **fields: Any,
+) -> Result:
+    """As `prune`, a part of the way at a time: in so many `rounds`, after each of which the network is recovered by the
+    task, as `recover` does. The channels to go next are chosen on the recovered network.
+
+    The result is one cut of the model, proved as a whole. Raises as `prune` and `recover` do.
+    """
+    session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
+    how = Recovering(reconstruct, recalibrate, finetune or training is not None, training)
+    return rounds_of(session, rounds, how, progress)
+
+
+@torch.inference_mode(False)
 def trace(
     model: nn.Module,
     example_inputs: Any,
@@ -118,7 +148,27 @@ def _task(task: Task | str | Path) -> Task: ...
 @overload
 def _task(task: None) -> None: ...
 def _task(task: Task | str | Path | None) -> Task | None:
-    return load_task(task) if isinstance(task, (str, Path)) else task
+    return open_task(task) if isinstance(task, (str, Path)) else task
+
+
+def _task_of(result: Result, task: Task | str | Path) -> Task:
+    """The task for the network that was cut."""
+    found, original = _task(task), result.plan.graph.whole_model
+    assert found is not None
+    if found.bind is None:
+        return found
+    if original is result.model:
+        raise UsageError(f"The network was cut in place, so there is no uncut one that {found.name} could be about.")
+    opened = OpenedModel(
+        title=result.report.model,
+        origin=result.origin,
+        module=original,
+        example_inputs=result.example_inputs,
+        example_kwargs=result.example_kwargs,
+        input_spec=result.input_spec,
+        weights=None,
+    )
+    return found.for_network(opened)
 
 
 @torch.inference_mode(False)
@@ -129,19 +179,22 @@ def recover(
     reconstruct: bool = False,
     recalibrate: bool = True,
     finetune: bool = False,
+    training: Training | None = None,
     progress: Progress = silent,
     shown: Shown | None = None,
 ) -> Result:
     """Give a cut network its accuracy back by a task: a task file, or a `tui_prune.Task`.
 
     `reconstruct` refits each layer to what it gave before the cut (the function of this name does only that),
-    `recalibrate` estimates batch-norm statistics anew on the task's calibration data, `finetune` runs its own loop.
+    `recalibrate` estimates batch-norm statistics anew on the task's calibration data, `finetune` runs its own loop or,
+    where it has none, the built-in one, which learns from the uncut network and from labels where there are any;
+    `training` says how long and how (`tui_prune.Training(steps=500, only="norms")`), and takes the built-in one.
     `result` stays as it is. `progress` may raise to stop; a fine-tuning that it stops gives the best state so far.
     `shown` sees each point that the loop reports.
 
     Raises `UsageError` where the task lacks the function that is needed, `TuiPruneError` when it fails.
     """
-    known, original = _task(task), result.plan.graph.whole_model
+    known, original = _task_of(result, task), result.plan.graph.whole_model
     accuracy = result.report.accuracy
     if accuracy is None and known.evaluate is not None and result.model is not original:
         accuracy = Accuracy(known.score(original, part(progress, 0.0, 0.1)), None)
@@ -150,7 +203,8 @@ def recover(
         known,
         reconstructing=reconstruct,
         recalibrating=recalibrate,
-        tuning=finetune,
+        tuning=finetune or training is not None,
+        training=training,
         accuracy=accuracy,
         progress=part(progress, 0.1, 1.0),
         shown=shown,

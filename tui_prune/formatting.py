@@ -41,9 +41,26 @@ def score(value: float | None, baseline: float) -> str:
 
 def certainty(count: int, interval: Sequence[float], p: float | None = None) -> str:
     """What stands behind an accuracy: "±0.8, n 10,000, p 0.03"; half its interval, in points of a hundred."""
-    half = 100 * (interval[1] - interval[0]) / 2
-    compared = "" if p is None else ", p < 0.001" if p < 0.001 else f", p {p:.2g}"
-    return f"±{half:.1f}, n {count:,}{compared}"
+    compared = "" if p is None else f", {chance(p)}"
+    return f"±{half_width(interval)}, n {count:,}{compared}"
+
+
+def half_width(interval: Sequence[float]) -> str:
+    """Half an interval of shares, in points of a hundred."""
+    return f"{100 * (interval[1] - interval[0]) / 2:.1f}"
+
+
+def chance(p: float) -> str:
+    """How likely a difference is by chance."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.2g}"
+
+
+def points(value: float, baseline: float) -> str:
+    """An accuracy beside the uncut network's: "0.8 points less than uncut"."""
+    difference = f"{100 * abs(value - baseline):.1f}"
+    if difference == "0.0":
+        return "as good as uncut"
+    return f"{difference} points {'less' if value < baseline else 'more'} than uncut"
 
 
 def seconds(number: float) -> str:

@@ -54,10 +54,12 @@ class Accuracy:
     recovered: float | None = None
     """None where it wasn't recovered, or not evaluated since."""
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Plain values."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; the 95 % interval and the count are those of the last network, where its examples are known."""
         numbers = {"before": self.before, "after": self.after, "recovered": self.recovered}
-        return {name: None if value is None else float(value) for name, value in numbers.items()}
+        plain: dict[str, Any] = {name: None if value is None else float(value) for name, value in numbers.items()}
+        known = list(self.evidence.values())
+        return plain | ({"interval": list(known[-1].interval), "count": known[-1].count} if known else {})
 
     @property
     def evidence(self) -> dict[str, Evidence]:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, width_of
 from tui_prune.app.columns import Part, compose
-from tui_prune.formatting import count, share, size
+from tui_prune.formatting import count, half_width, share, size
 from tui_prune.formatting import score as score_in_words
+from tui_prune.tasks.evidence import evidence
 
 if TYPE_CHECKING:
     from tui_prune.planning.plan import Plan
@@ -176,5 +177,8 @@ def _score(score: Score, cut: bool) -> Part:
     lengths: list[Line] = [said]
     if score.after is not None and score.recovered is not None:
         lengths.insert(0, (said[0], Cell(f"{figure(score.after)} → ", "dim"), said[1]))
+    known = evidence(score.before if last is None else last)
+    if known is not None:
+        lengths.insert(0, (*lengths[0], Cell(f" ±{half_width(known.interval)}", "dim")))
     words = [(Cell(f"{short} ", "dim"), *one) for one in lengths for short in (name, name[:3])]
     return Part(2, tuple(words))

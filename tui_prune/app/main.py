@@ -44,7 +44,7 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
         from tui_prune.planning.recipe import Recipe
         from tui_prune.session.autosave import kept_work
         from tui_prune.session.session import Session
-        from tui_prune.tasks.task import load_task
+        from tui_prune.tasks.registry import open_task
 
         given = recipe if (wanted.spec, wanted.weights) == (request.spec, request.weights) else None
         work = kept_work(wanted) if given not in (None, Recipe()) else None
@@ -59,7 +59,7 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
         )
         bundled = task_of_pruned(session.opened) if session.task is None else None
         if bundled is not None:
-            session.set_task(load_task(bundled))
+            session.set_task(open_task(bundled))
         if work is not None and given is not None and work.chosen:
             said = start_above(session, work, given, progress)
             session.opened = dataclasses.replace(session.opened, notes=(*said, *session.opened.notes))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tui_prune import paths
 from tui_prune.errors import UsageError
+from tui_prune.tasks.registry import BUILT_IN
+from tui_prune.tasks.spec import parse
 
 MOST = 500
 """Names that are given at the most."""
@@ -58,6 +60,16 @@ def typed_file(text: str) -> str:
     """The path of a file as it was typed. Raises `UsageError` when there is none."""
     if not is_file(text):
         raise UsageError(f"There is no file {text.strip()}.")
+    return text.strip()
+
+
+def typed_task(text: str) -> str:
+    """A task file, or a built-in task, as it was typed. Raises `UsageError` when there is neither."""
+    spec = parse(text.strip())
+    if spec is None or spec.kind not in BUILT_IN:
+        return typed_file(text)
+    if not paths.exists(spec.path):
+        raise UsageError(f"There is no {spec.path or 'place of the data'} for {spec.kind}:.")
     return text.strip()
 
 

@@ -113,7 +113,7 @@ def open_session(
             probing=probing,
             progress=progress,
         )
-    print_notes(session.opened.notes)
+    print_notes((*session.opened.notes, *(() if session.task is None else session.task.notes)))
     return session
 
 

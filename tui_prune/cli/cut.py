@@ -38,6 +38,8 @@ def prune(
     reconstruct: options.Reconstruct = False,
     recalibrate: options.Recalibrate = False,
     finetune: options.Finetune = False,
+    training: options.Training = None,
+    rounds: options.Rounds = 1,
     finalists: options.Finalists = 1,
     export_to: Annotated[
         Path | None,
@@ -62,10 +64,18 @@ def prune(
         raise UsageError("--suggest knows shares of MACs and parameters: leave other targets out.")
     if finalists > 1 and not (suggest and finetune):
         raise UsageError("--finalists compares suggestions after fine-tuning: give --suggest and --finetune, too.")
+    finetune = finetune or training is not None
+    if rounds > 1 and suggest:
+        raise UsageError("--rounds cuts by a recipe, and --suggest finds one for a single cut: leave one of them out.")
+    if rounds > 1 and not (reconstruct or recalibrate or finetune):
+        raise UsageError("--rounds recovers after each step: give --reconstruct, --recalibrate or --finetune, too.")
     recipe = options.recipe_from(recipe_file, {**chosen, **dict.fromkeys(SUGGESTED)} if suggest else chosen)
+    from tui_prune.recovery.distillation import Training
     from tui_prune.report.comparison import check_export, export
     from tui_prune.saving.whole_file import check_target
+    from tui_prune.session.rounds import Recovering, prune_in_rounds
 
+    trained = None if training is None else Training.of(training)
     check_target(output, force=force)
     if export_to is not None:
         check_export(export_to, force=force)
@@ -88,15 +98,22 @@ def prune(
             session.apply(found)
         if session.recovered is not None:
             remarks = session.recovered.notes
+        elif rounds > 1:
+            how = Recovering(reconstruct, recalibrate, finetune, trained)
+            remarks = prune_in_rounds(session, rounds, how, progress).notes
         elif reconstruct or recalibrate or finetune:
             remarks = session.recover(
-                progress, reconstruct=reconstruct, recalibrate=recalibrate, finetune=finetune
+                progress,
+                reconstruct=reconstruct,
+                recalibrate=recalibrate,
+                finetune=finetune,
+                training=trained,
             ).notes
         elif session.task is not None and session.task.evaluate is not None:
             session.evaluate(progress)
         session.save(output, force=force, progress=progress)
     result = session.result()
-    console.print_notes(remarks)
+    console.print_notes((*remarks, *(() if session.task is None else session.task.remarks())))
     report = result.report.written_to(str(output)).to_dict()
     if export_to is not None:
         export(export_to, session.opened.title, result.plan, report, force=force)

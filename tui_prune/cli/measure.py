@@ -34,6 +34,7 @@ def sensitivity(
     )
     with console.progress_line() as progress:
         found = (session.sensitivity(progress, ratios=ratio) if ratio else session.sensitivity(progress)).to_dict()
+    console.print_notes(() if session.task is None else session.task.remarks())
     if as_json:
         console.print_json({"model": session.opened.title, **found})
     else:

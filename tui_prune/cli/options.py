@@ -9,6 +9,7 @@ import typer
 
 from tui_prune.planning.fields import FIELDS, Field
 from tui_prune.planning.recipe import Recipe
+from tui_prune.tasks.registry import FORMS
 
 Model = Annotated[
     str,
@@ -28,7 +29,12 @@ Input = Annotated[
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
 Task = Annotated[
     str | None,
-    typer.Option("--task", metavar="FILE.py", help="What the network is for: evaluate, calibration, loss, finetune."),
+    typer.Option(
+        "--task",
+        metavar=FORMS,
+        help="What the network is for: a task file (evaluate, calibration, loss, finetune), or a built-in task with "
+        "options after commas (imagefolder:DIR,size=224,limit=5000).",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RecipeFile = Annotated[
@@ -52,7 +58,28 @@ Recalibrate = Annotated[
     bool, typer.Option("--recalibrate", help="Estimate batch-norm statistics anew by the task's calibration data.")
 ]
 Finetune = Annotated[
-    bool, typer.Option("--finetune", help="Fine-tune by the task's own loop; its best state is saved.")
+    bool,
+    typer.Option(
+        "--finetune",
+        help="Fine-tune by the task's own loop, or by the built-in one, which learns from the uncut network; the best "
+        "state is saved.",
+    ),
+]
+Training = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY=VALUE,…",
+        help="Fine-tune by the built-in loop, so: steps=500, minutes=10, lr=0.001, optimizer=adamw|sgd, only=norms, "
+        "labels=0.5.",
+    ),
+]
+Rounds = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Cut in so many steps, recovered after each (--reconstruct, --recalibrate, --finetune).",
+    ),
 ]
 Finalists = Annotated[
     int,

@@ -139,6 +139,29 @@ class Planner:
             unaligned=kept.unaligned,
         )
 
+    def with_channels(self, plan: Plan, keep: np.ndarray) -> Plan:
+        """A plan by the same recipe of which exactly these channels stay, however they were chosen."""
+        after, layers_after = self._costs.measure(keep)
+        widths = zip(self.graph.layers, self._outputs.of(keep), self._inputs.of(keep), plan.layers, strict=True)
+        layers = tuple(
+            replace(
+                own,
+                after=outputs if len(layer.outputs) else own.before,
+                in_after=inputs if len(layer.inputs) else own.in_before,
+                params=Pair(own.params.before, layers_after.params.get(layer.name, 0)),
+                macs=Pair(own.macs.before, layers_after.macs.get(layer.name, 0)),
+                bytes=Pair(own.bytes.before, layers_after.bytes.get(layer.name, 0)),
+                note="",
+            )
+            for layer, outputs, inputs, own in widths
+        )
+        spent = {"target_macs": after.macs, "target_params": after.params, "target_bytes": after.bytes}
+        reached = tuple(replace(one, after=spent.get(one.target, one.after)) for one in plan.reached)
+        return replace(
+            plan, keep=keep, layers=layers, after=after, reached=reached, unaligned=keep,
+            notes=(*self._output_notes(layers), *_collapse_notes(layers)),
+        )  # fmt: skip
+
     def _output_notes(self, layers: Sequence[LayerPlan]) -> Iterator[str]:
         """What to say of model outputs that are cut, since their locks were lifted."""
         for layer in layers:

@@ -281,6 +281,9 @@ class _Loop:
         """The loop has returned: the best of its last state, its best one on the way, and the first."""
         best = self._best
         if self._task.evaluate is None:
+            if best is not None and best.done == best.reports == 0:
+                note = "Fine-tuning made it no better on inputs that were held out, so it was undone."
+                return Tuned(None, None, tuple(self._curve), note)
             return self._tuned(best or last, evaluated=False)
         try:
             states = self._compared(last, best)

@@ -15,6 +15,7 @@ from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.record import TraceRecord
 from tui_prune.graph.trace import run, untouched
 from tui_prune.progress import Progress, part, silent
+from tui_prune.recovery.distillation import Training, distiller
 from tui_prune.recovery.finetuning import Shown, finetune
 from tui_prune.recovery.recalibration import has_statistics, recalibrate
 from tui_prune.recovery.reconstruct import MOST_INPUTS, reconstruct
@@ -37,6 +38,7 @@ def recover(
     reconstructing: bool = False,
     recalibrating: bool = True,
     tuning: bool = False,
+    training: Training | None = None,
     accuracy: Accuracy | None = None,
     progress: Progress = silent,
     shown: Shown | None = None,
@@ -45,6 +47,9 @@ def recover(
 ) -> Result:
     """The result with a network whose layers are refitted, whose batch norm is recalibrated, or that is fine-tuned, or
     several of these in this order.
+
+    Fine-tuning runs the task's own loop, or the built-in one (`recovery.distillation`) where there is none, or where a
+    `training` says how.
 
     What was reconstructed or recalibrated is recalibrated once more after its fine-tuning, where `evaluate` says that
     this is better: statistics that a training gathers on its way lag behind its weights (Wu and Johnson 2021,
@@ -61,6 +66,8 @@ def recover(
     `TuiPruneError` when it fails.
     """
     _check(result, task, reconstructing, recalibrating, tuning)
+    if tuning and (training is not None or task.finetune is None):
+        task = replace(task, finetune=distiller(result.plan.graph.model, task, training or Training()))
     known = accuracy or result.report.accuracy
     score = None
     if task.evaluate is not None:
@@ -130,7 +137,10 @@ class _Recovery:
         """What has come of it."""
         base, notes = self._base, tuple(dict.fromkeys((*self._base.notes, *self.notes)))
         if not self.steps:
-            return replace(base, report=replace(base.report, accuracy=self._known), notes=notes)
+            known = self._known
+            if known is not None and base.report.recovered:
+                known = replace(known, recovered=self.score)
+            return replace(base, report=replace(base.report, accuracy=known), notes=notes)
         return replace(
             base,
             model=self.model,
@@ -269,8 +279,10 @@ def _check(result: Result, task: Task, reconstructing: bool, recalibrating: bool
         raise UsageError("The network was cut in place, so there is no uncut one to refit its layers to.")
     if recalibrating and task.calibration is None:
         raise UsageError(f"{task.name} has no function calibration() to recalibrate batch norm by.")
-    if tuning and task.finetune is None:
-        raise UsageError(f"{task.name} has no function finetune(model, progress).")
+    if tuning and not task.tunable:
+        raise UsageError(f"{task.name} has neither a function finetune(model, progress) nor calibration() to train by.")
+    if tuning and task.finetune is None and result.plan.graph.model is result.model:
+        raise UsageError("The network was cut in place, so there is no uncut one to learn from.")
 
 
 @torch.no_grad()

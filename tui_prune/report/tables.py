@@ -222,7 +222,9 @@ def _accuracy_lines(report: Mapping[str, Any]) -> list[str]:
     if accuracy:
         before, after, recovered = (_scored(report, name) for name in ("before", "after", "recovered"))
         said = before if accuracy["after"] is None else f"{before} → {after}"
-        lines.insert(0, f"accuracy {said}, {steps}: {recovered}" if steps else f"accuracy {said}")
+        lines.insert(0, f"accuracy {said}")
+        if steps:
+            lines.insert(1, f"{steps}: {recovered}")
     return ["", *lines] if lines else []
 
 
@@ -230,7 +232,12 @@ def _scored(report: Mapping[str, Any], name: str) -> str:
     """An accuracy and, where that is known, what stands behind it."""
     accuracy, found = report["accuracy"], report.get("evidence", {}).get(name)
     said = formatting.score(accuracy[name], accuracy["before"])
-    return said if found is None else f"{said} ({formatting.certainty(found['count'], found['interval'], found['p'])})"
+    if found is None:
+        return said
+    said = f"{said} ±{formatting.half_width(found['interval'])} (n {found['count']:,})"
+    if found["p"] is None:
+        return said
+    return f"{said}, {formatting.points(accuracy[name], accuracy['before'])}, {formatting.chance(found['p'])}"
 
 
 def _group_lines(group: Mapping[str, Any]) -> list[str]:

@@ -51,7 +51,7 @@ def cache_file(opened: OpenedModel, graph: Graph, task: Task, settings: Mapping[
     """The file for the scans of a network by a task: named after its weights, its own code if that is a file, the axes
     of its trace, the task's file and what is known of what that reads (`task_files.fingerprint`), and `settings` that
     points depend on. None: nothing tells the task apart."""
-    if task.file is None:
+    if task.file is None and task.stamp is None:
         return None
     try:
         key = checksum(
@@ -61,7 +61,7 @@ def cache_file(opened: OpenedModel, graph: Graph, task: Task, settings: Mapping[
                 "axes": [[axis.tensor, axis.dim, axis.size, axis.groups] for axis in graph.record.axes],
                 "origin": opened.origin.to_dict(),
                 "code": _content(opened.origin.name.rpartition(":")[0]) if opened.origin.kind == FILE else "",
-                "task": [str(task.file), fingerprint(task)],
+                "task": [task.spec or str(task.file), fingerprint(task)],
                 "settings": dict(settings),
             }
         )

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from tui_prune.cost.bench import measure
 from tui_prune.cost.latency import LatencyModel
 from tui_prune.cost.stopwatch import Stopwatch
@@ -96,6 +98,10 @@ class Plans:
     def check(self, graph: Graph, recipe: Recipe) -> None:
         """Raises `UsageError` for a recipe that names layers which the network doesn't have; plans nothing."""
         self._planner(graph).check_names(recipe)
+
+    def with_channels(self, plan: Plan, keep: np.ndarray) -> Plan:
+        """A plan by the same recipe of which exactly these channels stay."""
+        return self._planner(plan.graph).with_channels(plan, keep)
 
     def prepare(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> None:
         """Do what takes long: run calibration data, measure layers. Nothing that was done before is done again."""

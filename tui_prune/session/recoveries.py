@@ -18,6 +18,7 @@ from tui_prune.graph.graph import Graph
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
+from tui_prune.recovery.distillation import Training
 from tui_prune.recovery.finetuning import Shown
 from tui_prune.recovery.recover import Reached, recover
 from tui_prune.result import Accuracy, Result
@@ -89,12 +90,13 @@ class Recoveries(TaskWork):
         reconstruct: bool = False,
         recalibrate: bool = True,
         finetune: bool = False,
+        training: Training | None = None,
         shown: Shown | None = None,
         reached: Reached | None = None,
     ) -> Result:
-        """Refit the layers, recalibrate batch norm, fine-tune by the task's own loop, or several of these in this
-        order, after the cut was verified; `result` and `save` take the recovered network from then on. What was
-        recovered before is where it starts from.
+        """Refit the layers, recalibrate batch norm, fine-tune by the task's own loop or the built-in one (as `training`
+        says), or several of these in this order, after the cut was verified; `result` and `save` take the recovered
+        network from then on. What was recovered before is where it starts from.
 
         `reached` sees each stage with its score, `shown` each point that the loop reports. A fine-tuning that
         `progress` cancels gives the best state that it had, if any (`Result.notes` says so); elsewhere `Cancelled`
@@ -117,6 +119,7 @@ class Recoveries(TaskWork):
                 reconstructing=reconstruct,
                 recalibrating=recalibrate,
                 tuning=finetune,
+                training=training,
                 accuracy=known,
                 progress=part(progress, 0.2, 1.0),
                 shown=shown,
@@ -202,6 +205,12 @@ class Recoveries(TaskWork):
             return super().suggest(*arguments, **choices)
         finally:
             self._running -= 1
+
+    def take_recovered(self, result: Result) -> None:
+        """Hold a network that was recovered elsewhere, of the present plan, as if it had been here."""
+        if result.report.accuracy is not None:
+            self._note(result.plan, result.report.accuracy)
+        self._take_recovered(result)
 
     def _take_recovered(self, result: Result) -> None:
         held = self._hold(result)

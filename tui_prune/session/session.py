@@ -38,7 +38,8 @@ from tui_prune.surgery.fit import Fitted, Subject, fit, probe
 from tui_prune.surgery.flow import flows_for
 from tui_prune.surgery.shortening import removals, shortened
 from tui_prune.surgery.surgery import kept_positions
-from tui_prune.tasks.task import Task, load_task
+from tui_prune.tasks.registry import open_task
+from tui_prune.tasks.task import Task
 
 _NONE = np.zeros(0, np.int64)
 
@@ -63,7 +64,6 @@ class Session(Keepsake, Looker):
         Raises `TuiPruneError` when its forward pass fails, `UsageError` when the recipe doesn't fit it.
         """
         self.opened = opened
-        self.task = task
         self._subject = Subject(
             opened.module,
             opened.example_inputs,
@@ -76,13 +76,14 @@ class Session(Keepsake, Looker):
         self._fitted: dict[Recipe, Graph] = {}
         """By recipe, with the locks that a cut has found to be needed."""
         self._caches = {}
-        self._plans = Plans(task, self._subject.arguments)
         self._result: tuple[Plan, Result] | None = None
         started = time.perf_counter()
         progress("trace", 0.0)
         record = record_trace(opened.module, *self._subject.arguments)
         if not record.shapes.keys() & record.parameters:
             raise TuiPruneError(f"{opened.title} has no layers with weights, so there is nothing to cut.")
+        self.task = None if task is None else task.for_network(opened)
+        self._plans = Plans(self.task, self._subject.arguments)
         first = Recipe() if recipe is None else recipe
         self._first, self._probing = first, probing
         graph = build_graph(record, first.units)
@@ -116,7 +117,7 @@ class Session(Keepsake, Looker):
         progress: Progress = silent,
     ) -> Session:
         """Open what the user names (`opening.open_model`) and trace it. Raises `TuiPruneError`, `UsageError`."""
-        loaded = None if task is None else load_task(task)
+        loaded = None if task is None else open_task(task)
         opened = open_model(spec, weights=weights, input_spec=input_spec, device=device, model=model, progress=progress)
         try:
             return cls(opened, task=loaded, recipe=recipe, probing=probing, progress=progress)
@@ -254,6 +255,15 @@ class Session(Keepsake, Looker):
         Raises `TuiPruneError` when the cut network isn't equal to the masked original.
         """
         return self._cut(self._plan, progress)
+
+    def cut_to(self, keep: np.ndarray, progress: Progress = silent) -> Result:
+        """As `cut`, by the present recipe's plan but with exactly these channels (bool, one per channel of its graph),
+        which somebody else has chosen. Raises `TuiPruneError` where that can't be proved."""
+        self._plan = self._plans_of(self._plan.graph).with_channels(self._plan, keep)
+        result = self._cut(self._plan, progress)
+        if not np.array_equal(result.plan.keep, keep):
+            raise TuiPruneError("The network's own code can't follow that choice of channels.")
+        return result
 
     def _cut(self, plan: Plan, progress: Progress, *, remembering: bool = True) -> Result:
         known = self._result  # another thread may put another one there

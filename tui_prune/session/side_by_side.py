@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from tui_prune.archives.checksum import checksum
 from tui_prune.cost.bench import device_of, measure
 from tui_prune.cost.measured_times import environment
 from tui_prune.planning.plan import Plan
@@ -127,11 +128,13 @@ class SideBySide(Recoveries):
     def _measured_by(self) -> dict[str, str]:
         """What the figures depend on beside the recipe."""
         task = ""
-        if self.task is not None and self.task.file is not None:
-            try:
+        try:
+            if self.task is not None and self.task.stamp is not None:
+                task = f"{self.task.spec} {checksum(dict(self.task.stamp()))}"
+            elif self.task is not None and self.task.file is not None:
                 task = f"{self.task.file} {hashlib.sha256(self.task.file.read_bytes()).hexdigest()}"
-            except OSError:
-                task = ""
+        except OSError:
+            task = ""
         device = environment(device_of(self.opened.module))
         return {"weights": self._weights_digest, "task": task, "device": device}
 

@@ -52,8 +52,8 @@ class TaskWork:
         """
         self._baseline_score = self._measured = self._activations = None
         self._caches = {}
-        self.task = task
-        self._plans.use(task)
+        self.task = None if task is None else task.for_network(self.opened)
+        self._plans.use(self.task)
 
     @property
     def recovered(self) -> Result | None:
@@ -134,7 +134,7 @@ class TaskWork:
         """
         if finalists < 1:
             raise UsageError(f"Suggestions need one finalist at least; {finalists} are asked for.")
-        if finalists > 1 and self._needed_task().finetune is None:
+        if finalists > 1 and not self._needed_task().tunable:
             raise UsageError(f"{self._needed_task().name} has no function finetune(model, progress) for the finalists.")
         shares = {"macs": target_macs, "params": target_params}
         goal = Goal({name: share for name, share in shares.items() if share is not None})
@@ -228,7 +228,9 @@ class TaskWork:
 
     def _needed_task(self) -> Task:
         if self.task is None:
-            raise TuiPruneError("There is no task to evaluate by: open the network with --task FILE.py.")
+            raise TuiPruneError(
+                "There is no task to evaluate by: open the network with --task FILE.py, or with --task images:DIR."
+            )
         return self.task
 
     def _baseline(self, progress: Progress) -> float:
@@ -237,6 +239,11 @@ class TaskWork:
             progress("evaluate", 0.0)
             self._baseline_score = self._needed_task().score(self.opened.module, progress)
         return self._baseline_score
+
+    def baseline(self, progress: Progress = silent) -> float:
+        """What the task says of the network as it was opened. Raises `TuiPruneError` without a task, or when it
+        fails."""
+        return self._baseline(progress)
 
     def _scanner(self) -> Scanner:
         task, graph = self._needed_task(), self._plan.graph

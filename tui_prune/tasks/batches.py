@@ -30,11 +30,6 @@ def calibration_batches(task: Task, model: nn.Module) -> Iterator[Batch]:
     """
     if task.calibration is None:
         raise UsageError(f"{task.name} has no function calibration() that yields batches of inputs.")
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(1))
-
-    def fitted(tensor: Tensor) -> Tensor:
-        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
-
     with task.own_errors("in calibration()"):
         items = iter(task.calibration())
     nothing = True
@@ -44,18 +39,28 @@ def calibration_batches(task: Task, model: nn.Module) -> Iterator[Batch]:
         if item is items:
             break
         nothing = False
-        pair = isinstance(item, (tuple, list)) and len(item) == 2
-        inputs, targets = item if pair else (item, None)
-        inputs = map_tensors(inputs, fitted)
-        named = isinstance(inputs, Mapping)
-        targets = map_tensors(targets, lambda tensor: tensor.to(like.device))
-        yield Batch(() if named else as_arguments(inputs), dict(inputs) if named else {}, targets)
+        yield batch_of(item, model)
     if nothing:
         raise UsageError(f"calibration() of {task.name} yields nothing; it should yield batches of inputs.")
 
 
-def forward(model: nn.Module, batch: Batch) -> Any:
-    """What the network makes of a batch. Raises `TuiPruneError` with the line that fails."""
+def batch_of(item: Any, model: nn.Module) -> Batch:
+    """What a task yields as a batch, on the network's device and in its number format."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(1))
+
+    def fitted(tensor: Tensor) -> Tensor:
+        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
+
+    pair = isinstance(item, (tuple, list)) and len(item) == 2
+    inputs, targets = item if pair else (item, None)
+    inputs = map_tensors(inputs, fitted)
+    named = isinstance(inputs, Mapping)
+    targets = map_tensors(targets, lambda tensor: tensor.to(like.device))
+    return Batch(() if named else as_arguments(inputs), dict(inputs) if named else {}, targets)
+
+
+def forward(model: nn.Module, batch: Batch, of: str = "calibration()") -> Any:
+    """What the network makes of a batch. Raises `TuiPruneError` with the line that fails; `of` says whose batch."""
     try:
         with ordinary_errors():
             return model(*batch.args, **batch.kwargs)
@@ -66,10 +71,11 @@ def forward(model: nn.Module, batch: Batch) -> Any:
         message = str(error).strip().partition("\n")[0] or type(error).__name__
         place = f" at {where}" if where else ""
         if "more than 1 value per channel" in message:
-            advice = "Batch norm needs several inputs in each batch of calibration()."
-        else:
+            advice = f"Batch norm needs several inputs in each batch of {of}."
+        elif of == "calibration()":
             advice = "It should yield inputs, or pairs of inputs and targets."
+        else:
+            advice = "Give them the size that the network takes."
         raise TuiPruneError(
-            f"The model's forward pass fails on a batch of calibration(){place} ({type(error).__name__}: {message}). "
-            f"{advice}"
+            f"The model's forward pass fails on a batch of {of}{place} ({type(error).__name__}: {message}). {advice}"
         ) from error

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
 
 CONFIDENCE = 0.95
+_SPLIT_SEED = 0
+
+
+class Half(Enum):
+    """Of the examples, those that something is chosen by, and those that tell what was chosen."""
+
+    CHOOSING = 0
+    REPORTING = 1
+
+    def of(self, count: int) -> np.ndarray:
+        """Which of so many examples it is, ascending; always the same. A single example is in both."""
+        order = np.random.default_rng(_SPLIT_SEED).permutation(count)
+        return np.sort(order[self.value :: 2] if count > 1 else order)
 
 
 class Score(float):
@@ -29,6 +43,10 @@ class Score(float):
         made = super().__new__(cls, found.mean())
         made.right = found
         return made
+
+    def half(self, half: Half) -> Score:
+        """The score on one half of the examples."""
+        return Score(self.right[half.of(len(self.right))])
 
     def __reduce__(self) -> tuple[type[Score], tuple[np.ndarray]]:
         return Score, (self.right,)

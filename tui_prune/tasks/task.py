@@ -6,9 +6,9 @@ import itertools
 import math
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ from torch import Tensor, nn
 
 from tui_prune import paths
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.loading.opened import OpenedModel
 from tui_prune.loading.sources.factory_file import import_file, own_errors
 from tui_prune.progress import Progress, silent
-from tui_prune.tasks.evidence import Score
+from tui_prune.tasks.evidence import Half, Score
 from tui_prune.tasks.safeguard import safeguarded
 from tui_prune.tasks.stopping import Breaker
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a task file offers; a function that it leaves out is None. It can also be made without a file."""
+    """What a task file offers, or a built-in task; a function that it leaves out is None. It can also be made without a
+    file."""
 
     file: Path | None = None
     evaluate: Callable[[nn.Module], float] | None = None
@@ -39,10 +41,55 @@ class Task:
     loss: Callable[[Any, Any], Tensor] | None = None
     """What the network should make small: of its output and the targets (None where `calibration` gives none)."""
 
+    training: Callable[[], Iterable[Any]] | None = None
+    """As `calibration`, in another order each time: what the built-in loop trains on where there is no `finetune`;
+    `calibration` is taken without it."""
+    spec: str = ""
+    """What opens it again: the path of its file, or the name of a built-in task."""
+    notes: tuple[str, ...] = ()
+    """What the user should know before it is asked."""
+
+    # Of built-in tasks.
+
+    bind: Callable[[OpenedModel], Task] | None = None
+    """Makes the task for one network of what was only named; the functions are there then."""
+    evaluate_half: Callable[[nn.Module, Half], float] | None = None
+    """As `evaluate`, on one half of the examples."""
+    prepare: Callable[[Progress], object] | None = None
+    """Does what takes long before anything is evaluated, once."""
+    stamp: Callable[[], Mapping[str, Any]] | None = None
+    """Plain values that change when its data do."""
+    remarks: Callable[[], Sequence[str]] = tuple
+    """What there is to say of what was read so far."""
+
     @property
     def name(self) -> str:
         """How to speak of it."""
-        return "the task" if self.file is None else self.file.name
+        return self.file.name if self.file is not None else self.spec.partition(",")[0] or "the task"
+
+    @property
+    def tunable(self) -> bool:
+        """Whether there is a loop of its own, or data for the built-in one."""
+        return self.finetune is not None or self.training is not None or self.calibration is not None
+
+    def for_network(self, opened: OpenedModel) -> Task:
+        """The task for a network. Raises `UsageError` where a built-in one doesn't fit it."""
+        return self if self.bind is None else self.bind(opened)
+
+    def half(self, half: Half) -> Task:
+        """The same, of which `evaluate` sees only one half of the examples, where it tells them apart: what was chosen
+        by examples looks better on these than on any others."""
+        if self.evaluate is None:
+            return self
+        whole, own = self.evaluate, self.evaluate_half
+
+        def evaluate(model: nn.Module) -> float:
+            if own is not None:
+                return own(model, half)
+            found = whole(model)
+            return found.half(half) if isinstance(found, Score) else found
+
+        return replace(self, evaluate=evaluate, evaluate_half=None)
 
     @contextmanager
     def own_errors(self, when: str) -> Iterator[None]:
@@ -58,6 +105,8 @@ class Task:
         """
         if self.evaluate is None:
             raise TuiPruneError(f"{self.name} has no function evaluate(model).")
+        if self.prepare is not None:
+            self.prepare(progress)
         passes = itertools.count()
         with (
             safeguarded(model, f"evaluate(model) of {self.name}") as twin,
@@ -104,4 +153,11 @@ def load_task(path: str | Path) -> Task:
     for name, function in functions.items():
         if function is not None and not callable(function):
             raise UsageError(f"{name} in {path} is no function.")
-    return Task(file, **functions)
+    return Task(
+        file,
+        functions["evaluate"],
+        functions["calibration"],
+        functions["finetune"],
+        functions["loss"],
+        spec=str(file),
+    )

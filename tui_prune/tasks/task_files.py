@@ -19,10 +19,13 @@ _MOST_NAMED = 1000
 def fingerprint(task: Task) -> dict[str, Any]:
     """Plain values that change when the task's file does, a module beside it that it imports, directly or through
     others, or a file that a constant of theirs names (a string, a `Path`, or some of them in a list, tuple, set or
-    dict). Of code the content counts, of named files size and time of change. Empty for a task without a file.
+    dict). Of code the content counts, of named files size and time of change. A built-in task says itself what changes
+    with its data. Empty for a task without either.
 
     Raises `OSError` where the task's file can't be read.
     """
+    if task.stamp is not None:
+        return dict(task.stamp())
     if task.file is None:
         return {}
     code = _code_files(task.file)

@@ -15,7 +15,7 @@ from tui_prune.models import digits
 from tui_prune.planning.recipe import Recipe
 from tui_prune.report import tables
 from tui_prune.session.session import Session
-from tui_prune.tasks.evidence import Score, evidence, mcnemar, wilson
+from tui_prune.tasks.evidence import Half, Score, evidence, mcnemar, wilson
 from tui_prune.tasks.task import Task
 
 
@@ -58,7 +58,7 @@ def test_plain_numbers_have_no_evidence() -> None:
 
 
 def test_the_report_tells_count_interval_and_p() -> None:
-    session = Session(open_model("nin"), recipe=Recipe(ratio=0.6), task=Task(evaluate=digits.evaluate))
+    session = Session(open_model("nin"), recipe=Recipe(ratio=0.6), task=Task(evaluate=digits.evaluate), probing=False)
     session.evaluate()
     report = session.result().report.to_dict()
     assert report["evidence"]["before"] | {"interval": 0} == {"count": 450, "right": 445, "interval": 0, "p": None}
@@ -66,7 +66,22 @@ def test_the_report_tells_count_interval_and_p() -> None:
     assert low < report["accuracy"]["after"] < high
     assert report["evidence"]["after"]["p"] < 0.001
     json.dumps(report)
-    assert any("98.9 % (±1.0, n 450) → " in line for line in tables.report_lines(report, {}))
+    assert report["accuracy"]["count"] == 450
+    assert report["accuracy"]["interval"] == [low, high]
+    line = next(line for line in tables.report_lines(report, {}) if line.startswith("accuracy "))
+    assert line.startswith("accuracy 98.9 % ±1.0 (n 450) → ")
+    assert line.endswith(" points less than uncut, p < 0.001")
+
+
+def test_one_half_of_the_examples_chooses_and_the_other_reports() -> None:
+    halves = [half.of(9).tolist() for half in Half]
+    assert sorted([*halves[0], *halves[1]]) == list(range(9))
+    assert halves == [half.of(9).tolist() for half in Half]
+    score = Score([n in halves[0] for n in range(9)])
+    assert [score.half(half) for half in Half] == [1.0, 0.0]
+    task = Task(evaluate=lambda model: score)
+    assert [task.half(half).score(nn.Linear(2, 2)) for half in Half] == [1.0, 0.0]
+    assert Task(evaluate=lambda model: 0.5).half(Half.CHOOSING).score(nn.Linear(2, 2)) == 0.5
 
 
 def test_a_task_without_examples_says_no_more_than_its_number() -> None:

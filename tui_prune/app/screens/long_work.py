@@ -89,8 +89,7 @@ class LongWork:
             return ""
         if score.after is None:
             return EVALUATE
-        wins = task.calibration is not None or task.finetune is not None
-        return RECOVER if wins and score.before - score.after > POINT * max(1.0, abs(score.before)) else ""
+        return RECOVER if task.tunable and score.before - score.after > POINT * max(1.0, abs(score.before)) else ""
 
     @property
     def comparing(self) -> bool:
@@ -201,9 +200,9 @@ class LongWork:
         """Read a task file, which may take long or fail, and work by it from now on."""
 
         def do(progress: "Progress") -> Outcome:
-            from tui_prune.tasks.task import load_task
+            from tui_prune.tasks.registry import open_task
 
-            task = load_task(path)
+            task = open_task(path).for_network(self._screen.session.opened)
             return None, None, lambda: self._take_task(task, then)
 
         self._start("reading the task", do)
@@ -211,7 +210,9 @@ class LongWork:
     def _take_task(self, task: "Task", then: "Callable[[], None]") -> None:
         self._screen.session.set_task(task)
         self._score = None
-        self._screen.app.request = dataclasses.replace(self._screen.app.request, task=str(task.file))
+        self._screen.app.request = dataclasses.replace(self._screen.app.request, task=task.spec)
+        if task.notes:
+            self._screen.remark(" ".join(task.notes))
         if task.evaluate is not None:
             self.evaluate()
         if self._screen.prompt.question is None:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell
 from tui_prune.app.columns import Part
-from tui_prune.app.typed_paths import complete, is_file, typed_file
+from tui_prune.app.typed_paths import complete, is_file, typed_task
 from tui_prune.app.widgets.prompt_line import FOREMOST, Question
 from tui_prune.errors import UsageError
 from tui_prune.formatting import count, share
+from tui_prune.paths import exists
 from tui_prune.planning import answers
 from tui_prune.planning.criteria import CRITERIA as KNOWN
 from tui_prune.planning.recipe import CRITERIA, Recipe
 from tui_prune.session import changes
 from tui_prune.session.selection import NETWORK, Selection
+from tui_prune.tasks.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
@@ -26,7 +28,7 @@ MOST_NAMES = 6
 RECOVERIES = {
     "reconstruct": "layers refitted to what they gave before",
     "recalibrate": "batch-norm statistics anew",
-    "finetune": "the task's loop, best state kept",
+    "finetune": "the task's loop or the built-in one, best kept",
     "both": "first reconstruct, then finetune",
 }
 
@@ -81,18 +83,18 @@ class Questions:
         )
 
     def task(self, then: Callable[[], None]) -> None:
-        """Ask for a task file, since there is none, and go on with what was to be done by it."""
+        """Ask for a task, since there is none, and go on with what was to be done by it."""
 
         def preview(text: str) -> list[Part]:
             return [Part(0, ((Cell(_path_goes_on(text)),),)), Part(1, ((Cell("tab completes", "dim"),),))]
 
         question = Question(
-            "task file:",
-            "Python with evaluate(model), calibration(), finetune(model, progress); or start with --task FILE.py",
+            "task:",
+            "a file with evaluate(model), calibration(); or imagefolder:DIR, images:DIR, arrays:FILE.npz",
             "",
             preview,
-            lambda text: self._screen.work.take_task(typed_file(text), then),
-            complete=lambda text: complete(text, wanted=_is_python).text,
+            lambda text: self._screen.work.take_task(typed_task(text), then),
+            complete=_completed,
         )
         self.ask(question)
 
@@ -249,13 +251,29 @@ def _is_python(name: str) -> bool:
     return name.endswith(".py")
 
 
+def _split_task(text: str) -> tuple[str, str]:
+    """The kind of a built-in task with its colon, empty for a file; and the path as far as it is typed."""
+    kind, colon, path = text.lstrip().partition(":")
+    return (kind + colon, path) if colon and kind in BUILT_IN else ("", text)
+
+
+def _completed(text: str) -> str:
+    kind, path = _split_task(text)
+    return kind + complete(path, wanted=_wanted(kind)).text
+
+
+def _wanted(kind: str) -> Callable[[str], bool]:
+    return _is_python if not kind else lambda name: name.endswith(".npz") and kind == "arrays:"
+
+
 def _path_goes_on(text: str) -> str:
-    """What to say of a path while it is typed: that it is there, or how it could go on. Raises `UsageError`."""
-    if is_file(text):
+    """What to say of a task while it is typed: that it is there, or how its path could go on. Raises `UsageError`."""
+    kind, path = _split_task(text)
+    if is_file(path) or (kind and exists(path.partition(",")[0])):
         return "enter reads it"
-    names = complete(text, wanted=_is_python).names
+    names = complete(path, wanted=_wanted(kind)).names
     if not names:
-        return typed_file(text)
+        return typed_task(text)
     return "  ".join(names[:MOST_NAMES]) + ("  …" if len(names) > MOST_NAMES else "")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from tui_prune import paths
 from tui_prune.loading.request import OpenRequest
+from tui_prune.tasks.spec import absolute_task
 
 Stamps = Mapping[str, tuple[int, int]]
 """Size in bytes and time of change in nanoseconds, by absolute path."""
@@ -21,7 +22,7 @@ def absolute(request: OpenRequest) -> OpenRequest:
         request,
         spec=None if request.spec is None else _absolute_spec(request.spec),
         weights=_absolute(request.weights),
-        task=_absolute(request.task),
+        task=None if request.task is None else absolute_task(request.task),
     )
 
 
