@@ -316,7 +316,7 @@ async def test_without_a_task_it_is_asked_for_and_the_plans_come_back(start):
     Path("half.py").write_text("def evaluate(model):\n    return 0.5\n")
     async with start() as desk:
         await desk.press("g", "5", "0", "enter", "P", "e")
-        assert "task file:" in desk.question
+        assert "task:" in desk.question
         await desk.type("half.py")
         await desk.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, ListDialog), "the plans")

@@ -185,7 +185,7 @@ async def test_without_a_task_it_says_how_to_give_one(start, key):
     async with start() as desk:
         assert "accuracy" not in desk.title
         await desk.press(key)
-        assert "task file:" in desk.question
+        assert "task:" in desk.question
         assert "--task FILE.py" in desk.effect
         await desk.press("escape")
         assert desk.session.task is None

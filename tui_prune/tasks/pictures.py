@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 
+from tui_prune.config import folders
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.files import read_json, write_json
 from tui_prune.progress import Progress, silent
@@ -44,10 +44,10 @@ def find_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted by their paths. Raises `UsageError` where the folder can't be looked at."""
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+    for place, inner, files in os.walk(folder, followlinks=True, onerror=_unreadable):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:  # a link that leads back
-            folders.clear()
+            inner.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         here = Path(place)
@@ -135,7 +135,7 @@ def _decoded(
         key = f"{_VERSION} {stamp(files)} {json.dumps(asdict(geometry))}"
     except OSError as error:
         raise TuiPruneError(f"{error.filename} can't be read: {error.strerror}.") from error
-    folder = Path(platformdirs.user_cache_dir("tui-prune")) / "pictures"
+    folder = folders()["cache"] / "pictures"
     kept = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     shape = (len(files), *geometry.shape)
     known = read_json(kept.with_suffix(".json"))

@@ -107,8 +107,10 @@ def test_it_can_be_stopped(result: Result) -> None:
 
 
 def test_minutes_end_it(result: Result) -> None:
-    made = trained(result, Task(calibration=lambda: BATCHES), steps=None, minutes=0.005)
-    assert made.curve[-1].done == 1.0
+    seen: list[Any] = []
+    task, training = Task(calibration=lambda: BATCHES), tui_prune.Training(minutes=0.002)
+    tui_prune.recover(result, task, recalibrate=False, training=training, shown=seen.append)
+    assert seen[-1].done == 1.0
 
 
 def test_a_task_that_has_its_own_loop_can_take_this_one(result: Result) -> None:

@@ -90,7 +90,7 @@ class Questions:
 
         question = Question(
             "task:",
-            "a file with evaluate(model), calibration(); or imagefolder:DIR, images:DIR, arrays:FILE.npz",
+            "a file with evaluate(model), or images:DIR, imagefolder:DIR, arrays:FILE.npz; or --task FILE.py",
             "",
             preview,
             lambda text: self._screen.work.take_task(typed_task(text), then),
