@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from tui_prune.archives.checksum import checksum
+from tui_prune.archives.pruned_file import checksum
 from tui_prune.cost.bench import device_of, measure
 from tui_prune.cost.measured_times import environment
 from tui_prune.planning.plan import Plan

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 import tui_prune
 from tests.unit.tasks.conftest import COLOURS, Colours, picture
+from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.open_model import open_model
-from tui_prune.loading.opened import OpenedModel, Origin
+from tui_prune.loading.opened import OpenedModel
 from tui_prune.search.scan_cache import cache_file
 from tui_prune.session.session import Session
 from tui_prune.tasks import pictures
