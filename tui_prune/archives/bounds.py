@@ -86,6 +86,8 @@ def check_content(path: Path, content: Any) -> None:
     try:
         for tensor in _tensors(path, content):
             shown += tensor.numel() * tensor.element_size()
+            if tensor.is_quantized:
+                tensor.qscheme()  # raises where a file has left it out
             if tensor.layout == torch.strided and not tensor.is_meta:
                 storage = tensor.untyped_storage()
                 stored[storage.data_ptr()] = storage.nbytes()

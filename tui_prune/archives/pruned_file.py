@@ -4,6 +4,7 @@ import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from tui_prune.archives.archive import read_archive
 from tui_prune.archives.origin import Edit, Origin
 from tui_prune.archives.safetensors_form import SUFFIX, read_metadata
 from tui_prune.errors import TuiPruneError
+from tui_prune.formatting import shown
 
 FORMAT = "tui-prune"
 VERSION = 1
+_PLAIN = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +121,7 @@ def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:
     """The checkpoint in the content of the file `path`. Raises `TuiPruneError` like `read_checkpoint`."""
     if content.get("version") != VERSION:
         raise TuiPruneError(
-            f"{path} has version {content.get('version')} of the format, and this tui-prune reads version {VERSION}. "
+            f"{path} has version {shown(content.get('version'))} of the format, and this tui-prune reads version {VERSION}. "
             "Install the newest tui-prune."
         )
     if not _checksum_is_right(content):
@@ -128,29 +131,31 @@ def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:
             path=path,
             origin=Origin.from_dict(content["origin"]),
             tensors=_tensors(content["tensors"]),
-            edits=tuple(_edit(*values) for values in content["edits"]),
+            edits=tuple(_edit(*_list(values)) for values in _list(content["edits"])),
             kept=_positions(content["kept"]),
-            recipe=dict(content["recipe"]),
-            report=dict(content["report"]),
-            versions=dict(content["versions"]),
-            input_spec=str(content["input_spec"]),
+            recipe=_table("recipe", content["recipe"]),
+            report=_table("report", content["report"]),
+            versions=_texts("versions", content["versions"]),
+            input_spec=_text("input_spec", content["input_spec"]),
             probe=None if content["probe"] is None else _probe(content["probe"]),
-            made_from={str(name): str(value) for name, value in content.get("made_from", {}).items()},
+            made_from=_texts("made_from", content.get("made_from", {})),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise TuiPruneError(f"{path} isn't built like a pruned checkpoint ({error!r}). Save it again.") from error
 
 
 def _checksum_is_right(content: dict[str, Any]) -> bool:
     try:
         return content.get("checksum") == checksum({key: value for key, value in content.items() if key != "checksum"})
-    except (TuiPruneError, TypeError, RuntimeError):
+    except (TuiPruneError, TypeError, ValueError, RuntimeError):  # such as a number of thousands of digits
         return False
 
 
-def _tensors(values: dict[str, Tensor]) -> dict[str, Tensor]:
+def _tensors(values: Any) -> dict[str, Tensor]:
+    if not isinstance(values, dict):
+        raise TypeError("there are no tensors")
     for name, value in values.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
             raise TypeError(f"{name} is no tensor")
     return dict(values)
 
@@ -159,6 +164,8 @@ def _positions(values: dict[str, Tensor]) -> dict[str, Tensor]:
     for axis, positions in _tensors(values).items():
         if positions.dim() not in (1, 2) or positions.is_floating_point() or positions.is_complex():
             raise ValueError(f"{axis} has no positions")
+        if positions.numel() and int(positions.min()) < 0:
+            raise ValueError(f"{axis} has a position before the first")
     return dict(values)
 
 
@@ -184,17 +191,75 @@ def _probe_content(probe: Probe) -> dict[str, Any]:
     }
 
 
-def _probe(content: dict[str, Any]) -> Probe:
+def _probe(content: Any) -> Probe:
+    content = _table("probe", content, tensors=True)
+    inputs = content["inputs"]
+    if not isinstance(inputs, (list, tuple, type(None))):
+        raise TypeError("the inputs of the probe are no list")
     return Probe(
-        inputs=None if content["inputs"] is None else tuple(content["inputs"]),
-        keywords=dict(content["keywords"]),
-        outputs=tuple(
-            SampledOutput(tuple(output["shape"]), int(output["step"]), output["samples"], float(output["largest"]))
-            for output in content["outputs"]
-        ),
-        reference=str(content["reference"]),
-        device=str(content["device"]),
+        inputs=None if inputs is None else tuple(inputs),
+        keywords=_table("keywords", content["keywords"], tensors=True),
+        outputs=tuple(_sampled(_table("output", output, tensors=True)) for output in _list(content["outputs"])),
+        reference=_text("reference", content["reference"]),
+        device=_text("device", content["device"]),
     )
+
+
+def _sampled(output: Mapping[str, Any]) -> SampledOutput:
+    shape, step, samples, largest = (output[name] for name in ("shape", "step", "samples", "largest"))
+    if not all(type(size) is int and 0 <= size < 2**40 for size in (*_list(shape), step)) or step < 1:
+        raise ValueError("an output has no shape")
+    count = -(-prod(shape) // step)
+    if not isinstance(samples, Tensor) or samples.shape != (count,) or samples.layout != torch.strided:
+        raise ValueError("the samples of an output aren't those of its shape")
+    if type(largest) not in (int, float) or not 0 <= largest < inf:
+        raise ValueError("the largest value of an output is no magnitude")
+    return SampledOutput(tuple(shape), step, samples, float(largest))
+
+
+# Plain values, of which a file may claim anything.
+
+
+def _table(name: str, value: Any, *, tensors: bool = False) -> dict[str, Any]:
+    """A dict whose keys are texts and which holds what JSON can; where `tensors`, tensors as well."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is no table")
+    _check_plain(value, (*_PLAIN, Tensor) if tensors else _PLAIN)
+    return dict(value)
+
+
+def _check_plain(value: Any, kinds: tuple[type, ...]) -> None:
+    """Raises `TypeError`."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                raise TypeError("a key is no text")
+            left += value.values()
+        elif isinstance(value, (list, tuple)):
+            left += value
+        elif not isinstance(value, kinds):
+            raise TypeError(f"a {type(value).__name__} is no plain value")
+
+
+def _texts(name: str, value: Any) -> dict[str, str]:
+    return {key: _text(name, text) for key, text in _table(name, value).items()}
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError("a list is none")
+    return value
+
+
+# The checksum.
 
 
 def checksum(value: Any) -> str:

@@ -21,10 +21,10 @@ MARGIN = 3
 """Lines of the terminal that a drawing leaves free: for its title, and the next prompt."""
 ENDLESS = 100_000
 """Lines, for a drawing that has as many as it needs."""
-WIDEST = 2000
+LARGEST_TERMINAL = (1000, 300)
 """Columns and lines that a terminal is taken to have at most, whatever it or the environment says."""
-LARGEST = 1_000_000
-"""Characters of a drawing in text: a hundred terminals full."""
+LARGEST = 400_000
+"""Characters of a drawing in text: some terminals full."""
 
 
 def check_svg(path: Path, *, force: bool) -> None:
@@ -48,7 +48,7 @@ def show(
     console = Console(file=stream)
     colored = console.is_terminal and not console.no_color
     colors = colored and console.color_system in ("256", "truecolor")
-    columns, lines = (min(size, WIDEST) for size in shutil.get_terminal_size(_terminal_size(stream)))
+    columns, lines = map(min, shutil.get_terminal_size(_terminal_size(stream)), LARGEST_TERMINAL)
     columns = width or columns
     if columns * (height or 1) > LARGEST:
         raise UsageError(f"A drawing of {columns} columns and {height} lines is too large for text: name an SVG by -o.")

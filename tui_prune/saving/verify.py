@@ -105,6 +105,8 @@ def _output_check(network: nn.Module, checkpoint: Checkpoint) -> tuple[Check, fl
         outputs = run_probe(network, checkpoint, probe)
     except Exception as error:  # a forward pass may raise anything
         return Check(name, False, f"The network doesn't run: {type(error).__name__}: {error}."), None
+    if any(bool(output.isnan().any()) for output in outputs):
+        return Check(name, False, "The network puts out NaN, so it is of no use. Save it again."), None
     difference, limit = relative_error(probe.outputs, outputs), tolerance(probe)
     whose = f"the {probe.reference}'s" if probe.reference == MASKED_ORIGINAL else "its own from when it was saved"
     detail = f"They differ from {whose} by {difference:.1e} of the largest; up to {limit:.0e} is rounding."

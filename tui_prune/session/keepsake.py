@@ -43,7 +43,7 @@ class Keepsake(Steps, SideBySide):
 
         Raises `UsageError`, and changes nothing, where the state isn't one or doesn't fit this network.
         """
-        if state.get("version") != VERSION:
+        if not isinstance(state, Mapping) or state.get("version") != VERSION:
             raise UsageError("What was kept of the last session is of another version of tui-prune.")
         history, place = read_recipes(state.get("history")), state.get("place")
         if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < len(history):

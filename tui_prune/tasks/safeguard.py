@@ -15,9 +15,9 @@ from tui_prune.graph.trace import standing_in
 def safeguarded(model: nn.Module, function: str) -> Iterator[nn.Module]:
     """Give the user's code a copy of the network over the same weights, and keep the network as it is.
 
-    What that code does to modes, buffers, modules, hooks and attributes ends with the copy, without a word. A changed
-    parameter is put back, but makes what the code has found out worthless, so it is an error. `function` names that
-    code in the message: "evaluate(model) of task.py".
+    What that code does to torch's own settings and to modes, buffers, modules, hooks and attributes ends with the copy,
+    without a word. A changed parameter is put back, but makes what the code has found out worthless, so it is an error.
+    `function` names that code in the message: "evaluate(model) of task.py".
 
     It takes the memory of one more copy of the weights.
 
@@ -30,9 +30,12 @@ def safeguarded(model: nn.Module, function: str) -> Iterator[nn.Module]:
             for name, tensor in named_tensors(model)
             if isinstance(tensor, nn.Parameter)
         ]
+        dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
         try:
             yield twin
         finally:
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
             changed = [name for name, _, shown, values in parameters if not _same_bits(shown, values)]
             with torch.no_grad():
                 for _, tensor, _, values in parameters:

@@ -147,7 +147,8 @@ def load_task(path: str | Path) -> Task:
         raise UsageError(paths.not_a_file(given, path, "task file"))
     file = Path(os.path.realpath(given))
     module = import_file(file)
-    functions = {name: getattr(module, name, None) for name in ("evaluate", "calibration", "finetune", "loss")}
+    with own_errors(file, "while its functions were looked up"):
+        functions = {name: getattr(module, name, None) for name in ("evaluate", "calibration", "finetune", "loss")}
     if not any(callable(function) for function in functions.values()):
         raise UsageError(f"{path} has none of the functions evaluate(model), calibration(), finetune(model, progress).")
     for name, function in functions.items():

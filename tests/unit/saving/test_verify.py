@@ -1,5 +1,6 @@
 """Verifying a pruned checkpoint with nothing but the file."""
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -60,6 +61,35 @@ def test_wrong_weights_with_a_right_checksum_are_found_by_their_outputs(saved: P
     assert failed(report) == ["outputs"]
     assert report.max_error > 1e-4
     assert "differ from the masked original's by" in report.checks[-1].detail
+
+
+def test_weights_that_are_no_numbers_are_found(saved: Path) -> None:
+    tensors = dict(read_checkpoint(saved).tensors)
+    tensors["tnn_bin.2.conv.weight"] = tensors["tnn_bin.2.conv.weight"] * float("nan")
+    content = torch.load(saved, weights_only=True)
+    nothing = [{**output, "samples": output["samples"] * float("nan")} for output in content["probe"]["outputs"]]
+    report = verify_checkpoint(rewritten(saved, tensors=tensors, probe={**content["probe"], "outputs": nothing}))
+    assert failed(report) == ["outputs"]
+
+
+ODD = (None, 1, "x", [], {}, [[]], {"a": 1}, -1, 2**70, float("nan"), torch.zeros(1).expand(9, 9), {1: 2}, True)
+
+
+@pytest.mark.parametrize(
+    "name", ["origin", "recipe", "report", "versions", "input_spec", "probe", "kept", "tensors", "edits"]
+)
+def test_odd_values_with_a_right_checksum_are_checked(saved: Path, name: str) -> None:
+    whole = torch.load(saved, weights_only=True)
+    places = [
+        (name,),
+        *((name, key) for key in (whole[name] if isinstance(whole[name], dict) and len(whole[name]) < 9 else ())),
+    ]
+    for *above, last in places:
+        for value in ODD:
+            content = copy.deepcopy(whole)
+            target = content[above[0]] if above else content
+            target[last] = value
+            verify_checkpoint(rewritten(saved, **{key: content[key] for key in content if key != "checksum"}))
 
 
 def test_a_report_that_lies_is_found(saved: Path) -> None:

@@ -53,7 +53,7 @@ def load_factory(spec: str) -> Callable[[], nn.Module]:
     file, name = split_factory_spec(spec)
     imported = import_file(file)
     try:
-        with ordinary_errors():
+        with own_errors(file, f"while {name} was looked up", passing=(AttributeError,)):
             factory = getattr(imported, name)
     except AttributeError:
         close = difflib.get_close_matches(name, _callables(file))

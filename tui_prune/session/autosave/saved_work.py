@@ -27,6 +27,8 @@ MOST = 50
 """Networks of which work is kept; beyond that the oldest is dropped."""
 MOST_ASIDE = 10
 _VERSION = 1
+_TABLES = ("session", "recipe", "position")
+"""Parts of the state that are tables."""
 _DAY = 24 * 3600.0
 
 
@@ -141,6 +143,8 @@ def _parse(content: Mapping[str, Any]) -> SavedWork | None:
         and all(isinstance(path, (str, type(None))) for path in paths)
         and isfinite(content["changed"])
         and isinstance(content["state"], dict)
+        and all(isinstance(content["state"].get(part, {}), dict) for part in _TABLES)
+        and isinstance(content["state"].get("recovered"), (dict, type(None)))
     )
     if not known:
         return None
