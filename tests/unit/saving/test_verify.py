@@ -116,7 +116,7 @@ def test_a_damaged_file_is_a_report_and_a_missing_one_is_wrong_use(saved: Path) 
 
 def test_outputs_of_another_shape_are_found(saved: Path) -> None:
     content = torch.load(saved, weights_only=True)
-    content["probe"]["outputs"][0]["shape"] = [1, 11]
+    content["probe"]["outputs"][0]["shape"] = [2, 5]
     report = verify_checkpoint(rewritten(saved, probe=content["probe"]))
     assert failed(report) == ["outputs"]
     assert report.to_dict()["max_error"] is None
