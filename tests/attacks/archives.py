@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from tests.attacks.trying import Try, attack
+from tui_prune.archives.archive import read_state_dict
 from tui_prune.archives.pruned_file import read_checkpoint
-from tui_prune.archives.weights import read_state_dict
 from tui_prune.errors import TuiPruneError
 from tui_prune.loading.open_model import open_model
 

@@ -15,9 +15,9 @@ from torch import nn
 import tui_prune
 from tests.attacks.mutating import DEEP, ODD_VALUES, changed, damaged
 from tests.attacks.trying import Try, attack
+from tui_prune.archives.archive import read_state_dict
 from tui_prune.archives.pruned_file import checksum, parse_checkpoint, read_checkpoint, report_in
 from tui_prune.archives.safetensors_form import to_safetensors
-from tui_prune.archives.weights import read_state_dict
 from tui_prune.errors import TuiPruneError
 from tui_prune.saving.verify import verify_checkpoint
 

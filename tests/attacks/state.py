@@ -15,11 +15,12 @@ from tests.attacks.checkpoints import network
 from tests.attacks.mutating import DEEP, DIGITS, HUGE, ODD_VALUES, as_json, changed, damaged
 from tests.attacks.trying import Try, attack
 from tui_prune import config
-from tui_prune.app import answers, keymap
+from tui_prune.app import keymap
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.input_spec import parse_input_spec
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.request import OpenRequest
+from tui_prune.planning import answers
 from tui_prune.planning.recipe import Recipe
 from tui_prune.planning.sizes import parse_size
 from tui_prune.session.autosave import saved_work
@@ -185,11 +186,9 @@ TYPED: tuple[Callable[[str], Any], ...] = (
     parse_input_spec,
     lambda text: parse_size("A size", text),
     answers.share,
-    answers.whole,
     answers.alignment,
     answers.targets,
     answers.suggestion,
-    answers.file,
 )
 
 

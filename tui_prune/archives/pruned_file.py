@@ -121,8 +121,8 @@ def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:
     """The checkpoint in the content of the file `path`. Raises `TuiPruneError` like `read_checkpoint`."""
     if content.get("version") != VERSION:
         raise TuiPruneError(
-            f"{path} has version {shown(content.get('version'))} of the format, and this tui-prune reads version {VERSION}. "
-            "Install the newest tui-prune."
+            f"{path} has version {shown(content.get('version'))} of the format, and this tui-prune reads version "
+            f"{VERSION}. Install the newest tui-prune."
         )
     if not _checksum_is_right(content):
         raise TuiPruneError(f"{path} was damaged or altered: its checksum is wrong. Copy or save it again.")
