@@ -11,7 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui_prune.api import plan, prune, prune_in_rounds, reconstruct, recover, sensitivity, suggest, trace
+    from tui_prune.api import (
+        error_curves,
+        plan,
+        prune,
+        prune_in_rounds,
+        reconstruct,
+        recover,
+        sensitivity,
+        suggest,
+        trace,
+    )
     from tui_prune.errors import Cancelled, TuiPruneError, UsageError
     from tui_prune.planning.recipe import Recipe
     from tui_prune.recovery.distillation import Training
@@ -36,6 +46,7 @@ __all__ = [
     "TuiPruneError",
     "UsageError",
     "__version__",
+    "error_curves",
     "export",
     "group_penalty",
     "load",
@@ -61,6 +72,7 @@ _HOMES = {
     "Training": "tui_prune.recovery.distillation",
     "TuiPruneError": "tui_prune.errors",
     "UsageError": "tui_prune.errors",
+    "error_curves": "tui_prune.api",
     "export": "tui_prune.saving.exporting.export",
     "group_penalty": "tui_prune.recovery.slimming",
     "load": "tui_prune.saving.checkpoint",

@@ -26,6 +26,7 @@ from tui_prune.recovery.distillation import Training
 from tui_prune.recovery.finetuning import Shown
 from tui_prune.recovery.recover import recover as recover_result
 from tui_prune.result import Accuracy, Result
+from tui_prune.search.curves import ErrorCurves
 from tui_prune.search.sensitivity import RATIOS, Sensitivity
 from tui_prune.session.plans import Plans
 from tui_prune.session.rounds import Recovering
@@ -251,6 +252,32 @@ def sensitivity(
 
 
 @torch.inference_mode(False)
+def error_curves(
+    model: nn.Module,
+    example_inputs: Any,
+    task: Task | str | Path | Iterable[Any],
+    *,
+    example_kwargs: Mapping[str, Any] | None = None,
+    recipe: Recipe | None = None,
+    progress: Progress = silent,
+    **fields: Any,
+) -> ErrorCurves:
+    """How wrong the network gets as each group is cut alone, at every width: without cutting, labels or `evaluate`.
+
+    One pass over calibration data (at most 256 inputs) and a few gradients show it. `task` has calibration data, or is
+    itself batches of inputs, as for `reconstruct`. Each point has the squared error of the outputs over their square,
+    as it is cut and once the layers behind are refitted. Of the recipe only what isn't a ratio counts.
+
+    Raises `UsageError` for a wrong choice or without calibration data, `TuiPruneError` when the network fails on it.
+    """
+    if not isinstance(task, (Task, str, Path)):
+        batches = task
+        task = Task(calibration=lambda: [batches] if isinstance(batches, torch.Tensor) else batches)
+    session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
+    return session.error_curves(progress)
+
+
+@torch.inference_mode(False)
 def suggest(
     model: nn.Module,
     example_inputs: Any,
@@ -260,6 +287,7 @@ def suggest(
     target_params: float | None = None,
     criteria: Sequence[str] | None = None,
     finalists: int = 1,
+    thorough: bool = False,
     example_kwargs: Mapping[str, Any] | None = None,
     recipe: Recipe | None = None,
     progress: Progress = silent,
@@ -267,14 +295,23 @@ def suggest(
 ) -> Recipe:
     """A recipe for `prune` that leaves at most these shares of the MACs or parameters, each layer cut by what it can
     bear; the recipe's locks and alignment stay. `criteria` are those to choose from; None: the recipe's own where it
-    isn't the default, and else all that can be had. More than one of `finalists` are fine-tuned by the task's loop, and
-    the one that is best then is taken: for a network that will be trained again.
+    isn't the default, and else those that suit.
+
+    Where the task has calibration data, one pass over it says what layers can bear (`error_curves`); `evaluate`, if
+    there is one, chooses among a few finalists whose layers were refitted. With `thorough` some hundred networks are
+    evaluated. More than one of `finalists` are found so and fine-tuned by the task's loop, and the one that is best
+    then is taken: for a network that will be trained again.
 
     Raises `UsageError` for a wrong choice or a target that can't be met, `TuiPruneError` when the task fails.
     """
     session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
     return session.suggest(
-        progress, target_macs=target_macs, target_params=target_params, criteria=criteria, finalists=finalists
+        progress,
+        target_macs=target_macs,
+        target_params=target_params,
+        criteria=criteria,
+        finalists=finalists,
+        thorough=thorough,
     )
 
 

@@ -1,4 +1,4 @@
-"""The Sensitivity tab: what the task says of the network with each layer alone cut, layer by ratio."""
+"""The Sensitivity tab: how wrong the network gets with each layer alone cut, and what the task says of it then."""
 
 from typing import TYPE_CHECKING
 
@@ -6,12 +6,19 @@ from tui_prune.app.cells import Cell, Line, left, right, tail, wrap
 from tui_prune.formatting import score, share
 
 if TYPE_CHECKING:
+    from tui_prune.search.curves import ErrorCurves
     from tui_prune.search.sensitivity import Curve, Sensitivity
 
 COLUMN = 9
 """Columns of one ratio: a mark, and a figure such as 98.9 %."""
 STEPS = ((0.01, "░", "dim"), (0.05, "▒", "plain"), (0.2, "▓", "strong"), (float("inf"), "█", "error"))
 """How much of the score is lost, up to; the mark that says so without a colour; its style."""
+
+ERRORS = ((0.02, "░", "dim"), (0.1, "▒", "plain"), (0.3, "▓", "strong"), (float("inf"), "█", "error"))
+"""The same of the outputs' error."""
+RATIOS = (0.25, 0.5, 0.7, 0.85, 0.95)
+"""At which errors are shown."""
+CUT_ALONE = "cut alone"
 
 EMPTY = (
     "Each layer is cut alone, at several ratios, and the cut network is asked of your task: so it shows which layers "
@@ -28,12 +35,47 @@ def points_there(found: "Sensitivity") -> str:
 
 
 def sensitivity_lines(
-    found: "Sensitivity | None", has_task: bool, width: int, *, runs: bool = False
+    found: "Sensitivity | None",
+    has_task: bool,
+    width: int,
+    *,
+    runs: bool = False,
+    errors: "ErrorCurves | None" = None,
 ) -> tuple[Line, ...]:
-    """The scan as far as it got, or how to start one; `runs`: that is done already."""
+    """The errors that one pass has shown, and the scan as far as it got, or how to start one; `runs`: that is done
+    already."""
     if found is None:
         how = RUNS if runs else "n starts the scan, esc stops it." if has_task else "It needs a task: n asks for one."
-        return tuple((Cell(piece, "dim"),) for piece in (*wrap(EMPTY, width - 2), "", *wrap(how, width - 2)))
+        said = tuple((Cell(piece, "dim"),) for piece in (*wrap(EMPTY, width - 2), "", *wrap(how, width - 2)))
+        return said if errors is None else (*_error_lines(errors, width), (), *said)
+    scan = _scan_lines(found, width, runs)
+    return scan if errors is None else (*scan, (), *_error_lines(errors, width))
+
+
+def _error_lines(errors: "ErrorCurves", width: int) -> tuple[Line, ...]:
+    """A row for each layer, with the error that is left once the layers behind it are refitted."""
+    whose = "the outputs" if errors.of_outputs else "the layers behind"
+    above = f"error of {whose} by {errors.criterion} once refitted (R), from one pass; nothing was cut"
+    names = max(len(CUT_ALONE), *(len(curve.layer) for curve in errors.curves)) if errors.curves else len(CUT_ALONE)
+    names = max(8, min(names, width - COLUMN * len(RATIOS) - 2))
+    header = left(CUT_ALONE, names) + "".join(right(share(ratio, 1), COLUMN) for ratio in RATIOS)
+    rows = []
+    for curve in errors.curves:
+        cells = [Cell(tail(curve.layer, names))]
+        for ratio in RATIOS:
+            point = curve.at(ratio)
+            if point is None:
+                cells.append(Cell(right("·", COLUMN), "dim"))
+                continue
+            error = point.left**0.5
+            _, mark, style = next(step for step in ERRORS if error < step[0])
+            cells.append(Cell(right(f"{mark}{right(f'{100 * error:.2g} %', 7)}", COLUMN), style))
+        rows.append(tuple(cells))
+    said = [(Cell(piece, "dim"),) for piece in wrap(above, width - 2)]
+    return (*said, (), (Cell(header, "header"),), *rows)
+
+
+def _scan_lines(found: "Sensitivity", width: int, runs: bool) -> tuple[Line, ...]:
     names = max(len("cut alone"), *(len(curve.layer) for curve in found.curves)) if found.curves else len("cut alone")
     names = max(8, min(names, width - COLUMN * len(found.ratios) - 2))
     header = left("cut alone", names) + "".join(right(share(ratio, 1), COLUMN) for ratio in found.ratios)

@@ -35,6 +35,7 @@ def prune(
     chosen: Mapping[str, Any] = MappingProxyType({}),
     recipe_file: options.RecipeFile = None,
     suggest: options.Suggest = False,
+    thorough: options.Thorough = False,
     reconstruct: options.Reconstruct = False,
     recalibrate: options.Recalibrate = False,
     finetune: options.Finetune = False,
@@ -62,6 +63,8 @@ def prune(
         raise UsageError("--suggest needs to know what may be left: give --target-macs R or --target-params R.")
     if suggest and any(chosen.get(name) is not None for name in set(TARGETS) - set(SUGGESTED)):
         raise UsageError("--suggest knows shares of MACs and parameters: leave other targets out.")
+    if thorough and not suggest:
+        raise UsageError("--thorough is about how a recipe is found: give --suggest, too.")
     if finalists > 1 and not (suggest and finetune):
         raise UsageError("--finalists compares suggestions after fine-tuning: give --suggest and --finetune, too.")
     finetune = finetune or training is not None
@@ -94,6 +97,7 @@ def prune(
                 target_params=shares.target_params,
                 criteria=criteria,
                 finalists=finalists,
+                thorough=thorough,
             )
             session.apply(found)
         if session.recovered is not None:

@@ -46,6 +46,13 @@ RecipeFile = Annotated[
     ),
 ]
 
+Thorough = Annotated[
+    bool,
+    typer.Option(
+        "--thorough",
+        help="With --suggest: evaluate some hundred networks, instead of a few that calibration data has led to.",
+    ),
+]
 Suggest = Annotated[bool, typer.Option("--suggest", help="Find by the task which criterion and ratios suit.")]
 Reconstruct = Annotated[
     bool,

@@ -155,6 +155,27 @@ def sensitivity_lines(model: str, found: Mapping[str, Any]) -> list[str]:
     return [first, "", *table(header, rows, right=range(1, len(header) - 1))]
 
 
+def error_lines(model: str, found: Mapping[str, Any], ratios: Sequence[float]) -> list[str]:
+    """The errors of `sensitivity --json` as text: by how much outputs are wrong with each layer alone cut."""
+    whose = "the network's outputs" if found["of_outputs"] else "the layers that read it"
+    first = f"{model} · error of {whose} by {found['criterion']}, cut and (refitted), from one pass"
+    header = ("cut alone", "width", *(f"{100 * ratio:.3g} %" for ratio in ratios), "")
+    rows = []
+    for curve in found["curves"]:
+        cells = []
+        for ratio in ratios:
+            at = [point for point in curve["points"] if point["ratio"] <= ratio + 1e-9]
+            cells.append(f"{_root(at[-1]['cut'])} ({_root(at[-1]['left'])})" if at else "")
+        tied = f"with {', '.join(curve['layers'][1:])}" if len(curve["layers"]) > 1 else ""
+        rows.append((curve["layer"], str(curve["width"]), *cells, tied))
+    return [first, "", *table(header, rows, right=range(1, len(header) - 1))]
+
+
+def _root(square: float) -> str:
+    """A squared error as the share that it is the square of."""
+    return f"{100 * square**0.5:.2g} %"
+
+
 def verification_lines(report: Mapping[str, Any]) -> list[str]:
     """The object of `verify --json` as text: what each check found that passed. One that didn't is told as an error."""
     rows = [(check["name"], "ok", check["detail"]) for check in report["checks"] if check["ok"]]

@@ -14,7 +14,7 @@ from tui_prune.errors import UsageError
 from tui_prune.graph.graph import Graph, Group
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
-from tui_prune.search.curves import units
+from tui_prune.search.curves import ErrorCurve, ErrorCurves, units
 from tui_prune.search.goal import Goal
 from tui_prune.search.sensitivity import Planning, Point, Sensitivity
 
@@ -91,6 +91,26 @@ class Allocation:
         levels = self._greedy(chosen, damages)
         table = {unit.name: unit.ratios[level] for unit, level in zip(chosen, levels, strict=True) if level}
         return self._recipe.changed(layers=table)
+
+    def curved(self, found: ErrorCurves) -> Recipe:
+        """The ratios that leave the least error in sum, by curves that one pass has shown. Layers without a curve stay
+        whole, unless the goal can't be met so: then they are taken for as sensitive as the most sensitive other.
+
+        Raises `UsageError` where the goal can't be met.
+        """
+        curves = {curve.layer: curve for curve in found.curves}
+        chosen = [unit for unit in self._units if unit.name in curves]
+        damages = [_errors_at(unit, curves[unit.name]) for unit in chosen]
+        try:
+            levels = self._greedy(chosen, damages)
+        except UsageError:
+            worst = max((float(errors[-1]) for errors in damages), default=1.0)
+            others = [unit for unit in self._units if unit.name not in curves]
+            chosen += others
+            damages += [worst * np.array([1 - kept.mean() for kept in unit.kept]) ** 2 for unit in others]
+            levels = self._greedy(chosen, damages)
+        table = {unit.name: unit.ratios[level] for unit, level in zip(chosen, levels, strict=True) if level}
+        return self._filled(self._recipe.changed(layers=table))
 
     def largest_units(self, most: int) -> list[str]:
         """The names that ratios can be given to, by how much of what the goal is about goes when half of each goes
@@ -210,6 +230,16 @@ class Allocation:
                     break
             else:
                 return levels
+
+
+def _errors_at(unit: _Unit, curve: ErrorCurve) -> np.ndarray:
+    """The error that is left at each level of a unit: convex, and a little of it even where there is none."""
+    shares = np.array([1 - kept.mean() for kept in unit.kept])
+    ratios = [0.0, *(point.ratio for point in curve.points)]
+    values = np.interp(shares, ratios, [0.0, *(point.left for point in curve.points)])
+    largest = max((point.left for point in curve.points), default=0.0)
+    even = EVENNESS * max(largest, 1e-6) * shares / (1 - np.minimum(shares, 0.99))
+    return _convex(shares, np.maximum.accumulate(values) + even)
 
 
 class _Damage:

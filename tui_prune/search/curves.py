@@ -65,6 +65,11 @@ class ErrorCurves:
     curves: tuple[ErrorCurve, ...]
     """In the order of execution."""
 
+    def left(self, ratios: Mapping[str, float]) -> float:
+        """The errors that are left with these ratios of layers, in sum."""
+        points = [curve.at(ratios.get(curve.layer, 0.0)) for curve in self.curves]
+        return sum(point.left for point in points if point is not None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

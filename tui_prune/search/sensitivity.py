@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,11 +20,15 @@ from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.recalibration import has_statistics, recalibrate
+from tui_prune.recovery.reconstruct import MOST_INPUTS, reconstruct
 from tui_prune.search.curves import uncut, units
 from tui_prune.search.scan_cache import ScanCache
+from tui_prune.surgery.copying import named_tensors, with_tensors
 from tui_prune.surgery.cut import Misfit, cut
 from tui_prune.surgery.fit import Subject
+from tui_prune.surgery.kept import kept_positions
 from tui_prune.tasks.batches import Batch, calibration_batches, forward
+from tui_prune.tasks.inputs import joined, run_inputs
 from tui_prune.tasks.task import Task
 
 RATIOS = (0.25, 0.5, 0.7, 0.85, 0.95)
@@ -177,14 +181,29 @@ def _kept(graph: Graph, curve: Curve, keep: np.ndarray) -> int:
 class Scanner:
     """Cuts, recalibrates and evaluates one network by a task; remembers what came out."""
 
-    def __init__(self, subject: Subject, graph: Graph, task: Task, cache: ScanCache | None = None) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        graph: Graph,
+        task: Task,
+        cache: ScanCache | None = None,
+        *,
+        reconstructing: bool = False,
+    ) -> None:
+        """`reconstructing`: layers are refitted before anything is measured, where that helps."""
         self.graph, self.task = graph, task
+        self._reconstructing = reconstructing and task.calibration is not None
         self.recalibrating = recalibrates(subject.model, task)
         self._subject = subject
         self._cache = ScanCache(None) if cache is None else cache
         self._batches: list[Batch] | None = None
         self._outputs: list[Tensor] | None = None
         """Of the network with nothing cut."""
+
+    @property
+    def recovering(self) -> bool:
+        """Whether a cut network is recovered in any way before it is measured."""
+        return self.recalibrating or self._reconstructing
 
     def measure(self, plan: Plan, keep: np.ndarray, progress: Progress) -> tuple[float, float] | None:
         """Score and change of the network that keeps these channels; None: its code can't be cut so."""
@@ -220,12 +239,31 @@ class Scanner:
     def _cut(self, plan: Plan, keep: np.ndarray, progress: Progress) -> nn.Module | None:
         subject = self._subject
         try:
-            model = cut(subject.model, subject.inputs, subject.kwargs, replace(plan, keep=keep)).module
+            made = cut(subject.model, subject.inputs, subject.kwargs, replace(plan, keep=keep))
         except Misfit:
             return None
+        model = made.module
+        if self._reconstructing and not keep.all():
+            self._reconstruct(model, kept_positions(self.graph, made.tensors), progress)
+            return model
         if self.recalibrating:
             recalibrate(model, self.task, progress, CALIBRATION_BATCHES)
         return model
+
+    @torch.no_grad()
+    def _reconstruct(self, model: nn.Module, positions: Mapping[str, Tensor], progress: Progress) -> None:
+        """Refit the layers of a cut network, which is written over, where that brings it nearer to the original."""
+        batches = ((batch.args, batch.kwargs) for batch in calibration_batches(self.task, model))
+        inputs = joined(batches, MOST_INPUTS)
+        record = self.graph.record
+        copy = with_tensors(
+            model, {name: t.detach().clone() for name, t in named_tensors(model, record).items()}, record
+        )
+        found = reconstruct(self.graph.model, copy, record, positions, inputs, run_inputs, progress)
+        if found.better:
+            tensors = named_tensors(model, record)
+            for name, values in found.values.items():
+                tensors[name].copy_(values)
 
     def _run(self, model: nn.Module) -> list[Tensor]:
         """What a model puts out for some calibration data or, where there is none, for the example input."""

@@ -12,6 +12,7 @@ from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
 from tui_prune.search.allocation import Allocation
+from tui_prune.search.curves import ErrorCurves
 from tui_prune.search.goal import Goal
 from tui_prune.search.sensitivity import Planning, Sensitivity
 from tui_prune.tasks.task import Task
@@ -28,6 +29,11 @@ SHIFTED = 24
 """So many layers at most, those that weigh the most."""
 HARMLESS = 0.01
 """A cut that loses no score and changes the outputs by no more than this is good enough: nothing more is tried."""
+BY_CURVES = ("reconstruction", "group_l2")
+"""The criteria whose curves are compared where none is chosen: what refitted layers miss least, and a large channel's
+weights."""
+CURVES = 0.4
+"""Share of a search by curves that is done when the finalists are measured."""
 FIRST = ("group_l2", "bn_scale")
 """The criteria to begin with: the one that kept most in trials on a ResNet, and the one of slimmed networks."""
 
@@ -94,6 +100,52 @@ def suggest(
     )
     if comparing:
         best = contest.tuned(finalists, tuning, part(progress, SEARCHING, 1.0)) or best
+    return best
+
+
+def suggest_by_curves(
+    graph: Graph,
+    recipe: Recipe,
+    planning: Planning,
+    goal: Goal,
+    *,
+    criteria: Sequence[str],
+    curves: Callable[[Recipe, Progress], ErrorCurves],
+    measure: Measure | None,
+    progress: Progress = silent,
+) -> Recipe:
+    """As `suggest`, but from error curves that one pass over calibration data has shown: each layer is cut so that the
+    errors that are left add up to the least.
+
+    Only the finalists are measured: the recipe by the curves of each criterion, and the same ratio everywhere by the
+    first. Without `measure` the recipe with the least error by its curves is taken.
+
+    Raises as `suggest` does.
+    """
+    recipe = recipe.changed(ratio=0.0, layers={}, scope="local")
+    finalists: list[tuple[float, Recipe]] = []
+    errors: list[TuiPruneError] = []
+    for number, criterion in enumerate(criteria):
+        here = part(progress, CURVES * number / len(criteria), CURVES * (number + 1) / len(criteria))
+        own = recipe.changed(criterion=criterion)
+        try:
+            found = curves(own, here)
+            allocation = Allocation(graph, own, planning, goal)
+            recipes = [allocation.curved(found), *(allocation.uniform() if not number else ())]
+        except Cancelled:
+            raise
+        except TuiPruneError as error:
+            errors.append(error)
+            continue
+        finalists += [(found.left(one.layers), one) for one in recipes]
+    if not finalists:
+        raise errors[0]
+    best = min(finalists, key=lambda one: one[0])[1]
+    if measure is not None:
+        contest = _Contest(graph, planning, measure)
+        contest.enter([one for _, one in finalists], part(progress, CURVES, 1.0))
+        best = contest.best or best
+    progress("suggest", 1.0)
     return best
 
 

@@ -18,8 +18,9 @@ from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import Planner
 from tui_prune.planning.recipe import Recipe
 from tui_prune.planning.widths import Scores
-from tui_prune.progress import Progress, silent
+from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.moments import gather_moments
+from tui_prune.search.curves import ErrorCurves, error_curves, uncut
 from tui_prune.surgery.cut import Misfit, cut
 from tui_prune.tasks.calibration import checked_calibration, gather
 from tui_prune.tasks.task import Task
@@ -49,6 +50,7 @@ class Plans:
         self._stopwatch: Stopwatch | None = None
         self._whole: WholeNetwork | None = None
         self._found: dict[tuple[Graph, Recipe], Plan] = {}
+        self._curves: dict[tuple[Graph, Recipe], ErrorCurves] = {}
 
     def use(self, task: Task | None) -> None:
         """Take calibration data from this task from now on; what another one's has shown is forgotten."""
@@ -61,6 +63,7 @@ class Plans:
         for criterion in [name for name in self._known if CRITERIA[name].needs]:
             del self._known[criterion]
         self._found.clear()
+        self._curves.clear()
 
     def make(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> Plan:
         """The plan of a recipe. Takes milliseconds where it `waits_for` nothing.
@@ -121,6 +124,20 @@ class Plans:
                 graph.groups, self._parts[own], recipe.criterion, recipe.combine, recipe.normalise
             )
         return self._scores[key]
+
+    def error_curves(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> ErrorCurves:
+        """How wrong the network gets as each group is cut alone, by one pass over calibration data
+        (`search.curves.error_curves`). Takes a second or so the first time, and for each criterion.
+
+        Raises `UsageError` where the task has no calibration data, `TuiPruneError` when its code fails.
+        """
+        key = graph, uncut(recipe)
+        if key not in self._curves:
+            gathered = self._gather(graph, "moments", part(progress, 0.0, 0.9))
+            assert gathered is not None
+            scores = self.scores(graph, recipe, part(progress, 0.9, 1.0))
+            self._curves[key] = error_curves(graph, recipe, scores, gathered.moments)
+        return self._curves[key]
 
     def scored(self, graph: Graph, recipe: Recipe, group: Group) -> str:
         """In words, by what a group's channels are scored."""

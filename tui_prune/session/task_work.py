@@ -15,10 +15,11 @@ from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.recover import FINE_TUNED, recover
 from tui_prune.result import Accuracy, Result
+from tui_prune.search.curves import ErrorCurves
 from tui_prune.search.goal import Goal
 from tui_prune.search.scan_cache import ScanCache, cache_file
 from tui_prune.search.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
-from tui_prune.search.suggest import criteria_to_try, suggest
+from tui_prune.search.suggest import BY_CURVES, criteria_to_try, suggest, suggest_by_curves
 from tui_prune.session.plans import Plans
 from tui_prune.surgery.fit import Subject
 from tui_prune.tasks.task import Task
@@ -35,7 +36,7 @@ class TaskWork:
     _measured: tuple[Plan, Accuracy] | None = None
     _plans: Plans
     _activations: Mapping[str, Any] | None
-    _caches: dict[tuple[Graph, Path | None], ScanCache]
+    _caches: dict[tuple[Graph, Path | None, bool], ScanCache]
 
     def _cut(self, plan: Plan, progress: Progress, *, remembering: bool = True) -> Result:
         """The verified cut of a plan; with `remembering` it needn't be cut again while that is the latest."""
@@ -108,6 +109,14 @@ class TaskWork:
         """
         return self._scanned(self._scanner(), self._plan.recipe, progress, ratios, shown)
 
+    def error_curves(self, progress: Progress = silent) -> ErrorCurves:
+        """How wrong the network gets as each group is cut alone, at every width, by one pass over calibration data:
+        nothing is cut, and nothing evaluated.
+
+        Raises `UsageError` where there is no calibration data, `TuiPruneError` when the task's code fails.
+        """
+        return self._plans.error_curves(self._plan.graph, self._plan.recipe, progress)
+
     def suggest(
         self,
         progress: Progress = silent,
@@ -116,11 +125,16 @@ class TaskWork:
         target_params: float | None = None,
         criteria: Sequence[str] | None = None,
         finalists: int = 1,
+        thorough: bool = False,
         ratios: Sequence[float] = RATIOS,
         shown: Callable[[Sensitivity], object] | None = None,
     ) -> Recipe:
         """A recipe with which the network needs at most these shares of its MACs or parameters, each layer cut by what
-        it can bear (`evaluating.suggest`); `apply` chooses it. It scans, unless that was done before, and `shown` sees
+        it can bear (`search.suggest`); `apply` chooses it.
+
+        Where the task has calibration data, error curves say what that is (`error_curves`), and `evaluate`, if there is
+        one, is asked of a few networks only, once their layers are refitted. With `thorough`, with several finalists or
+        without calibration data many networks are evaluated: it scans, unless that was done before, and `shown` sees
         what the scan knows after each point.
 
         `criteria` are those to choose from; None: the recipe's own if somebody has chosen it, that is if it isn't the
@@ -138,7 +152,10 @@ class TaskWork:
             raise UsageError(f"{self._needed_task().name} has no function finetune(model, progress) for the finalists.")
         shares = {"macs": target_macs, "params": target_params}
         goal = Goal({name: share for name, share in shares.items() if share is not None})
-        scanner, recipe = self._scanner(), self._plan.recipe
+        task, recipe = self._needed_task(), self._plan.recipe
+        if task.calibration is not None and not thorough and finalists == 1:
+            return self._suggested_by_curves(goal, criteria, progress)
+        scanner = self._scanner()
         tuned: list[Result] = []
 
         def worth(plan: Plan, progress: Progress) -> float:
@@ -163,6 +180,25 @@ class TaskWork:
         )
         self._take_best([one for one in tuned if one.plan.recipe == found])
         return found
+
+    def _suggested_by_curves(self, goal: Goal, criteria: Sequence[str] | None, progress: Progress) -> Recipe:
+        """The recipe that error curves lead to."""
+        task, recipe, graph = self._needed_task(), self._plan.recipe, self._plan.graph
+        chosen = (recipe.criterion,) if recipe.criterion != Recipe().criterion else BY_CURVES
+        scanner = None
+        if task.evaluate is not None:
+            scanner = self._scanner(reconstructing=True)
+            self._baseline(part(progress, 0.0, 0.0))
+        return suggest_by_curves(
+            graph,
+            recipe,
+            self._plan_for,
+            goal,
+            criteria=chosen if criteria is None else criteria,
+            curves=lambda own, progress: self._plans.error_curves(graph, own, progress),
+            measure=None if scanner is None else lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            progress=progress,
+        )
 
     def _tuned(self, plan: Plan, tuned: list[Result], progress: Progress) -> float:
         """What a plan's network is worth once it is recovered, which is added to `tuned`; one that is held fine-tuned
@@ -210,17 +246,18 @@ class TaskWork:
         raise NotImplementedError
 
     def expected(self, recipe: Recipe) -> Accuracy | None:
-        """What scanning and suggesting have measured of a recipe: `recovered` where they recalibrated the cut network
-        first, as they do wherever they can, else `after`. None: nothing."""
+        """What scanning and suggesting have measured of a recipe: `recovered` where they refitted the layers of the cut
+        network or recalibrated it first, as they do wherever they can, else `after`. None: nothing."""
         if self.task is None or self._baseline_score is None:
             return None
-        scanner = self._scanner()
-        score = scanner.known(self._plan_for(scanner.graph, recipe).keep)
-        if score is None:
-            return None
-        if scanner.recalibrating:
-            return Accuracy(self._baseline_score, None, score)
-        return Accuracy(self._baseline_score, score)
+        keep = self._plan_for(self._plan.graph, recipe).keep
+        for scanner in (self._scanner(reconstructing=True), self._scanner()):
+            score = scanner.known(keep)
+            if score is not None and scanner.recovering:
+                return Accuracy(self._baseline_score, None, score)
+            if score is not None:
+                return Accuracy(self._baseline_score, score)
+        return None
 
     def _note(self, plan: Plan, accuracy: Accuracy) -> None:
         """Remember what was measured of a plan."""
@@ -245,13 +282,16 @@ class TaskWork:
         fails."""
         return self._baseline(progress)
 
-    def _scanner(self) -> Scanner:
+    def _scanner(self, *, reconstructing: bool = False) -> Scanner:
         task, graph = self._needed_task(), self._plan.graph
         settings = {"recalibrated": recalibrates(self.opened.module, task)}
+        if reconstructing:
+            settings = {"reconstructed": task.calibration is not None}
         file = cache_file(self.opened, graph, task, settings)
-        if (graph, file) not in self._caches:
-            self._caches[graph, file] = ScanCache(file)
-        return Scanner(self._subject, graph, task, self._caches[graph, file])
+        key = graph, file, reconstructing
+        if key not in self._caches:
+            self._caches[key] = ScanCache(file)
+        return Scanner(self._subject, graph, task, self._caches[key], reconstructing=reconstructing)
 
     def _scanned(
         self,

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
     from tui_prune.progress import Progress
     from tui_prune.result import Accuracy, Result, TuningPoint
+    from tui_prune.search.curves import ErrorCurves
     from tui_prune.search.sensitivity import Sensitivity
     from tui_prune.tasks.task import Task
 
-RECOVERING, SCANNING, SUGGESTING = "recovering", "scanning", "suggesting"
+RECOVERING, SCANNING, SUGGESTING, READING = "recovering", "scanning", "suggesting", "reading"
 STOPPED = "stopped; nothing was changed"
 PATIENCE = 3.0
 """Seconds that work which was asked to stop may take until it is said that it goes on."""
@@ -51,6 +52,10 @@ class LongWork:
         self._waiting: list[tuple[str, Callable[[Progress], Outcome]]] = []
         self.sensitivity: Sensitivity | None = None
         """What is known of what each layer can bear."""
+        self.errors: ErrorCurves | None = None
+        """How wrong the network gets with each layer alone cut."""
+        self._errors_of: tuple[Task, str] | None = None
+        """The task and the criterion that they are by."""
         self.recovery: RecoveryReport | None = None
         self._has_points = False
         """Whether the present scan has come to any."""
@@ -117,7 +122,25 @@ class LongWork:
 
     def scan(self) -> None:
         """Ask the task of the network with each layer alone cut."""
+        if self._screen.session.task is not None and self._screen.session.task.evaluate is None:
+            self.read_errors()
+            return
         self._learn(SCANNING, lambda progress: self._screen.session.sensitivity(progress, shown=self._scanned))
+
+    def read_errors(self) -> None:
+        """Work out how wrong the network gets with each layer alone cut, where the task has calibration data and that
+        isn't known yet; nothing where other work goes on."""
+        session = self._screen.session
+        criterion = session.recipe.criterion
+        task = session.task
+        if self.job is not None or task is None or task.calibration is None or self._errors_of == (task, criterion):
+            return
+
+        def work(progress: "Progress") -> None:
+            self.errors = session.error_curves(progress)
+            self._errors_of = task, criterion
+
+        self._learn(READING, work)
 
     def suggest(self, **wanted: Any) -> None:
         """Find the recipe that leaves so much and costs the least, and choose it. `wanted` goes to the session's

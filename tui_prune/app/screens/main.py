@@ -201,7 +201,10 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         """Show the scan of the network as far as it got."""
         found, has_task, runs = self.work.sensitivity, self.session.task is not None, self.work.scanning
         pane = self.query_one("#sensitivity", DescriptionPane)
-        pane.tell(lambda width: sensitivity_lines(found, has_task, width, runs=runs), from_start=from_start)
+        errors = self.work.errors
+        pane.tell(
+            lambda width: sensitivity_lines(found, has_task, width, runs=runs, errors=errors), from_start=from_start
+        )
 
     def _show_details(self, *, from_start: bool = False) -> None:
         if self.tabs.active == "sensitivity":
@@ -345,6 +348,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         """Show a tab, wherever the keys go."""
         self.tabs.active = tab
         self.query_one("#panes", ContentSwitcher).current = tab
+        if tab == "sensitivity":
+            self.work.read_errors()
         self._show_details(from_start=True)
 
     @property
