@@ -22,6 +22,12 @@ def share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "-"
 
 
+def error(square: float) -> str:
+    """A squared error over the square of what is right, as the share that is wrong: 2.4 %, at most 7 characters."""
+    percent = 100 * square**0.5
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %" if percent < 999 else "> 999 %"
+
+
 def change(before: str, after: str, sign: str = "→") -> str:
     """Before and after, or only the one value when nothing changes."""
     return before if before == after else f"{before} {sign} {after}"

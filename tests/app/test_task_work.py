@@ -41,6 +41,22 @@ async def test_a_scan_shows_layer_by_ratio_what_the_task_says(start, task):
         assert any(mark in rows["tnn_bin.2.conv"] for mark in "░▒▓█")
 
 
+async def test_the_tab_shows_errors_of_one_pass_before_anything_is_scanned(start, task):
+    asked = []
+    task = dataclasses.replace(task, evaluate=lambda model: asked.append(model) or small(model))
+    async with start(opened=small_nin(), task=task) as desk:
+        await desk.until(lambda: desk.screen.work.job is None, "the first evaluation")
+        before = len(asked)
+        await desk.press("4")
+        await desk.until(lambda: desk.screen.work.errors and desk.screen.work.job is None, "the errors", SCANNING)
+        shown = desk.pane("sensitivity")
+        assert "error of the outputs by l2 once refitted (R), from one pass" in shown
+        (row,) = [line for line in shown.split("\n") if "tnn_bin.2.conv" in line]
+        assert row.count("%") == 5
+        assert "n starts the scan" in shown
+        assert len(asked) == before
+
+
 async def test_a_stopped_scan_says_how_far_it_is_and_goes_on(start, task):
     at_work, go_on = threading.Event(), threading.Event()
     asked = []

@@ -189,7 +189,7 @@ def measured(name: str, seed: int, budgets: Sequence[float], cache: Path, criter
 def _suggested(session: Session, data: Digits, budget: float) -> dict[str, Stages]:
     """The recipe that is suggested for recalibration, and for fine-tuning the one of so many finalists."""
     session.apply(Recipe())
-    plan = session.apply(session.suggest(target_macs=budget))
+    plan = session.apply(session.suggest(target_macs=budget, thorough=True))
     recalibrated = Stages.of(plan.recipe.criterion, session.cut().model, data)
     session.apply(Recipe())
     plan = session.apply(session.suggest(target_macs=budget, finalists=TUNED))

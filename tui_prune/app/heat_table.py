@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, right, tail, wrap
-from tui_prune.formatting import score, share
+from tui_prune.formatting import error, score, share
 
 if TYPE_CHECKING:
     from tui_prune.search.curves import ErrorCurves
@@ -67,9 +67,8 @@ def _error_lines(errors: "ErrorCurves", width: int) -> tuple[Line, ...]:
             if point is None:
                 cells.append(Cell(right("·", COLUMN), "dim"))
                 continue
-            error = point.left**0.5
-            _, mark, style = next(step for step in ERRORS if error < step[0])
-            cells.append(Cell(right(f"{mark}{right(f'{100 * error:.2g} %', 7)}", COLUMN), style))
+            _, mark, style = next(step for step in ERRORS if point.left < step[0] ** 2)
+            cells.append(Cell(right(f"{mark}{right(error(point.left), 7)}", COLUMN), style))
         rows.append(tuple(cells))
     said = [(Cell(piece, "dim"),) for piece in wrap(above, width - 2)]
     return (*said, (), (Cell(header, "header"),), *rows)

@@ -165,15 +165,10 @@ def error_lines(model: str, found: Mapping[str, Any], ratios: Sequence[float]) -
         cells = []
         for ratio in ratios:
             at = [point for point in curve["points"] if point["ratio"] <= ratio + 1e-9]
-            cells.append(f"{_root(at[-1]['cut'])} ({_root(at[-1]['left'])})" if at else "")
+            cells.append(f"{formatting.error(at[-1]['cut'])} ({formatting.error(at[-1]['left'])})" if at else "")
         tied = f"with {', '.join(curve['layers'][1:])}" if len(curve["layers"]) > 1 else ""
         rows.append((curve["layer"], str(curve["width"]), *cells, tied))
     return [first, "", *table(header, rows, right=range(1, len(header) - 1))]
-
-
-def _root(square: float) -> str:
-    """A squared error as the share that it is the square of."""
-    return f"{100 * square**0.5:.2g} %"
 
 
 def verification_lines(report: Mapping[str, Any]) -> list[str]:

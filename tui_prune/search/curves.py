@@ -131,7 +131,7 @@ def _curve(
         )
         for level in range(len(levels))
     )
-    layers = tuple(dict.fromkeys(layer for group in groups for layer in group.layers))
+    layers = tuple(dict.fromkeys(each for group in groups for each in group.layers))
     return ErrorCurve(name, layers, groups[0].width, points)
 
 

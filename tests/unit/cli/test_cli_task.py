@@ -96,11 +96,31 @@ def test_sensitivity_on_the_command_line(files: Path) -> None:
         ("a", [6, 4]),
         ("b", [6, 4]),
     ]
-    done = call("sensitivity", *network, "--ratio", 0.25, "--ratio", 0.5)
-    lines = done.stdout.splitlines()
-    assert "with batch norm recalibrated" in lines[0]
-    assert lines[2].split() == ["cut", "alone", "width", "25", "%", "50", "%"]
-    assert lines[3].startswith("a ")
+    errors = found["errors"]["curves"][0]
+    assert (errors["layer"], errors["points"][0]["kept"], set(errors["points"][0])) == (
+        "a",
+        7,
+        {"ratio", "kept", "cut", "left"},
+    )
+    lines = call("sensitivity", *network, "--ratio", 0.25, "--ratio", 0.5).stdout.splitlines()
+    titles = [number for number, line in enumerate(lines) if line.startswith("net.py:Net")]
+    assert "from one pass" in lines[titles[0]]
+    assert "with batch norm recalibrated" in lines[titles[1]]
+    for title in titles:
+        assert lines[title + 2].split() == ["cut", "alone", "width", "25", "%", "50", "%"]
+        assert lines[title + 3].startswith("a ")
+
+
+def test_sensitivity_by_calibration_data_alone(files: Path) -> None:
+    (files / "inputs.py").write_text("from net import IMAGES\ndef calibration():\n    return [IMAGES]\n")
+    network = (f"{files}/net.py:Net", "--input", "1,3,8,8", "--task")
+    found = [
+        json.loads(call("sensitivity", *network, *options, "--json").stdout)
+        for options in ([files / "inputs.py"], [files / "task.py", "--errors"])
+    ]
+    assert [set(one) for one in found] == [{"model", "errors"}] * 2
+    done = call("prune", *network, files / "inputs.py", "--suggest", "--target-macs", 0.6, "-o", files / "out.pt")
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize(

@@ -149,3 +149,52 @@ def test_locks_and_blocks_shape_the_widths() -> None:
     first = curves(model, inputs).curves[0]
     assert [point.kept for point in first.points] == [6, 4, 2]
     assert [curve.layer for curve in curves(model, inputs, lock=("0",)).curves] == ["2"]
+
+
+class Uneven(nn.Module):
+    """All channels of `busy` matter, and two of the eight of `idle` stand for all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy, self.idle, self.out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        with torch.no_grad():
+            self.idle.weight[2:] = self.idle.weight[:2].repeat(3, 1)
+            self.idle.bias[2:] = self.idle.bias[:2].repeat(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.idle(torch.tanh(self.busy(x)))))
+
+
+def test_a_suggestion_by_curves_cuts_what_can_bear_it_and_asks_evaluate_a_few_times() -> None:
+    model, inputs = Uneven().eval(), torch.randn(64, 8)
+    with torch.no_grad():
+        wanted = model(inputs)
+    asked = []
+
+    def evaluate(network: nn.Module) -> float:
+        asked.append(network)
+        with torch.no_grad():
+            return -float((network(inputs) - wanted).square().mean())
+
+    for task in (Task(evaluate=evaluate, calibration=lambda: [inputs]), Task(calibration=lambda: [inputs])):
+        recipe = tui_prune.suggest(model, inputs[:1], task, target_macs=0.7)
+        result = tui_prune.prune(model, inputs[:1], recipe, task=task)
+        assert result.report.macs.after <= 0.7 * result.report.macs.before
+        assert result.model.busy.out_features > result.model.idle.out_features >= 2
+    assert 1 <= len(asked) <= 5
+    thorough = len(asked)
+    tui_prune.suggest(
+        model, inputs[:1], Task(evaluate=evaluate, calibration=lambda: [inputs]), target_macs=0.7, thorough=True
+    )
+    assert len(asked) > 2 * thorough
+
+
+def test_python_gives_curves_by_batches_alone() -> None:
+    inputs = torch.randn(32, 8)
+    found = tui_prune.error_curves(Uneven().eval(), inputs[:1], inputs, criterion="reconstruction")
+    assert found.criterion == "reconstruction"
+    assert found.of_outputs
+    idle = found.to_dict()["curves"][1]
+    assert idle["layer"] == "idle"
+    left = {point["kept"]: point["left"] for point in idle["points"]}
+    assert left[2] < left[1] / 10

@@ -474,7 +474,7 @@ def test_a_criterion_that_cannot_be_had_is_no_candidate(task: Task) -> None:
 
     chosen = Task(task.file, evaluate=evaluate, calibration=lambda: [inputs])
     recipe = tui_prune.suggest(net, inputs[:1], chosen, target_macs=0.5)
-    assert tui_prune.prune(net, inputs[:1], recipe).report.macs.after <= 30
+    assert tui_prune.prune(net, inputs[:1], recipe, task=chosen).report.macs.after <= 30
     with pytest.raises(UsageError, match="criterion needs a loss"):
         tui_prune.suggest(net, inputs[:1], chosen, target_macs=0.5, criteria=["taylor"])
 

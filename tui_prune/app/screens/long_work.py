@@ -136,9 +136,10 @@ class LongWork:
         if self.job is not None or task is None or task.calibration is None or self._errors_of == (task, criterion):
             return
 
+        self._errors_of = task, criterion  # tried once: where it fails, it would again
+
         def work(progress: "Progress") -> None:
             self.errors = session.error_curves(progress)
-            self._errors_of = task, criterion
 
         self._learn(READING, work)
 
@@ -361,6 +362,8 @@ class LongWork:
         self.watcher(event.failure or "")
         if self._waiting:
             self._start(*self._waiting.pop(0))
+        elif self._screen.tabs.active == "sensitivity":
+            self.read_errors()
 
     def take(self, plan: "Plan", accuracy: "Accuracy | None", result: "Result | None") -> None:
         """Remember what was found out of a plan. A cut may have found widths that the network's own code fixes."""

@@ -17,7 +17,7 @@ def fisher(evidence: Evidence) -> list[Part]:
     sums, read = np.zeros((len(found[0][0]), size)), np.zeros(size, bool)
     for values, places in found:
         mine = places >= 0
-        np.add.at(sums, (slice(None), places[mine]), values[:, mine])
+        np.add.at(sums.T, places[mine], values[:, mine].T)
         read[places[mine]] = True
     if not read.all():
         return []

@@ -62,10 +62,11 @@ def errors_by_level(moments: Moments, levels: np.ndarray, count: int) -> tuple[n
     """
     left, cut = np.zeros(count), np.zeros(count)
     for part, own in enumerate(levels):
-        going = np.flatnonzero(own < count)
-        if not len(going):
+        columns = np.flatnonzero(own < count)
+        if not len(columns):
             continue
-        going = torch.from_numpy(going[np.argsort(-own[going], kind="stable")])  # the last to go first
+        columns = columns[np.argsort(-own[columns], kind="stable")]  # the last to go first
+        going = torch.from_numpy(columns)
         read = moments.read[part][going][:, going].double()
         second = moments.second[part][going][:, going].double()
         factor = _rest_factor(moments.damped(part), going)
@@ -73,7 +74,7 @@ def errors_by_level(moments: Moments, levels: np.ndarray, count: int) -> tuple[n
         added = ((read @ factor) * factor).sum(0)
         products = read * second
         plain = 2 * products.triu().sum(1) - products.diagonal()
-        level = own[going.numpy()]
+        level = own[columns]
         np.add.at(left, level, added.numpy())
         np.add.at(cut, level, plain.numpy())
     left, cut = np.cumsum(left) / moments.power, np.cumsum(cut) / moments.power
