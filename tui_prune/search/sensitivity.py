@@ -26,7 +26,7 @@ from tui_prune.search.scan_cache import ScanCache
 from tui_prune.surgery.copying import named_tensors, with_tensors
 from tui_prune.surgery.cut import Misfit, cut
 from tui_prune.surgery.fit import Subject
-from tui_prune.surgery.kept import kept_positions
+from tui_prune.surgery.surgery import kept_positions
 from tui_prune.tasks.batches import Batch, calibration_batches, forward
 from tui_prune.tasks.inputs import joined, run_inputs
 from tui_prune.tasks.task import Task
