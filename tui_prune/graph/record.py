@@ -95,7 +95,7 @@ class Block(NamedTuple):
 
 
 class View(NamedTuple):
-    """A tensor that was reshaped: where, to which sizes, the labels it has now, and the slots it carries.
+    """A tensor that was reshaped: where, to which sizes, its labels now, the slots it carries, by which call.
 
     The sizes along which no label varies are the same in a cut network, if its code doesn't take channels for rows.
     """
@@ -104,6 +104,7 @@ class View(NamedTuple):
     shape: tuple[int, ...]
     labels: Labels
     slots: tuple[Tensor, ...]
+    call: int
 
     @property
     def labelled(self) -> frozenset[int]:

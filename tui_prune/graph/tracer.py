@@ -402,7 +402,8 @@ class Tracer(TorchDispatchMode):
         """A tensor that carries these slots was reshaped to `out`."""
         place = self.place
         labels, carried = dict(self.labels(out)), tuple(map(self._each_once, slots))
-        self.record.views.append(View(place.shown if place else None, tuple(out.shape), labels, carried))
+        where = place.shown if place else None
+        self.record.views.append(View(where, tuple(out.shape), labels, carried, len(self.record.calls)))
 
     def unlabelled_reason(self, tensor: Any) -> str:
         entry = self._carried.get(id(tensor))

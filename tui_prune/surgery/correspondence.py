@@ -8,6 +8,7 @@ head_dim)`) runs without an error at another width; its rows tell.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from math import isclose, prod
 from typing import Any, NamedTuple
 
@@ -88,19 +89,17 @@ class Correspondence:
         everything = np.zeros(0, np.int64)
         for step in ours:
             for made in step.made:
-                if 0 not in made.shape:
-                    by_operator[_name(step)].setdefault((id(made.labels), made.shape), made)
+                by_operator[_name(step)].setdefault((id(made.labels), made.shape), made)
         known: set[bytes] | None = None
         for number, step in enumerate(theirs):
             alike = by_operator.get(_name(step), {}).values()
             for made in step.made if step.labelled else ():
-                if not made.labels or 0 in made.shape or any(self._corresponds(one, made, True) for one in alike):
+                if not made.labels or any(self._corresponds(one, made, True) for one in alike):
                     continue
-                if not alike and known is None:
-                    known = {
-                        own for entries in by_operator.values() for one in entries.values() for own in self._lines(one)
-                    }
-                if alike or known is None or not self._are_known(made, known):
+                if any(0 not in one.shape for one in alike):
+                    return Difference(number, everything)
+                known = known or {line for step in ours for one in step.made for line in self._lines(one)}
+                if not self._are_known(made, known):
                     return Difference(number, everything)
         return None
 
@@ -112,15 +111,23 @@ class Correspondence:
                 yield np.sort(_channels(self._before, ids)[_stays(self._before, ids)]).tobytes()
 
     def _are_known(self, made: Made, known: Collection[bytes]) -> bool:
-        """Whether a tensor of an operator that the original hasn't run (a detector that found nothing there) has the
-        channels of some tensor of the original along each of its dimensions, and no rows of them."""
+        """Whether a tensor of an operator that the original has run on nothing, or not at all (a detector that found
+        nothing), can't be wrong: along each dimension it has the channels of some tensor of the original, and no rows
+        of them; or nothing is cut of any axis that its channels lie on."""
         for dims, label in made.labels.items():
             ids = compact(label, dims).numpy()
-            if self._any_loose(self._after, ids):
+            channels = _channels(self._after, ids)
+            if self._any_loose(self._after, ids) or not np.isin(channels, self._beside_cut).any():
                 continue
-            if len(dims) > 1 or np.sort(_channels(self._after, ids)).tobytes() not in known:
+            if len(dims) > 1 or np.sort(channels).tobytes() not in known:
                 return False
         return True
+
+    @cached_property
+    def _beside_cut(self) -> np.ndarray:
+        """The channels on all axes of the original of which something is cut."""
+        axes = (axis.slots for axis in self._original.axes if not self._before.stays[axis.slots].all())
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *(self._before.channel[slots] for slots in axes)]))
 
     def _corresponds(self, one: Made, other: Made, shaped: bool) -> bool:
         """Whether a tensor holds exactly the kept channels of another. `shaped`: compare the shapes of tensors without

@@ -149,7 +149,8 @@ def _misfit_of_error(error: BaseException, tracer: Tracer, plan: Plan, tensors: 
     failing = [name for part in failing_modules(error) if (name := tracer.name_of(part)) is not None]
     for name in filter(None, failing):  # that the whole network fails says nothing
         suspects = suspects or _put_out_inside(plan, name) or groups_inside(plan, name)
-    return Misfit(suspects, lock, failing, line, error, _right_calls(record, tracer.record))
+    reached = _right_calls(record, tracer.record)
+    return Misfit(suspects, lock, failing, line, error, reached if view is None else min(reached, view.call))
 
 
 def _right_calls(original: TraceRecord, cut: TraceRecord) -> int:

@@ -182,12 +182,15 @@ class Sizes:
             (torch, "softmax", self._softmax),
             (Tensor, "softmax", self._softmax),
         ]
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # it hides fused attention
         originals = [getattr(owner, name) for owner, name, _ in places]
         for (owner, name, wrap), original in zip(places, originals, strict=True):
             setattr(owner, name, wrap(original))
         try:
             yield
         finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
             for (owner, name, _), original in zip(places, originals, strict=True):
                 setattr(owner, name, original)
 
