@@ -1,6 +1,6 @@
 """The rules: what each operator does to labels, and how it is computed with cut channels masked.
 
-A rule is registered under the operator's schema name ("aten::convolution"); importing `channels.rules` registers all.
+A rule is registered under the operator's schema name ("aten::convolution"); importing `graph.ops` registers all.
 """
 
 from collections.abc import Callable
