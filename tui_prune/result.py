@@ -90,8 +90,8 @@ class TuningPoint:
 class Stage:
     """A network on its way from the original to the recovered one, and what the task's `evaluate` says of it."""
 
-    name: Literal["before", "after", "reconstructed", "recalibrated", "fine-tuned"]
-    """`before` and `after` the cut."""
+    name: str
+    """"before" and "after" the cut, "reconstructed", "recalibrated", "fine-tuned"."""
     score: float | None
     """None where nobody has asked."""
     kept: bool = True

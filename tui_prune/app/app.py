@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events, on, work
 from textual.app import App, SystemCommand
@@ -60,8 +60,9 @@ class PruneApp(App[None]):
     def __init__(self, open_session: OpenSession, request: OpenRequest, config: Config | None = None) -> None:
         super().__init__(ansi_color=True if theme.few_colors() else None)
         config = config or Config()
-        theme.apply(self, config.theme)
-        self._wrong_settings = [*config.problems, *keymap.apply(self, config.keys)]
+        anybodys = cast("App[Any]", self)
+        theme.apply(anybodys, config.theme)
+        self._wrong_settings = [*config.problems, *keymap.apply(anybodys, config.keys)]
         self.animation_level = "none"
         self.session: Session | None = None
         self.keeper: Keeper | None = None
@@ -197,5 +198,5 @@ class PruneApp(App[None]):
     def action_command_palette(self) -> None:
         from tui_prune.app.palette import Palette
 
-        if not Palette.is_open(self):
+        if not Palette.is_open(cast("App[Any]", self)):
             self.push_screen(Palette(id="--command-palette"))

@@ -174,9 +174,9 @@ def _score(score: Score, cut: bool) -> Part:
         said = (Cell(figure(score.before) + unit),)
     else:
         said = (Cell(f"{figure(score.before)} → ", "dim"), Cell(f"{figure(last)}{unit}", "changed"))
-    lengths: list[Line] = [said]
+    lengths = [said]
     if score.after is not None and score.recovered is not None:
-        lengths.insert(0, (said[0], Cell(f"{figure(score.after)} → ", "dim"), said[1]))
+        lengths.insert(0, (*said[:1], Cell(f"{figure(score.after)} → ", "dim"), *said[1:]))
     known = evidence(score.before if last is None else last)
     if known is not None:
         lengths.insert(0, (*lengths[0], Cell(f" ±{half_width(known.interval)}", "dim")))

@@ -11,6 +11,7 @@ from tui_prune.app.position import go_to, position
 from tui_prune.app.recovered import are_back, not_saved, to_keep
 from tui_prune.app.weights_keeper import WeightsKeeper, take_up
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.formatting import share
 from tui_prune.progress import part, silent
 from tui_prune.session.autosave.saved_work import SavedWork, kept_work, set_aside
 from tui_prune.session.autosave.words import ago
@@ -185,7 +186,7 @@ def summary(plan: "Plan") -> str:
     if not plan.cuts:
         return "nothing cut"
     words = text_of(headlines.status(plan.recipe, (), 1000, plan.ratio)).strip().replace(" · ", ", ")
-    return f"{words} · MACs {headlines.share(plan.after.macs, plan.before.macs)}"
+    return f"{words} · MACs {share(plan.after.macs, plan.before.macs)}"
 
 
 def start_above(session: "Session", work: SavedWork, recipe: "Recipe", progress: "Progress" = silent) -> list[str]:

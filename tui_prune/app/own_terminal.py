@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 from tui_prune.formatting import printable
 
@@ -41,7 +41,7 @@ def own_terminal() -> Iterator[None]:
     for number in (1, 2):
         os.dup2(sink, number)
     os.close(sink)
-    sys.__stderr__, sys.__stdout__ = screen, _SizeOnly(screen)  # type: ignore[misc]  # what Textual's driver uses
+    sys.__stderr__, sys.__stdout__ = screen, cast(Any, _SizeOnly(screen))  # type: ignore[misc]  # what Textual's driver uses
     try:
         yield
     finally:

@@ -103,7 +103,8 @@ class Copier:
         known = self._memo.get(id(module))
         if known is not None:
             return known
-        if not _is_copied_by_attributes(type(module)):
+        kind: Any = type(module)
+        if not _is_copied_by_attributes(kind):
             made = self._module_in_its_own_way(module)
             if made is not None:
                 return made
@@ -437,7 +438,7 @@ def like_parameter(parameter: nn.Parameter, data: Tensor) -> nn.Parameter:
 
 
 @functools.cache
-def _is_copied_by_attributes(kind: type[nn.Module]) -> bool:
+def _is_copied_by_attributes(kind: Any) -> bool:
     """Whether a deep copy of a module of this class is a copy of its attributes and nothing else."""
     for base in kind.__mro__:
         own = vars(base).keys() & _OWN_WAYS

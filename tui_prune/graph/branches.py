@@ -3,7 +3,7 @@
 One forward pass is written down as operators and what each of them reads. At an addition of two tensors of one shape,
 one of them is the stream if the other is made from it, by operators that nothing else reads the results of. The modules
 that run these operators, called by the module that adds, are what can go; that the network without them is the same as
-with zeros added is tried (`cutting.shortening`).
+with zeros added is tried (`surgery.shortening`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

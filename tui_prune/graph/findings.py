@@ -13,7 +13,7 @@ class Flow:
     """One width at which the model's own code deals a group's channels out, and how many each cell then gets.
 
     For groups whose cells can't all keep equally many (halves of 58 channels that are shuffled and halved again): what
-    the code does at another width is found by running it (`cutting.flow`). Where the cells only differ in size, it
+    the code does at another width is found by running it (`surgery.flow`). Where the cells only differ in size, it
     follows from the blocks (`even_counts`).
     """
 

@@ -25,9 +25,9 @@ class Overwritten:
                 self._by_memory.setdefault(parameter.untyped_storage().data_ptr(), []).append((name, parameter))
         for argument, value in zip(func._schema.arguments, args, strict=False):
             if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor):
-                for name, parameter in self._by_memory.get(value.untyped_storage().data_ptr(), ()):
+                for name, held in self._by_memory.get(value.untyped_storage().data_ptr(), ()):
                     if name not in self._values:
-                        self._values[name] = parameter.detach(), parameter.detach().clone()
+                        self._values[name] = held.detach(), held.detach().clone()
 
     @torch.no_grad()
     def restore(self) -> frozenset[str]:

@@ -174,7 +174,7 @@ class Made(NamedTuple):
 
 
 class TracedCall(NamedTuple):
-    """One call of an operator, for the comparison of two forward passes of one network (`cutting.correspondence`)."""
+    """One call of an operator, for the comparison of two forward passes of one network (`surgery.correspondence`)."""
 
     operator: Any
     numbers: tuple[Any, ...]

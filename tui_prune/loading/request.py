@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class OpenRequest:
-    """A network with all that belongs to it, in the user's own words (`opening.open_model`)."""
+    """A network with all that belongs to it, in the user's own words (`loading.open_model`)."""
 
     spec: str | None = None
     """A name, "file.py:factory" or a file; None is the bundled network."""

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -253,10 +253,14 @@ class Recipe:
         return with_comments(tomli_w.dumps(self._chosen()))
 
 
-@cache
+_DEFAULTS: dict[type[Recipe], Recipe] = {}
+
+
 def default_of(kind: type[Recipe]) -> Recipe:
     """The recipe that cuts nothing."""
-    return kind()
+    if kind not in _DEFAULTS:
+        _DEFAULTS[kind] = kind()
+    return _DEFAULTS[kind]
 
 
 def read_recipe_values(path: str | Path) -> dict[str, Any]:

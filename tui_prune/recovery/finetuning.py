@@ -110,6 +110,11 @@ class _State:
     unsettled: float | None = None
     """Its score before it was settled."""
 
+    @property
+    def known_score(self) -> float:
+        """Its score; below all others where it has none."""
+        return -math.inf if self.score is None else self.score
+
 
 class _Loop:
     """One run of the user's loop: what it reports, and the best state."""
@@ -208,7 +213,7 @@ class _Loop:
             before = -1 if self._latest is None else math.floor(self._latest.done * SNAPSHOTS)
             if math.floor(self._done * SNAPSHOTS) > before:
                 self._latest = self._state() or self._latest
-        if accuracy is not None and (self._best is None or accuracy >= self._best.score):
+        if accuracy is not None and (self._best is None or accuracy >= self._best.known_score):
             self._best = self._state(accuracy) or self._best
         return accuracy
 
@@ -243,8 +248,8 @@ class _Loop:
 
     def _worse(self, state: _State) -> bool:
         """Whether a state is known to be worse than the first."""
-        scores = state.score, self._first_score
-        return self._comparable and None not in scores and scores[0] < scores[1]
+        first = self._first_score
+        return self._comparable and first is not None and state.score is not None and state.score < first
 
     @property
     def _comparable(self) -> bool:
@@ -292,8 +297,9 @@ class _Loop:
             note = f"The last evaluation of the fine-tuned network didn't come to an end: {why}"
             return self._tuned(best or last, note, evaluated=self._comparable)
         best, note = self._settled(states)
-        if self._first_score is not None and best.score < self._first_score:
-            worse, before = (formatting.score(value, self._first_score) for value in (best.score, self._first_score))
+        if self._first_score is not None and best.known_score < self._first_score:
+            scores = best.known_score, self._first_score
+            worse, before = (formatting.score(value, self._first_score) for value in scores)
             note = f"Fine-tuning made it worse ({worse}, {before} before), so it was undone."
             return Tuned(None, self._first_score, tuple(self._curve), note)
         return self._tuned(best, note)
@@ -307,7 +313,7 @@ class _Loop:
         if self._reporting:
             _restore(self._model, best)
             best = replace(best, score=self._evaluate())
-        return [best, scored] if best.score > scored.score else [scored, best]
+        return [best, scored] if best.known_score > scored.known_score else [scored, best]
 
     def _settled(self, states: Sequence[_State]) -> tuple[_State, str]:
         """The best of some states and of what settling makes of them, the first of them being the better one; and why
@@ -320,7 +326,7 @@ class _Loop:
                 _restore(self._model, state)
                 self._settling(self._model, lambda stage, _: self._progress(stage, self._done))
                 score = self._evaluate()
-                if score > best.score:
+                if score > best.known_score:
                     values = {name: tensor.detach().clone() for name, tensor in named_tensors(self._model)}
                     best = replace(state, values=values, score=score, unsettled=state.score)
         except TuiPruneError as error:

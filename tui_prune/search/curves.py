@@ -162,7 +162,7 @@ def units(groups: Sequence[Group]) -> dict[str, tuple[Group, ...]]:
     for group in groups:
         if alone[group.index] is None:
             together[group.name] = tuple(other for other in meant[group.name] if alone[other.index] is None)
-    return together | {name: (group,) for group in groups if (name := alone[group.index]) is not None}
+    return together | {own: (group,) for group in groups if (own := alone[group.index]) is not None}
 
 
 def _names(group: Group) -> tuple[str, ...]:

@@ -89,16 +89,16 @@ def suggest(
     """
     recipe = recipe.changed(ratio=0.0, layers={}, scope="local")
     contest = _Contest(graph, planning, measure)
-    comparing = tuning is not None and finalists > 1
+    comparing = finalists > 1
     best = _searched(
         contest,
         lambda criterion: Allocation(graph, recipe.changed(criterion=criterion), planning, goal),
         criteria,
         baseline,
         lambda criterion, progress: scanning(recipe.changed(criterion=criterion), progress),
-        part(progress, 0.0, SEARCHING) if comparing else progress,
+        part(progress, 0.0, SEARCHING) if tuning is not None and comparing else progress,
     )
-    if comparing:
+    if tuning is not None and comparing:
         best = contest.tuned(finalists, tuning, part(progress, SEARCHING, 1.0)) or best
     return best
 
@@ -162,8 +162,8 @@ def _searched(
     allocations: dict[str, Allocation] = {}
     errors: list[TuiPruneError] = []
     for number, criterion in enumerate(criteria):
-        own = part(progress, SCANNING * number / len(criteria), SCANNING * (number + 1) / len(criteria))
-        own("suggest", 0.0)
+        here = part(progress, SCANNING * number / len(criteria), SCANNING * (number + 1) / len(criteria))
+        here("suggest", 0.0)
         try:
             found = allocating(criterion)
         except Cancelled:
@@ -172,8 +172,8 @@ def _searched(
             errors.append(error)
             continue
         allocations[criterion] = found
-        contest.enter([*found.ranked("mean"), *found.ranked("none"), *found.uniform()], own)
-        if contest.harmless(baseline):
+        contest.enter([*found.ranked("mean"), *found.ranked("none"), *found.uniform()], here)
+        if contest.best is not None and contest.harmless(baseline):
             progress("suggest", 1.0)
             return contest.best
     if not allocations:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tui_prune.errors import UsageError
+from tui_prune.graph.graph import Graph
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
 from tui_prune.session.plans import Plans
@@ -20,6 +21,7 @@ class Keepsake(Steps, SideBySide):
     """The part of a session that can be written down and taken up again."""
 
     _plans: Plans
+    _plans_of: Callable[[Graph], Plans]
 
     def _begin(self, first: Recipe) -> None:
         self._history: list[Recipe] = [first]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ from tui_prune.search.suggest import BY_CURVES, criteria_to_try, suggest, sugges
 from tui_prune.session.plans import Plans
 from tui_prune.surgery.fit import Subject
 from tui_prune.tasks.task import Task
+
+
+def _worth(result: Result) -> float:
+    """What the task says of a recovered network, or of a cut one that isn't recovered; below all else where it says
+    nothing."""
+    accuracy = result.report.accuracy
+    if accuracy is None:
+        return -inf
+    known = accuracy.after if accuracy.recovered is None else accuracy.recovered
+    return -inf if known is None else known
 
 
 class TaskWork:
@@ -100,7 +111,7 @@ class TaskWork:
         ratios: Sequence[float] = RATIOS,
         shown: Callable[[Sensitivity], object] | None = None,
     ) -> Sensitivity:
-        """Evaluate the network with each group cut alone at each ratio (`evaluating.sensitivity.scan`).
+        """Evaluate the network with each group cut alone at each ratio (`search.sensitivity.scan`).
 
         What was measured is kept in the user's state folder, under the weights and the task's file: a scan that was
         stopped goes on where it was. `shown` sees what is known after each point.
@@ -208,7 +219,7 @@ class TaskWork:
         held = self._held(cut.plan)
         if held is not None and FINE_TUNED in held.report.recovered and held.report.accuracy is not None:
             tuned.append(held)
-            return held.report.accuracy.recovered
+            return _worth(held)
         try:
             result = recover(
                 cut,
@@ -224,17 +235,16 @@ class TaskWork:
             return task.score(cut.model, lambda stage, _: progress(stage, 1.0))
         progress("suggest", 1.0)  # a fine-tuning that is stopped raises nothing, the suggestion is to stop then, too
         tuned.append(result)
-        return result.report.accuracy.recovered if result.report.recovered else result.report.accuracy.after
+        return _worth(result)
 
     def _take_best(self, tuned: Sequence[Result]) -> None:
         """Hold the best of some recovered networks, and have it kept, unless one as good of its plan is held."""
         recovered = [one for one in tuned if one.report.recovered]
-        best = max(recovered, key=lambda one: one.report.accuracy.recovered, default=None)
+        best = max(recovered, key=_worth, default=None)
         if best is None:
             return
         held = self._held(best.plan)
-        known = None if held is None else held.report.accuracy
-        if held is None or (known is not None and known.recovered < best.report.accuracy.recovered):
+        if held is None or (held.report.accuracy is not None and _worth(held) < _worth(best)):
             self._take_recovered(best)
 
     def _held(self, plan: Plan) -> Result | None:
@@ -302,8 +312,9 @@ class TaskWork:
         shown: Callable[[Sensitivity], object] | None,
     ) -> Sensitivity:
         baseline = self._baseline(part(progress, 0.0, 0.0))
-        last = None
+        last: Sensitivity | None = None
         for last in scan(scanner, recipe, self._plan_for, ratios=ratios, baseline=baseline, progress=progress):
             if shown is not None:
                 shown(last)
+        assert last is not None, "a scan gives what is known at least once"
         return last

@@ -167,8 +167,8 @@ def _try_widths(
     if any((axis.tensor, axis.dim, axis.groups > 1) not in names for axis in record.axes):
         return {}
     theirs = axis_signatures(record.axes, atoms(record, graph.record, graph.findings.fixed_sizes))
-    places = [names[axis.tensor, axis.dim, axis.groups > 1] for axis in record.axes]
-    dealt = Counter(tuple(sorted(places[n] for n in signature)) for signature in theirs.values())
+    numbers = [names[axis.tensor, axis.dim, axis.groups > 1] for axis in record.axes]
+    dealt = Counter(tuple(sorted(numbers[n] for n in signature)) for signature in theirs.values())
     ours = axis_signatures(graph.record.axes, graph.classes.channel)
     found = {}
     for index, width in widths.items():

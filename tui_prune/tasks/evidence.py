@@ -55,7 +55,7 @@ class Score(float):
 class Evidence(NamedTuple):
     """What stands behind an accuracy."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # nobody counts in this tuple
     """Examples."""
     right: int
     interval: tuple[float, float]

@@ -234,7 +234,8 @@ class LongWork:
     def _take_task(self, task: "Task", then: "Callable[[], None]") -> None:
         self._screen.session.set_task(task)
         self._score = None
-        self._screen.app.request = dataclasses.replace(self._screen.app.request, task=task.spec)
+        app: Any = self._screen.app  # screens don't import the app
+        app.request = dataclasses.replace(app.request, task=task.spec)
         if task.notes:
             self._screen.remark(" ".join(task.notes))
         if task.evaluate is not None:

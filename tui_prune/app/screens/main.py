@@ -1,7 +1,7 @@
 """The main screen: the tree at the left, what there is to know of a layer at the right, the sums around them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -62,7 +62,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide")]  # type: ignore[misc]
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """As in every screen, but without painting all of it whenever the keys go elsewhere."""
@@ -111,7 +111,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         self.layer_tree.followed_by = self._tree_moved
         self.tabs.active = TABS[0]
         notes = self.session.opened.notes
-        wrong = self.app.wrong_settings()
+        app: Any = self.app  # screens don't import the app
+        wrong = app.wrong_settings()
         self._remark = (Cell(wrong, "error"),) if wrong else (Cell(notes[0], "dim"),) if notes else ()
         self._fill()
         self.sum_up()

@@ -113,7 +113,7 @@ def group_norm(tracer: "Tracer", call: Call) -> None:
 def weight_norm(tracer: "Tracer", call: Call) -> None:
     """Of w = g v / |v| (Salimans and Kingma 2016, eq. 2), g goes with v along g's own dimension.
 
-    A cut of v along another one changes |v|; `cutting.kernels` scales g so that w stays what it was.
+    A cut of v along another one changes |v|; `surgery.kernels` scales g so that w stays what it was.
     """
     direction, size, dim = call.args[0], call.args[1], call.arg("dim", 0)
     labels = tracer.labels(direction)

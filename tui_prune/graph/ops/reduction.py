@@ -16,7 +16,7 @@ _REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "var", "var_mean", "
                "linalg_vector_norm", "logsumexp", "prod", "any", "all", "nansum",
                "median", "nanmedian", "kthvalue", "mode")  # fmt: skip
 _LENGTHS = ("norm", "linalg_vector_norm")
-"""A weight that is divided by its length is scaled back after a cut, so nothing of it changes (`cutting.kernels`)."""
+"""A weight that is divided by its length is scaled back after a cut, so nothing of it changes (`surgery.kernels`)."""
 _ALONG = ("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "logcumsumexp", "cumprod", "cummax", "cummin")
 _WITH_POSITIONS = frozenset({"max", "min", "median", "nanmedian", "kthvalue", "mode", "cummax", "cummin"})
 """Operators whose second output says at which positions the values were found."""
