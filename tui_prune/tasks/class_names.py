@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -65,9 +66,7 @@ def _wordnet_ids() -> Sequence[tuple[str, ...]]:
     """Of ImageNet's classes ("n01440764"), where timm is installed, which has the list."""
     if find_spec("timm") is None:
         return ()
-    from timm.data import ImageNetInfo
-
-    return [(name,) for name in ImageNetInfo().label_names()]
+    return [(name,) for name in import_module("timm.data").ImageNetInfo().label_names()]
 
 
 def _of_file(file: str, outputs: int) -> list[tuple[str, ...]]:

@@ -71,7 +71,7 @@ def _pack_pt2(program: ExportedProgram, names: Mapping[str, str], opset: int | N
 
 def _open_pt2(path: Path) -> Runner:
     with path.open("rb") as file:
-        module = torch.export.load(file).module()  # type: ignore[arg-type]
+        module = torch.export.load(file).module()
 
     def run(arguments: Arguments) -> list[Tensor]:
         with torch.no_grad():
