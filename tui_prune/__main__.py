@@ -6,7 +6,7 @@ import sys
 from tui_prune.loading.request import OpenRequest
 
 COMMANDS = frozenset(
-    ("bench", "config", "export", "inspect", "open", "plot", "prune", "report", "sensitivity", "verify")
+    ("bench", "config", "export", "inspect", "open", "plot", "prune", "report", "sensitivity", "sweep", "verify")
 )
 """Words that don't name a model; a test compares them with those of the command line."""
 

@@ -137,6 +137,7 @@ for _command in (
     show.inspect,
     cut.prune,
     measure.sensitivity,
+    measure.sweep,
     cut.verify,
     output.export,
     output.report,

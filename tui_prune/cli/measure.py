@@ -25,6 +25,8 @@ def sensitivity(
     ] = False,
     chosen: Mapping[str, Any] = MappingProxyType({}),
     recipe_file: options.RecipeFile = None,
+    jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what each layer can bear: how wrong the network gets with it alone cut, and what the task says of that.
@@ -33,7 +35,9 @@ def sensitivity(
     and remembered, so that a scan that was stopped goes on.
     """
     from tui_prune.search.sensitivity import RATIOS
+    from tui_prune.workers import backend_for
 
+    backend = backend_for(jobs, cluster, device)
     recipe = options.recipe_from(recipe_file, chosen)
     session = console.open_session(
         model, weights, input_spec, device, recipe, task or console.bundled_task(model, weights)
@@ -50,12 +54,66 @@ def sensitivity(
         if not as_json and "errors" in report:
             console.print_lines([""])
         with console.progress_line() as progress:
-            report |= session.sensitivity(progress, ratios=ratios).to_dict()
+            report |= session.sensitivity(progress, ratios=ratios, backend=backend).to_dict()
         if not as_json:
             console.print_lines(tables.sensitivity_lines(session.opened.title, report))
     console.print_notes(() if has is None else has.remarks())
     if as_json:
         console.print_json(report)
+
+
+@options.recipe_options(
+    "layers",
+    "min_channels",
+    "max_ratio",
+    "align",
+    "layer_align",
+    "align_rounding",
+    "combine",
+    "normalise",
+    "scope",
+    "lock",
+    "unlock",
+    "residual",
+    "grouped",
+    "heads",
+    "seed",
+)
+def sweep(
+    model: options.Model,
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    device: options.Device = "cpu",
+    task: options.Task = None,
+    ratios: Annotated[
+        str, typer.Option(metavar="FIRST:LAST:STEP|R,R", help="The ratios to try, such as 0.2:0.8:0.1.")
+    ] = "0.2:0.8:0.1",
+    criteria: Annotated[str, typer.Option(metavar="NAME,NAME", help="The criteria to try, such as l2,fpgm.")] = "l2",
+    chosen: Mapping[str, Any] = MappingProxyType({}),
+    recipe_file: options.RecipeFile = None,
+    jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
+    as_json: options.Json = False,
+) -> None:
+    """Cut by many recipes and show what each leaves and what the task says of it, and which are the best.
+
+    What was measured is remembered, so that a sweep that was stopped goes on.
+    """
+    from tui_prune.search.sweep import grid, parse_ratios
+    from tui_prune.workers import backend_for
+
+    backend = backend_for(jobs, cluster, device)
+    base = options.recipe_from(recipe_file, chosen)
+    recipes = grid(base, [name.strip() for name in criteria.split(",")], parse_ratios(ratios))
+    session = console.open_session(
+        model, weights, input_spec, device, base, task or console.bundled_task(model, weights)
+    )
+    with console.progress_line() as progress:
+        found = session.sweep(recipes, progress, backend=backend).to_dict()
+    if as_json:
+        console.print_json({"model": session.opened.title, **found})
+    else:
+        console.print_lines(tables.sweep_lines(session.opened.title, found))
 
 
 def bench(

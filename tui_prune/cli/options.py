@@ -37,6 +37,14 @@ Task = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Measure in N processes: one a CUDA device, or sharing the cores of the CPU."),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="auto|ray://HOST:PORT", help="Measure on a Ray cluster; auto: the one this machine is in."),
+]
 RecipeFile = Annotated[
     str | None,
     typer.Option(

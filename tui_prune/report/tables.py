@@ -171,6 +171,25 @@ def error_lines(model: str, found: Mapping[str, Any], ratios: Sequence[float]) -
     return [first, "", *table(header, rows, right=range(1, len(header) - 1))]
 
 
+def sweep_lines(model: str, found: Mapping[str, Any]) -> list[str]:
+    """The object of `sweep --json` as text: each recipe, and apart those that no other one beats."""
+    baseline = found["baseline"]
+
+    def row(point: Mapping[str, Any]) -> tuple[str, ...]:
+        if point["score"] is None:
+            return (point["criterion"], f"{point['ratio']:g}", "", "", "", point["failure"])
+        shares = (formatting.share(point[name], 1) if point[name] is not None else "" for name in ("macs", "params"))
+        mark = "●" if point["best"] else ""
+        return (point["criterion"], f"{point['ratio']:g}", *shares, formatting.score(point["score"], baseline), mark)
+
+    header = ("criterion", "ratio", "MACs", "params", "score", "")
+    best = sorted((one for one in found["points"] if one["best"]), key=lambda one: -one["macs"])
+    lines = [f"{model} · {formatting.score(baseline, baseline)} as it is", ""]
+    lines += table(header, map(row, found["points"]), right=(1, 2, 3, 4))
+    lines += ["", "● No other one has as few MACs and a score as good:"]
+    return [*lines, *table(header, map(row, best), right=(1, 2, 3, 4))]
+
+
 def verification_lines(report: Mapping[str, Any]) -> list[str]:
     """The object of `verify --json` as text: what each check found that passed. One that didn't is told as an error."""
     rows = [(check["name"], "ok", check["detail"]) for check in report["checks"] if check["ok"]]

@@ -30,6 +30,7 @@ from tui_prune.surgery.surgery import kept_positions
 from tui_prune.tasks.batches import Batch, calibration_batches, forward
 from tui_prune.tasks.inputs import joined, run_inputs
 from tui_prune.tasks.task import Task
+from tui_prune.workers import Backend, Setup
 
 RATIOS = (0.25, 0.5, 0.7, 0.85, 0.95)
 CALIBRATION_BATCHES = 4
@@ -105,12 +106,15 @@ def scan(
     *,
     ratios: Sequence[float] = RATIOS,
     baseline: float | None = None,
+    backend: Backend | None = None,
+    setup: Setup | None = None,
     progress: Progress = silent,
 ) -> Iterator[Sensitivity]:
     """Cut each group alone at each ratio, recalibrate batch norm where the task has calibration data, and evaluate.
 
     Yields what is known after each point; the last is complete. Channels go by the recipe's criterion; what it locks
     isn't cut. What the scanner remembers isn't measured again. `baseline` is the network's score, where it is known.
+    With a `backend` its workers measure, each by what `setup` makes; points then come in any order.
 
     Raises `UsageError` for wrong ratios or where nothing can be cut, `TuiPruneError` when the task fails; what
     `progress` raises passes through.
@@ -142,18 +146,22 @@ def scan(
         done=0.0,
         total=total,
     )
-    number = 0
-    for place, (curve, masks) in enumerate(todo):
-        for ratio, keep in masks:
-            here = part(progress, number / total, (number + 1) / total)
-            measured = scanner.measure(plans[0], keep, here)
-            number += 1
-            if measured is not None:
-                point = Point(ratio, _kept(graph, curve, keep), *measured)
-                curve = replace(curve, points=(*curve.points, point))
-            curves = (*found.curves[:place], curve, *found.curves[place + 1 :])
-            found = replace(found, curves=curves, done=number / total)
-            yield found
+    places = [(place, ratio, keep) for place, (_, masks) in enumerate(todo) for ratio, keep in masks]
+    keeps = [keep for *_, keep in places]
+    if backend is None or setup is None:
+        outcomes = scanner.measure_here(plans[0], keeps, progress)
+    else:
+        outcomes = scanner.measure_by(backend, setup, keeps, progress)
+    for number, (index, measured) in enumerate(outcomes, 1):
+        place, ratio, keep = places[index]
+        curve = found.curves[place]
+        if measured is not None:
+            point = Point(ratio, _kept(graph, curve, keep), *measured)
+            points = sorted((*curve.points, point), key=lambda one: one.ratio)
+            curve = replace(curve, points=tuple(points))
+        curves = (*found.curves[:place], curve, *found.curves[place + 1 :])
+        found = replace(found, curves=curves, done=number / total)
+        yield found
 
 
 def _in_order(found: dict[str, tuple[Group, ...]]) -> list[tuple[str, tuple[Group, ...]]]:
@@ -224,6 +232,34 @@ class Scanner:
         self._cache.put(slots, found)
         progress("sensitivity", 1.0)
         return found
+
+    def measure_here(
+        self, plan: Plan, keeps: Sequence[np.ndarray], progress: Progress
+    ) -> Iterator[tuple[int, tuple[float, float] | None]]:
+        """As `measure`, for several networks one after the other; each with its place."""
+        for number, keep in enumerate(keeps):
+            here = part(progress, number / len(keeps), (number + 1) / len(keeps))
+            yield number, self.measure(plan, keep, here)
+
+    def measure_by(
+        self, backend: Backend, setup: Setup, keeps: Sequence[np.ndarray], progress: Progress
+    ) -> Iterator[tuple[int, tuple[float, float] | None]]:
+        """The same by workers, whose setup gives what turns the bytes of a mask into what `measure` gives."""
+        channel = self.graph.classes.channel
+        left = []
+        for number, keep in enumerate(keeps):
+            known = self._cache.get(keep[channel])
+            if known is None:
+                left.append(number)
+            else:
+                yield number, known
+        points = [keeps[number].tobytes() for number in left]
+        first = 1 - len(left) / max(1, len(keeps))
+        for outcome in backend.outcomes(setup, points, part(progress, first, 1.0)):
+            number, measured = left[outcome.number], outcome.value
+            if measured is not None:
+                self._cache.put(keeps[number][channel], measured)
+            yield number, measured
 
     def known(self, keep: np.ndarray) -> float | None:
         """The score of the network that keeps these channels, where it was measured already."""

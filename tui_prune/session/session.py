@@ -25,6 +25,7 @@ from tui_prune.graph.units import Units
 from tui_prune.loading.kept import compose_kept
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.opened import OpenedModel
+from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.plan import Pair, Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
@@ -33,6 +34,7 @@ from tui_prune.session import changes
 from tui_prune.session.keepsake import Keepsake
 from tui_prune.session.looking import Looker, next_threshold, norm_scales
 from tui_prune.session.plans import Plans
+from tui_prune.session.remote import absolute
 from tui_prune.session.selection import named
 from tui_prune.surgery.fit import Fitted, Subject, fit, probe
 from tui_prune.surgery.flow import flows_for
@@ -120,11 +122,14 @@ class Session(Keepsake, Looker):
         loaded = None if task is None else open_task(task)
         opened = open_model(spec, weights=weights, input_spec=input_spec, device=device, model=model, progress=progress)
         try:
-            return cls(opened, task=loaded, recipe=recipe, probing=probing, progress=progress)
+            session = cls(opened, task=loaded, recipe=recipe, probing=probing, progress=progress)
         except TuiPruneError as error:
             if opened.guess is None or opened.guess.runs or isinstance(error, UsageError):
                 raise
             raise TuiPruneError(f"{error} {opened.guess}") from error
+        if model is None:
+            session.request = OpenRequest(absolute(spec), absolute(weights), input_spec, absolute(task), device)
+        return session
 
     # What there is.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.graph.graph import Graph
 from tui_prune.loading.opened import OpenedModel
+from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
@@ -21,9 +23,12 @@ from tui_prune.search.goal import Goal
 from tui_prune.search.scan_cache import ScanCache, cache_file
 from tui_prune.search.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
 from tui_prune.search.suggest import BY_CURVES, criteria_to_try, suggest, suggest_by_curves
+from tui_prune.search.sweep import Sweep, SweptPoint, point_of, with_trade_off
 from tui_prune.session.plans import Plans
+from tui_prune.session.remote import remote_scanner, remote_session
 from tui_prune.surgery.fit import Subject
 from tui_prune.tasks.task import Task
+from tui_prune.workers import Backend, Outcome, Setup
 
 
 def _worth(result: Result) -> float:
@@ -40,6 +45,8 @@ class TaskWork:
     """The half of a session that works by its task. Each method works on the plan that it finds when it starts."""
 
     opened: OpenedModel
+    request: OpenRequest | None = None
+    """How the network and the task can be opened again, in another process; None where they are objects."""
     task: Task | None
     _subject: Subject
     _plan: Plan
@@ -110,15 +117,69 @@ class TaskWork:
         *,
         ratios: Sequence[float] = RATIOS,
         shown: Callable[[Sensitivity], object] | None = None,
+        backend: Backend | None = None,
     ) -> Sensitivity:
         """Evaluate the network with each group cut alone at each ratio (`search.sensitivity.scan`).
 
         What was measured is kept in the user's state folder, under the weights and the task's file: a scan that was
-        stopped goes on where it was. `shown` sees what is known after each point.
+        stopped goes on where it was. `shown` sees what is known after each point. With
+        a `backend` (`workers.backend_for`) its workers measure; each opens the network itself.
 
         Raises `TuiPruneError` without a task, or when the task fails; `UsageError` for wrong ratios.
         """
-        return self._scanned(self._scanner(), self._plan.recipe, progress, ratios, shown)
+        return self._scanned(self._scanner(), self._plan.recipe, progress, ratios, shown, backend)
+
+    def sweep(
+        self,
+        recipes: Sequence[Recipe],
+        progress: Progress = silent,
+        *,
+        shown: Callable[[Sweep], object] | None = None,
+        backend: Backend | None = None,
+    ) -> Sweep:
+        """Cut by each recipe, recalibrate batch norm where the task has calibration data, and evaluate.
+
+        What was measured is kept and shared as in `sensitivity`. A recipe that can't be carried out is a point with its
+        reason. `shown` sees what is known after each point.
+
+        Raises `TuiPruneError` without a task, or when it fails; `UsageError` where workers can't open the network.
+        """
+        baseline = self._baseline(part(progress, 0.0, 0.0))
+        points: list[SweptPoint | None] = [None] * len(recipes)
+        told = nullcontext(()) if backend is None else remote_session(self, self._plan.graph, recipes[0])
+        with told as arguments:
+            work = Setup("tui_prune.session.remote", "sweeper", (*arguments,))
+            given = [recipe.to_dict() for recipe in recipes]
+            outcomes = self._swept_here(given, progress) if backend is None else backend.outcomes(work, given, progress)
+            for outcome in outcomes:
+                points[outcome.number] = point_of(recipes[outcome.number], outcome.value)
+                if shown is not None:
+                    shown(Sweep(baseline, tuple(point for point in points if point is not None)))
+        return with_trade_off(Sweep(baseline, tuple(point for point in points if point is not None)))
+
+    def _swept_here(self, recipes: Sequence[Mapping[str, Any]], progress: Progress) -> Iterator[Outcome]:
+        for number, recipe in enumerate(recipes):
+            here = part(progress, number / len(recipes), (number + 1) / len(recipes))
+            yield Outcome(number, self.swept(Recipe.from_dict(recipe), here))
+
+    def swept(self, recipe: Recipe, progress: Progress) -> dict[str, Any]:
+        """What becomes of the network by one recipe of a sweep: the fields of a `SweptPoint`."""
+        try:
+            plan = self._make_plan(recipe)
+        except (UsageError, TuiPruneError) as error:
+            return {"failure": str(error)}
+        left = {
+            "macs": plan.after.macs / plan.before.macs if plan.before.macs else None,
+            "params": plan.after.params / plan.before.params,
+        }
+        measured = self._scanner(plan.graph).measure(plan, plan.keep, progress)
+        if measured is None:
+            return {"failure": "its code can't be cut so"}
+        return {**left, "score": float(measured[0])}
+
+    def _make_plan(self, recipe: Recipe) -> Plan:
+        """The plan of a recipe on the graph that suits it."""
+        raise NotImplementedError
 
     def error_curves(self, progress: Progress = silent) -> ErrorCurves:
         """How wrong the network gets as each group is cut alone, at every width, by one pass over calibration data:
@@ -294,6 +355,9 @@ class TaskWork:
 
     def _scanner(self, *, reconstructing: bool = False) -> Scanner:
         task, graph = self._needed_task(), self._plan.graph
+    def _scanner(self, graph: Graph | None = None) -> Scanner:
+        """What measures cuts of the present plan's graph, or of another one of the same network."""
+        task, graph = self._needed_task(), self._plan.graph if graph is None else graph
         settings = {"recalibrated": recalibrates(self.opened.module, task)}
         if reconstructing:
             settings = {"reconstructed": task.calibration is not None}
@@ -310,11 +374,22 @@ class TaskWork:
         progress: Progress,
         ratios: Sequence[float],
         shown: Callable[[Sensitivity], object] | None,
+        backend: Backend | None = None,
     ) -> Sensitivity:
         baseline = self._baseline(part(progress, 0.0, 0.0))
         last: Sensitivity | None = None
-        for last in scan(scanner, recipe, self._plan_for, ratios=ratios, baseline=baseline, progress=progress):
-            if shown is not None:
-                shown(last)
+        with nullcontext() if backend is None else remote_scanner(self, scanner.graph, recipe) as setup:
+            for last in scan(
+                scanner,
+                recipe,
+                self._plan_for,
+                ratios=ratios,
+                baseline=baseline,
+                backend=backend,
+                setup=setup,
+                progress=progress,
+            ):
+                if shown is not None:
+                    shown(last)
         assert last is not None, "a scan gives what is known at least once"
         return last

@@ -1,0 +1,123 @@
+"""Workers: every backend gives the same outcomes; killed ones are replaced, errors and stops come through."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tui_prune.errors import Cancelled, TuiPruneError, UsageError
+from tui_prune.progress import silent
+from tui_prune.workers import Here, Outcome, Setup, backend_for
+from tui_prune.workers.backends import WorkerError
+from tui_prune.workers.pool import Pool
+
+WORK = """
+import os, signal, sys, time
+from tui_prune.errors import UsageError
+
+def squares(offset):
+    print("of the user's own", flush=True)
+    return lambda point, progress: point * point + offset
+
+def dying(folder):
+    def work(point, progress):
+        mark = os.path.join(folder, str(point))
+        if point == 2 and not os.path.exists(mark):
+            open(mark, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return point, os.getpid()
+    return work
+
+def always_dying():
+    sys.stderr.write("out of memory\\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def failing():
+    def work(point, progress):
+        if point == 1:
+            raise UsageError("Point 1 is wrong.")
+        return point
+    return work
+
+def broken():
+    return lambda point, progress: point / 0
+
+def endless(folder):
+    def work(point, progress):
+        open(os.path.join(folder, str(os.getpid())), "w").close()
+        for step in range(1000):
+            progress("wait", step / 1000)
+            time.sleep(0.05)
+    return work
+
+def surroundings():
+    return lambda point, progress: (os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES"))
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "users_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def setup(function: str, *arguments: Any) -> Setup:
+    return Setup("users_work", function, arguments)
+
+
+def test_a_pool_gives_what_one_process_gives() -> None:
+    alone = list(Here().outcomes(setup("squares", 1), [1, 2, 3, 4, 5], silent))
+    assert alone == [Outcome(number, (number + 1) ** 2 + 1) for number in range(5)]
+    assert sorted(Pool(2).outcomes(setup("squares", 1), [1, 2, 3, 4, 5], silent), key=lambda one: one.number) == alone
+
+
+def test_the_point_of_a_killed_worker_is_done_again(tmp_path: Path) -> None:
+    found = list(Pool(2).outcomes(setup("dying", str(tmp_path)), [0, 1, 2, 3, 4], silent))
+    assert sorted((one.number, one.value[0]) for one in found) == [(n, n) for n in range(5)]
+    assert (tmp_path / "2").exists()
+
+
+def test_workers_that_only_die_are_given_up_with_their_last_words() -> None:
+    with pytest.raises(WorkerError, match=r"status -9; out of memory"):
+        list(Pool(2).outcomes(setup("always_dying"), [0, 1, 2], silent))
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "sentence"),
+    [("failing", UsageError, r"^Point 1 is wrong\.$"), ("broken", TuiPruneError, "failed with ZeroDivisionError")],
+)
+def test_errors_come_through_in_words(function: str, kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence):
+        list(Pool(2).outcomes(setup(function), [0, 1, 2], silent))
+
+
+def test_a_stop_ends_all_workers(tmp_path: Path) -> None:
+    def stop(stage: str, done: float) -> None:
+        if len([one for one in tmp_path.iterdir() if one.name.isdigit()]) == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        list(Pool(2).outcomes(setup("endless", str(tmp_path)), [0, 1], stop))
+    for one in tmp_path.iterdir():
+        if one.name.isdigit():
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(one.name), signal.SIGCONT)
+
+
+def test_cores_and_devices_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui_prune.workers.pool._cores", lambda: 8)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    environments = [Pool(4, "cuda")._environment(number) for number in range(4)]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in environments] == ["3", "5", "3", "5"]
+    (found,) = Pool(4, "cuda").outcomes(setup("surroundings"), [0], silent)
+    assert found.value == ("2", "3")
+
+
+def test_what_is_asked_for_makes_sense() -> None:
+    assert backend_for() is None and backend_for(1) is None and isinstance(backend_for(2), Pool)
+    with pytest.raises(UsageError, match="takes a number of processes"):
+        backend_for(0)
+    with pytest.raises(UsageError, match="not both"):
+        backend_for(2, "auto")
