@@ -20,10 +20,12 @@ from tui_prune import paths
 from tui_prune.copies.modules import named_tensors
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.graph.graph import Graph
+from tui_prune.loading.open_model import open_model
 from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress
 from tui_prune.search.sensitivity import Scanner, uncut
+from tui_prune.tasks.registry import open_task
 from tui_prune.workers import Setup
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def remote_session(session: TaskWork, graph: Graph, recipe: Recipe) -> Iterator[
     Raises `UsageError` where a worker couldn't open the network or the task, because nobody has named them.
     """
     request = session.request
-    if request is None or session.task is None or session.task.file is None or graph.gone is not None:
+    if request is None or session.task is None or not session.task.spec or graph.gone is not None:
         raise UsageError(
             "Workers open the network and the task themselves, by their names: they can't where these are objects in "
             "memory, or where whole branches are cut. Leave --jobs and --cluster out."
@@ -56,7 +58,7 @@ def remote_session(session: TaskWork, graph: Graph, recipe: Recipe) -> Iterator[
         state = {name: tensor.detach().cpu() for name, tensor in named_tensors(session.opened.module)}
         file = Path(folder) / "network.pt"
         torch.save(state, file)
-        told = {**request.to_dict(), "task": str(session.task.file)}
+        told = {**request.to_dict(), "task": session.task.spec}
         yield told, recipe.to_dict(), str(file), graph_key(graph)
 
 
@@ -89,18 +91,13 @@ def opened_again(request: Mapping[str, Any], recipe: Mapping[str, Any], state: s
     from tui_prune.session.session import Session
 
     asked = OpenRequest.from_dict(request)
-    session = Session.open(
-        asked.spec,
-        weights=asked.weights,
-        input_spec=asked.input_spec,
-        device=asked.device,
-        task=asked.task,
-        recipe=Recipe.from_dict(recipe),
-    )
+    opened = open_model(asked.spec, weights=asked.weights, input_spec=asked.input_spec, device=asked.device)
     tensors = torch.load(state, weights_only=True, mmap=True)
-    with torch.no_grad():
-        for name, tensor in named_tensors(session.opened.module):
+    with torch.no_grad():  # before anything is computed from what a factory has drawn
+        for name, tensor in named_tensors(opened.module):
             tensor.copy_(tensors[name])
+    task = None if asked.task is None else open_task(asked.task)
+    session = Session(opened, task=task, recipe=Recipe.from_dict(recipe))
     if graph_key(session.graph) != key:
         raise TuiPruneError(
             "A worker has traced another network than this process, so its code isn't the same in each run. "

@@ -353,9 +353,7 @@ class TaskWork:
         fails."""
         return self._baseline(progress)
 
-    def _scanner(self, *, reconstructing: bool = False) -> Scanner:
-        task, graph = self._needed_task(), self._plan.graph
-    def _scanner(self, graph: Graph | None = None) -> Scanner:
+    def _scanner(self, graph: Graph | None = None, *, reconstructing: bool = False) -> Scanner:
         """What measures cuts of the present plan's graph, or of another one of the same network."""
         task, graph = self._needed_task(), self._plan.graph if graph is None else graph
         settings = {"recalibrated": recalibrates(self.opened.module, task)}
