@@ -121,3 +121,11 @@ def test_what_is_asked_for_makes_sense() -> None:
         backend_for(0)
     with pytest.raises(UsageError, match="not both"):
         backend_for(2, "auto")
+
+
+def test_addresses_of_clusters_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"takes auto or ray://HOST:PORT"):
+        backend_for(cluster="localhost")
+    monkeypatch.setattr("tui_prune.workers.cluster.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install \"tui-prune\[cluster\]\""):
+        backend_for(cluster="auto")
