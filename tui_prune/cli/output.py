@@ -18,7 +18,11 @@ def export(
     checkpoint: Annotated[str, typer.Argument(metavar="OUT", help="A pruned checkpoint.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")],
     format: Annotated[
-        str | None, typer.Option(metavar="onnx|pt2", help="The form; without it, what the suffix of FILE says.")
+        str | None,
+        typer.Option(
+            metavar="onnx|pt2|transformers",
+            help="The form; without it, what the suffix of FILE says. transformers: a folder for from_pretrained.",
+        ),
     ] = None,
     model: _OwnNetwork = None,
     input_spec: options.Input = None,

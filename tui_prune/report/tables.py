@@ -205,6 +205,7 @@ def export_lines(report: Mapping[str, Any]) -> list[str]:
     rows = [(f"  {one['input']}", f"{one['error']:.0e}") for one in report["compared"]]
     return [
         f"Written to {report['output']}: {report['format']}{opset}, {formatting.size(report['bytes'])}; {varies}.",
+        *(f"Its configuration: {change}" for change in report.get("config", ())),
         "Compared with the network, by the largest relative error on inputs of",
         *table(("", ""), rows)[1:],
         f"One forward pass takes {own} in PyTorch and {exported} exported.",

@@ -77,3 +77,30 @@ def test_what_is_not_there_is_wrong_use(
 def test_a_checkpoint_names_only_networks_of_transformers(name: str, arguments: dict, sentence: str) -> None:
     with pytest.raises(TuiPruneError, match=sentence):
         build(Origin("huggingface", name, arguments))
+
+
+def test_a_cut_of_one_width_goes_back_as_a_folder_of_transformers(folder: Path, tmp_path: Path) -> None:
+    session = Session.open(f"hf:{folder}")
+    session.set_ratio(0.5, "bert.encoder.layer.0.intermediate.dense")
+    session.save(tmp_path / "cut.pt")
+    report = tui_prune.export(tmp_path / "cut.pt", tmp_path / "cut", format="transformers")
+    assert report.changes == ("intermediate_size 32 → 16",) and report.max_error <= 1e-6
+    again = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "cut").eval()
+    tokens = torch.randint(0, 40, (2, 9))
+    torch.testing.assert_close(again(tokens).logits, tui_prune.load(tmp_path / "cut.pt")(tokens).logits)
+    with pytest.raises(TuiPruneError, match="exists already"):
+        tui_prune.export(tmp_path / "cut.pt", tmp_path / "cut", format="transformers")
+    tui_prune.export(tmp_path / "cut.pt", tmp_path / "cut", format="transformers", force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"cut", "cut.pt"}
+
+
+def test_widths_that_no_configuration_has_are_told(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    transformers.BertModel(transformers.BertConfig(vocab_size=40, **sizes)).save_pretrained(tmp_path / "bert")
+    session = Session.open(f"hf:{tmp_path / 'bert'}")
+    session.set_ratio(0.5, "encoder.layer.0.intermediate.dense")
+    session.save(tmp_path / "cut.pt")
+    told = r"intermediate_size would have to be (16|32) by \S+ and (16|32) by \S+\. Cut layers of a kind by the same"
+    with pytest.raises(TuiPruneError, match=told):
+        tui_prune.export(tmp_path / "cut.pt", tmp_path / "cut", format="transformers")
+    assert not (tmp_path / "cut").exists()

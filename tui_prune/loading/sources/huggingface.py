@@ -65,7 +65,7 @@ def open_huggingface(spec: str) -> tuple[nn.Module, Origin, tuple[str, ...]]:
     if lacking:
         more = f" and {len(lacking) - _MOST_LISTED} more" if len(lacking) > _MOST_LISTED else ""
         notes = (f"Its weights lack {', '.join(lacking[:_MOST_LISTED])}{more}; these are random.",)
-    return module.eval(), Origin(KIND, name, {CONFIG: _plain(module.config.to_dict())}), notes
+    return module.eval(), Origin(KIND, name, {CONFIG: plain_config(module.config)}), notes
 
 
 def build_huggingface(name: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -154,9 +154,9 @@ def _class(name: str) -> Any:
     return kind
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+def plain_config(config: Any) -> dict[str, Any]:
     """A configuration as JSON has it, without what doesn't belong to the network's structure."""
-    kept = {key: value for key, value in config.items() if key not in _LEFT_OUT}
+    kept = {key: value for key, value in config.to_dict().items() if key not in _LEFT_OUT}
     try:
         return dict(json.loads(json.dumps(kept)))
     except (TypeError, ValueError) as error:

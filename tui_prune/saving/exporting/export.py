@@ -25,8 +25,10 @@ from tui_prune.graph.trace import evaluating
 from tui_prune.loading.building import build
 from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.progress import Progress, silent
+from tui_prune.saving.exporting import transformers_folder
 from tui_prune.saving.exporting.formats import Format, Packed, Runner, format_of
 from tui_prune.saving.exporting.shapes import Arguments, Variable, shape_words, variables
+from tui_prune.saving.exporting.transformers_folder import check_folder, write_folder
 from tui_prune.saving.probe import probe_arguments, relative_error, sampled
 from tui_prune.saving.whole_file import WatchedFile, check_target, write_whole
 from tui_prune.surgery.verify import TOLERANCES
@@ -58,6 +60,8 @@ class ExportReport:
     """The shapes of the inputs that were run, and how far the outputs differ: relative to their largest."""
     seconds: tuple[float, float]
     """Of one forward pass on the example input: of the network in PyTorch, and of the export."""
+    changes: tuple[str, ...] = ()
+    """Numbers that a configuration of transformers has now: "intermediate_size 3072 → 1536"."""
 
     @property
     def max_error(self) -> float:
@@ -75,6 +79,7 @@ class ExportReport:
             "max_error": self.max_error,
             "compared": [{"input": shapes, "error": error} for shapes, error in self.compared],
             "seconds": {"network": self.seconds[0], "export": self.seconds[1]},
+            **({"config": list(self.changes)} if self.changes else {}),
         }
 
 
@@ -99,7 +104,8 @@ def export(
         source: The pruned checkpoint.
         output: The file to write.
         model: A fresh network of your own (it is cut in place), or a function that makes one.
-        format: "onnx" or "pt2". None: what the suffix of `output` says.
+        format: "onnx", "pt2", or "transformers" for a folder that `from_pretrained` reads. None: what the suffix of
+            `output` says.
         input_spec: The shape of an input, such as "1,3,224,224". None: what the checkpoint remembers.
         opset: Of ONNX. None: torch's own choice.
         force: Replace `output` if it exists.
@@ -113,13 +119,26 @@ def export(
         TuiPruneError: The network can't be exported, or the export gives other numbers. Nothing was written.
     """
     target = Path(output)
-    form = format_of(target, format)
-    form.check_installed()
-    check_target(target, force=force)
+    form = None if format == transformers_folder.NAME else format_of(target, format)
+    if form is None:
+        check_folder(target, force=force)
+    else:
+        form.check_installed()
+        check_target(target, force=force)
     progress("load", 0.0)
     checkpoint = read_checkpoint(source)
     make = model if callable(model) and not isinstance(model, nn.Module) else None
     network = load_pruned(checkpoint, make() if make is not None else model)  # type: ignore[arg-type]
+    if form is None:
+        with evaluating(network), _quiet():
+            folder = write_folder(checkpoint, network, target, force=force, progress=progress)
+            seconds = _seconds(partial(_outputs, network, probe_arguments(checkpoint)))
+        shapes = shape_words(probe_arguments(checkpoint))
+        compared = ((shapes, folder.max_error),)
+        times = (seconds, seconds)
+        return ExportReport(
+            str(output), transformers_folder.NAME, None, True, True, folder.bytes, compared, times, folder.changes
+        )
     arguments = probe_arguments(checkpoint, input_spec)
     found: list[tuple[Runner, tuple[tuple[str, float], ...]]] = []
     with evaluating(network), _quiet():
