@@ -153,8 +153,12 @@ class PruneApp(App[None]):
     def exit(self, *arguments: Any, **keywords: Any) -> None:
         """As every app does, with the last move of the cursor kept."""
         if self.keeper is not None:
-            self.keeper.close()
+            self.keeper.release()
         super().exit(*arguments, **keywords)
+
+    def on_unmount(self) -> None:
+        if self.keeper is not None:
+            self.keeper.let_go()
 
     def _fatal_error(self) -> None:
         """Textual would print a page of local variables; a report in a file and its path are of more use."""

@@ -13,7 +13,8 @@ from tui_prune.app.weights_keeper import WeightsKeeper, take_up
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.formatting import share
 from tui_prune.progress import part, silent
-from tui_prune.session.autosave.saved_work import SavedWork, kept_work, set_aside
+from tui_prune.session.autosave.claims import Claim, Holder
+from tui_prune.session.autosave.saved_work import SavedWork, kept_copies, kept_work, mark, set_aside
 from tui_prune.session.autosave.words import ago
 from tui_prune.session.autosave.writer import Writer
 from tui_prune.session.words import what_changed
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 LAZY = 3.0
 """Seconds until a move of the cursor is kept; choices are kept at once."""
+LOOK = 1.0
+"""Seconds between two looks at what another window has made of the same work."""
 PATIENCE = 2.0
 """Seconds that leaving waits for the disk."""
 
@@ -39,8 +42,14 @@ PATIENCE = 2.0
 class Keeper:
     """Keeps one session; made when the network is open."""
 
-    def __init__(self, session: "Session", request: "OpenRequest") -> None:
+    def __init__(self, session: "Session", request: "OpenRequest", claim: Claim | None = None) -> None:
+        """`claim`: of the keeper before it, where the same network goes on."""
         self._session, self._request = session, request
+        self._claim = claim or Claim(request)
+        self._joined = False
+        """Whether another window keeps the same work, and both go on with it."""
+        self._seen: tuple[int, int] | None = None
+        """Marks the write that this window has made, or taken in, last."""
         self._writer = Writer(self._failed)
         self._screen: MainScreen | None = None
         self._timer: Timer | None = None
@@ -67,23 +76,46 @@ class Keeper:
         self._screen = screen
         for widget, attribute in ((screen.layer_tree, "rows"), (screen.layer_tree, "cursor"), (screen.tabs, "active")):
             screen.watch(widget, attribute, self._moved, init=False)
-        work = kept_work(self._request) if offering else None
+        screen.set_interval(LOOK, self._look)
+        self._seen = mark(self._request, self._claim.slot)
+        holder = self._claim.holder() if offering else None
+        if holder is not None:
+            self._ask_to_share(screen, holder)
+            return True
+        self._claim.take(self._claim.slot)
         if not offering:
             self._untouched = None
             self._keep()
-        elif work is None or not work.chosen:
-            self._writer.put(self._work(self._session.state(), position(screen), chosen=False))
-        elif self._session.can_undo:
-            screen.remark(f"u brings back what you had {ago(work.changed)}: {work.summary}", "dim")
-        else:
-            self._offer(screen, work)
+            return False
+        work = kept_work(self._request)
+        works = [*([work] if work is not None and work.chosen else []), *self._free_copies()]
+        if works and self._session.can_undo:
+            screen.remark(f"u brings back what you had {ago(works[0].changed)}: {works[0].summary}", "dim")
+        elif works:
+            self._offer(screen, works)
             return True
+        else:
+            self._put(self._work(self._session.state(), position(screen), chosen=False))
         return False
 
     def changed(self) -> None:
         """There may be another choice: keep it, once it is on the screen."""
         if self._screen is not None and not self._asking:
             self._screen.call_after_refresh(self._keep)
+
+    def release(self, *, to_next: bool = False) -> Claim | None:
+        """Keep what isn't kept yet and let go of the work; or, `to_next`, give the claim to the next keeper."""
+        self.close()
+        if to_next:
+            self._screen = None
+            return self._claim
+        self.let_go()
+        return None
+
+    def let_go(self) -> None:
+        """Keep nothing any more; another window may have the work."""
+        self._screen = None
+        self._claim.release()
 
     def close(self) -> bool:
         """Keep what isn't kept yet, and wait for it; whether it could be."""
@@ -109,8 +141,9 @@ class Keeper:
             self._timer = None
         if self._screen is None or self._asking:
             return
-        self.weights.settle()
         self._say_again(self._screen)
+        self._follow(self._screen)
+        self.weights.settle()
         state, place = self._session.state(), position(self._screen)
         recipe = self._session.recipe
         reached = to_keep(self._session)
@@ -123,7 +156,13 @@ class Keeper:
         if recipe != self._logged:
             _log.info("chosen: %s", what_changed(self._logged, recipe))
             self._logged = recipe
-        self._writer.put(self._work(state, place, chosen=True))
+        self._put(self._work(state, place, chosen=True))
+
+    def _put(self, work: SavedWork) -> None:
+        def written() -> None:
+            self._seen = mark(work.request, work.slot)
+
+        self._writer.put(work, written)
 
     def _work(self, choices: dict[str, Any], place: dict[str, Any], *, chosen: bool) -> SavedWork:
         """The session's `state`, and where one is on the screen, as they are written."""
@@ -135,7 +174,8 @@ class Keeper:
             "position": place,
             "recovered": self._recovered[1] if self._recovered[0] == session.recipe else None,
         }
-        return SavedWork(self._request, session.opened.title, summary(session.plan), time.time(), state)
+        words = summary(session.plan)
+        return SavedWork(self._request, session.opened.title, words, time.time(), state, slot=self._claim.slot)
 
     def _failed(self, sentence: str) -> None:
         """In the writer's thread."""
@@ -156,11 +196,17 @@ class Keeper:
 
     # Going on
 
-    def _offer(self, screen: "MainScreen", work: SavedWork) -> None:
+    def _offer(self, screen: "MainScreen", works: list[SavedWork], *, at_once: bool = False) -> None:
+        """`at_once`: it was asked for already."""
         from tui_prune.app.screens.going_on import GoingOn
 
         def answered(going_on: bool | None) -> None:
             self._asking = False
+            work = dialog.work
+            if not self._joined and not at_once and work.slot != self._claim.slot:
+                self._claim.release_slot()
+                self._claim.take(work.slot)
+            self._seen = mark(self._request, self._claim.slot)
             self._logged = self._session.recipe
             self.weights.took_up()
             if going_on:
@@ -177,8 +223,86 @@ class Keeper:
                 screen.remark(f"! {' '.join(dialog.said)}", "error")
 
         self._asking = True
-        dialog = GoingOn(self._session, work)
+        dialog = GoingOn(self._session, works, at_once=at_once)
         screen.app.push_screen(dialog, answered)
+
+    def _free_copies(self) -> list[SavedWork]:
+        return [work for work in kept_copies(self._request) if self._claim.holder(work.slot) is None]
+
+    # Another window on the same network
+
+    def _ask_to_share(self, screen: "MainScreen", holder: Holder) -> None:
+        from tui_prune.app.screens.sharing import COPY, JOIN, SharingDialog
+
+        work = kept_work(self._request)
+
+        def answered(choice: str | None) -> None:
+            self._asking = False
+            self._joined = choice == JOIN
+            if choice == COPY or choice is None:
+                self._claim.take_copy()
+            elif choice != JOIN:
+                self._claim.take()
+            self._seen = mark(self._request, self._claim.slot)
+            _log.info("the network is open in another window: %s", choice or COPY)
+            present = kept_work(self._request)
+            if present is not None and present.chosen and not self._session.can_undo:
+                self._offer(screen, [present], at_once=True)
+
+        self._asking = True
+        screen.app.push_screen(SharingDialog(holder, work), answered)
+
+    def _look(self) -> None:
+        """Whether another window has changed this work, or taken it over."""
+        if self._screen is not None and not self._asking and self._follow(self._screen):
+            self._keep()
+
+    def _follow(self, screen: "MainScreen") -> bool:
+        """Do what another window's doings ask for; whether there is something to keep anew."""
+        if not self._joined and self._claim.lost:
+            self._claim.take_copy()
+            self._seen, self._kept = mark(self._request, self._claim.slot), None
+            self._say("! taken over in another window; what you choose here is kept as a copy")
+            return True
+        if self._joined and self._claim.holder() is None:  # the other window has left
+            self._joined = False
+            self._claim.take()
+        return self._take_in_changes(screen)
+
+    def _take_in_changes(self, screen: "MainScreen") -> bool:
+        """Where another window has written this work, go on from there; what was chosen here meanwhile is a step after
+        it, and true is given back."""
+        if self._writer.pending or screen.work.job is not None or self._session.recovering:
+            return False
+        now = mark(self._request, self._claim.slot)
+        if now is None or now == self._seen:
+            return False
+        self._seen = now
+        work, session = kept_work(self._request, self._claim.slot), self._session
+        if work is None or not work.chosen or work.state.get("session") == session.state():
+            return False
+        mine, before, theirs = session.recipe, session.state(), work.state.get("session", {})
+        synced = None if self._kept is None else self._kept[0]
+        unseen = mine.to_dict() not in (theirs.get("history") or [])
+        own = session.can_undo and (unseen or synced != before) and mine != kept_recipe(work)
+        try:
+            waits_for = session.waits_for(kept_recipe(work))
+            if waits_for:
+                raise UsageError(f"Before it can be gone on with {waits_for}.")
+            session.restore(theirs)
+            if own:
+                session.apply(mine)
+        except TuiPruneError as error:
+            session.restore(before)
+            screen.remark(f"! the other window's choices can't be taken in: {error}", "error")
+            return False
+        self._logged, self._untouched = session.recipe, None
+        if not own:
+            self._kept = session.state(), position(screen), self._recovered
+        screen.show_plan(session.plan)
+        how = "; yours is the step after it" if own else ""
+        screen.remark(f"the other window: {work.summary}{how}", "strong")
+        return own
 
 
 def summary(plan: "Plan") -> str:

@@ -200,9 +200,8 @@ class Openings:
         app, place = self._app, None
         if isinstance(app.screen, StartScreen):
             place = app.screen.place
-        if app.keeper is not None:
-            app.keeper.close()
-        app.keeper = Keeper(session, app.request)
+        claim = None if app.keeper is None else app.keeper.release(to_next=self._how is not None)
+        app.keeper = Keeper(session, app.request, claim)
         with app.batch_update():  # or the start screen would be seen to go and come again
             while len(app.screen_stack) > 1:
                 await app.pop_screen()

@@ -91,7 +91,7 @@ class Checkpoint:
 
 def is_pruned_checkpoint(content: Any) -> bool:
     """Whether what a file contains says that it is a pruned checkpoint."""
-    return isinstance(content, dict) and content.get("format") == FORMAT
+    return isinstance(content, dict) and isinstance(said := content.get("format"), str) and said == FORMAT
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -119,9 +119,10 @@ def report_in(path: Path) -> Mapping[str, Any]:
 
 def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:
     """The checkpoint in the content of the file `path`. Raises `TuiPruneError` like `read_checkpoint`."""
-    if content.get("version") != VERSION:
+    version = content.get("version")
+    if type(version) is not int or version != VERSION:
         raise TuiPruneError(
-            f"{path} has version {shown(content.get('version'))} of the format, and this tui-prune reads version "
+            f"{path} has version {shown(version)} of the format, and this tui-prune reads version "
             f"{VERSION}. Install the newest tui-prune."
         )
     if not _checksum_is_right(content):
@@ -146,7 +147,10 @@ def parse_checkpoint(content: dict[str, Any], path: Path) -> Checkpoint:
 
 def _checksum_is_right(content: dict[str, Any]) -> bool:
     try:
-        return content.get("checksum") == checksum({key: value for key, value in content.items() if key != "checksum"})
+        said = content.get("checksum")
+        return isinstance(said, str) and said == checksum(
+            {key: value for key, value in content.items() if key != "checksum"}
+        )
     except (TuiPruneError, TypeError, ValueError, RuntimeError):  # such as a number of thousands of digits
         return False
 

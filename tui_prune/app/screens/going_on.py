@@ -1,5 +1,6 @@
 """Asks whether to go on with what was chosen for this network another time."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,12 +39,18 @@ class GoingOn(RunsJobs, Dialog[bool]):
             id="going_on.anew",
             tooltip="Start anew; u brings back what you had",
         ),
+        Binding(
+            "c", "next_copy", "shows the next copy", id="going_on.copy", tooltip="What another window had at that time"
+        ),
         Binding("q,ctrl+q", "app.quit", "quits", id="going_on.quit", tooltip="Back to the shell", show=False),
     ]
 
-    def __init__(self, session: "Session", work: SavedWork) -> None:
+    def __init__(self, session: "Session", works: Sequence[SavedWork], *, at_once: bool = False) -> None:
+        """`works`: the one that is offered, and copies beside it. `at_once`: it was asked for already."""
         super().__init__()
-        self._session, self._work = session, work
+        self._session, self._works, self._at_once = session, works, at_once
+        self.work = works[0]
+        """The one that is offered now."""
         self._anew = session.recipe
         self._job: Job | None = None
         self._changes_nothing = True
@@ -54,23 +61,36 @@ class GoingOn(RunsJobs, Dialog[bool]):
 
     def on_mount(self) -> None:
         self._ask()
+        if self._at_once:
+            self.action_go_on()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There may be no copy."""
+        return action != "next_copy" or (len(self._works) > 1 and self._job is None and not self._refused)
+
+    def action_next_copy(self) -> None:
+        self.work = self._works[(self._works.index(self.work) + 1) % len(self._works)]
+        self._ask()
 
     def _ask(self) -> None:
-        words: list[Line] = [(Cell(self._work.summary, "strong"),)]
-        if changed := self._work.changed_files:
+        words: list[Line] = [(Cell(self.work.summary, "strong"),)]
+        if changed := self.work.changed_files:
             words += self._wrapped(f"{changed[0]} has changed since.")
         if reached := self._recovered():
             words += self._wrapped(reached)
+        if len(self._works) > 1:
+            place = self._works.index(self.work) + 1
+            words += self._wrapped(f"{place} of {len(self._works)}: another window had the network open, too.")
         words += [(), (Cell("If you start anew, u brings it back.", "dim"),)]
-        self.say(f"You were here {ago(self._work.changed)}", words)
+        self.say(f"You were here {ago(self.work.changed)}", words)
 
     def _recovered(self) -> str:
         """What there is to say of recovered weights."""
-        reports = kept_reports(self._work.request)
+        reports = kept_reports(self.work.request)
         with suppress(UsageError):
-            report = report_of(kept_recipe(self._work), reports)
+            report = report_of(kept_recipe(self.work), reports)
             others = len(reports) - (report is not None)
-            return said_of(self._work.state.get("recovered"), report, others)
+            return said_of(self.work.state.get("recovered"), report, others)
         return ""
 
     def action_go_on(self) -> None:
@@ -94,12 +114,12 @@ class GoingOn(RunsJobs, Dialog[bool]):
     def _restore(self, progress: "Progress") -> bool:
         """In a thread: a plan may want data or the latency of this device first, and recovered weights a cut."""
         session, before = self._session, self._session.state()
-        session.prepare(kept_recipe(self._work), part(progress, 0.0, 0.3))
+        session.prepare(kept_recipe(self.work), part(progress, 0.0, 0.3))
         self._changes_nothing = False
         progress("plan", 0.3)
         try:
-            session.restore(self._work.state.get("session", {}))
-            self.said = take_up(session, self._work, part(progress, 0.3, 1.0))
+            session.restore(self.work.state.get("session", {}))
+            self.said = take_up(session, self.work, part(progress, 0.3, 1.0))
         except BaseException:
             session.restore(before)
             raise
@@ -108,7 +128,7 @@ class GoingOn(RunsJobs, Dialog[bool]):
     def _start_above(self, recipe: "Recipe", progress: "Progress") -> bool:
         before = self._session.state()
         try:
-            self.said = start_above(self._session, self._work, recipe, progress)
+            self.said = start_above(self._session, self.work, recipe, progress)
         except BaseException:
             self._session.restore(before)
             raise
@@ -122,7 +142,7 @@ class GoingOn(RunsJobs, Dialog[bool]):
     def _progressed(self, event: JobProgressed) -> None:
         if event.job is self._job:
             doing = headlines.doing(Doing(event.job.words, event.stage, event.done))
-            self.say("Going on", [(Cell(self._work.summary, "strong"),), (), doing])
+            self.say("Going on", [(Cell(self.work.summary, "strong"),), (), doing])
             self.query_one(".box").border_subtitle = ""
 
     @on(JobEnded)
@@ -139,7 +159,7 @@ class GoingOn(RunsJobs, Dialog[bool]):
 
     def _refuse(self, sentence: str) -> None:
         self._refused = True
-        path = set_aside(self._work)
+        path = set_aside(self.work)
         kept = f" What you had chosen is now in {path}." if path else ""
         said = self._wrapped(sentence)
         self.say(

@@ -1,11 +1,12 @@
 """Kept work: the choices made for a network, in one file for each network, readable by the user alone.
 
-Two instances of the app on one network write the same file: it is always whole, and the one that changed something
-last wins. Files that are broken, or of another version, count as none.
+A network may have several: one that is offered, and copies beside it, of apps that were open at the same time. Files
+are always whole. Those that are broken, or of another version, count as none.
 """
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -29,6 +30,7 @@ MOST_ASIDE = 10
 _VERSION = 1
 _TABLES = ("session", "recipe", "position")
 """Parts of the state that are tables."""
+_SLOT = re.compile(r"[0-9a-f-]*")
 _DAY = 24 * 3600.0
 
 
@@ -47,6 +49,8 @@ class SavedWork:
     """Plain values as JSON has them. "chosen" says whether there is anything to go on with."""
     files: Stamps = field(default_factory=dict)
     """Marks of the network's files at that time."""
+    slot: str = ""
+    """Which of the works on the network it is: empty, or the name of a copy."""
 
     @property
     def chosen(self) -> bool:
@@ -74,6 +78,7 @@ def write(work: SavedWork) -> Path:
         "summary": work.summary,
         "changed": work.changed,
         "files": stamps(request),
+        "slot": work.slot,
         "state": work.state,
     }
     text = json.dumps(content, separators=(",", ":")).encode()
@@ -81,7 +86,7 @@ def write(work: SavedWork) -> Path:
     def fill(file: WatchedFile) -> None:
         file.write(text)
 
-    path = _file(request)
+    path = _file(request, work.slot)
     is_new = not path.exists()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,27 +98,49 @@ def write(work: SavedWork) -> Path:
     return path
 
 
-def kept_work(request: OpenRequest) -> SavedWork | None:
+def kept_work(request: OpenRequest, slot: str = "") -> SavedWork | None:
     """What was kept of work on a network; None where there is nothing, or nothing that can be read."""
-    return _read(_file(request))
+    return _read(_file(request, slot))
+
+
+def kept_copies(request: OpenRequest) -> list[SavedWork]:
+    """The copies that were kept beside it and have choices of their own, newest first."""
+    start = f"{key(request)}."
+    files = [path for path in _newest_first(sessions_folder(), ".json") if path.name.startswith(start)]
+    return [work for work in map(_read, files) if work is not None and work.slot and work.chosen]
+
+
+def mark(request: OpenRequest, slot: str = "") -> tuple[int, int] | None:
+    """What tells one write of the work from the next, cheap to ask for; None where there is none."""
+    try:
+        status = os.stat(_file(request, slot))
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def recent(limit: int = 20) -> list[SavedWork]:
     """The networks that were worked on or looked at, newest first."""
     found = (work for work in map(_read, _newest_first(sessions_folder(), ".json")) if work is not None)
-    return sorted(islice(found, limit), key=lambda work: work.changed, reverse=True)
+    networks: dict[str, SavedWork] = {}
+    for work in found:
+        networks.setdefault(key(work.request), work)
+        if len(networks) == limit:
+            break
+    return sorted(networks.values(), key=lambda work: work.changed, reverse=True)
 
 
 def forget(work: SavedWork) -> None:
     """Drop what was kept of a network, recovered weights among it."""
     with suppress(OSError):
-        _file(work.request).unlink()
-    recovered_files.forget(key(work.request))
+        _file(work.request, work.slot).unlink()
+    if not work.slot:
+        recovered_files.forget(key(work.request))
 
 
 def set_aside(work: SavedWork) -> Path | None:
     """Keep what can't be gone on with out of the way of new work; where it is now, None where there is no moving it."""
-    path = _file(work.request)
+    path = _file(work.request, work.slot)
     for weights in recovered_files.files_of(key(work.request)):
         recovered_files.set_aside(weights)
     try:
@@ -122,8 +149,8 @@ def set_aside(work: SavedWork) -> Path | None:
         return None
 
 
-def _file(request: OpenRequest) -> Path:
-    return sessions_folder() / f"{key(request)}.json"
+def _file(request: OpenRequest, slot: str = "") -> Path:
+    return sessions_folder() / f"{key(request)}{f'.{slot}' if slot else ''}.json"
 
 
 def _read(path: Path) -> SavedWork | None:
@@ -143,13 +170,22 @@ def _parse(content: Mapping[str, Any]) -> SavedWork | None:
         and all(isinstance(path, (str, type(None))) for path in paths)
         and isfinite(content["changed"])
         and isinstance(content["state"], dict)
+        and _SLOT.fullmatch(content.get("slot", "")) is not None
         and all(isinstance(content["state"].get(part, {}), dict) for part in _TABLES)
         and isinstance(content["state"].get("recovered"), (dict, type(None)))
     )
     if not known:
         return None
     files = {path: (int(size), int(changed)) for path, (size, changed) in content["files"].items()}
-    return SavedWork(request, content["title"], content["summary"], float(content["changed"]), content["state"], files)
+    return SavedWork(
+        request,
+        content["title"],
+        content["summary"],
+        float(content["changed"]),
+        content["state"],
+        files,
+        content.get("slot", ""),
+    )
 
 
 def _newest_first(folder: Path, *suffixes: str) -> Iterator[Path]:
@@ -176,5 +212,5 @@ def _tidy(folder: Path) -> None:
     for path in stale:
         with suppress(OSError):
             path.unlink()
-        if path.suffix == ".json":
+        if path.suffix == ".json" and "." not in path.stem:
             recovered_files.forget(path.stem)

@@ -84,9 +84,19 @@ class Writer:
         """Whether the last write has failed."""
         return bool(self._turns.failure(""))
 
-    def put(self, work: SavedWork) -> None:
-        """Write this soon."""
-        self._turns.do("", lambda: write(work))
+    def put(self, work: SavedWork, written: Callable[[], object] = lambda: None) -> None:
+        """Write this soon; `written` is called in the thread once it is."""
+
+        def do() -> None:
+            write(work)
+            written()
+
+        self._turns.do("", do)
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything waits, or is being written."""
+        return self._turns.pending("")
 
     def wait(self, seconds: float) -> None:
         """Wait until all is written, but not for a disk that doesn't answer."""
