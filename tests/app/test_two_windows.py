@@ -6,6 +6,7 @@ from tui_prune.app.screens.going_on import GoingOn
 from tui_prune.app.screens.sharing import SharingDialog
 from tui_prune.loading.request import OpenRequest
 from tui_prune.session.autosave.claims import Claim
+from tui_prune.session.autosave.places import sessions_folder
 from tui_prune.session.autosave.saved_work import kept_copies, kept_work, recent
 
 NIN = OpenRequest("nin")
@@ -90,6 +91,7 @@ def test_a_claim_ends_with_its_app():
     first, other = Claim(NIN), Claim(NIN)
     first.take()
     assert other.holder() is not None and first.holder() is None
+    assert len([*sessions_folder().glob(".*.open")]) == 2
     first.release()
     assert other.holder() is None
     other.take()

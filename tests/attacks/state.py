@@ -211,6 +211,37 @@ def typed(rng: random.Random, folder: Path) -> Iterator[Try]:
         yield f"{text!r:.60}", action
 
 
+@attack("claims of other windows", "nobody is there, or somebody who is told of", 300)
+def claims(rng: random.Random, folder: Path) -> Iterator[Try]:
+    import json
+
+    from tui_prune.session.autosave.claims import Claim
+
+    request = OpenRequest("nin")
+    other = Claim(request)
+    other.take()
+    path = other._path("")
+    good = json.loads(path.read_text())
+    while True:
+        label, value = changed(rng, {"claim": good}, JSON_VALUES)
+        data = damaged(rng, path.read_bytes())[1] if rng.random() < 0.3 else as_json(rng, value.get("claim"))
+
+        def action(data: bytes = data) -> None:
+            path.write_bytes(data)
+            mine = Claim(request)
+            holder = mine.holder()
+            assert holder is None or isinstance(holder.process, int)
+            mine.take_copy()
+            assert not mine.lost
+            mine.release()
+            path.write_text(json.dumps(good))
+            found = Claim(request)
+            assert found.holder() is not None, "a living window isn't seen any more"
+            found.release()
+
+        yield label, action
+
+
 @attack("caches", "what can't be read counts as none, and is written anew", 500)
 def caches(rng: random.Random, folder: Path) -> Iterator[Try]:
     from tui_prune.cost.measured_times import Remembered

@@ -44,6 +44,7 @@ class Claim:
         self._key = key(request)
         self._folder = sessions_folder()
         self._token = f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._tidy()
         self._lock = _locked(self._folder / f".{self._token}{_OPEN}")
         self.slot = ""
         """Which of the kept works of the network is this app's: the one that is offered, or a copy ("2")."""
@@ -54,8 +55,11 @@ class Claim:
         if said is None or said.get("token") == self._token or not self._is_alive(said.get("token")):
             return None
         process, terminal, since = said.get("process"), said.get("terminal"), said.get("since")
-        known = isinstance(process, int) and isinstance(terminal, str) and isinstance(since, (int, float))
-        return Holder(process, terminal, since) if known else Holder(0, "", 0.0)
+        return Holder(
+            process if isinstance(process, int) else 0,
+            terminal if isinstance(terminal, str) else "",
+            since if isinstance(since, (int, float)) else 0.0,
+        )
 
     def take(self, slot: str = "") -> None:
         """Be the app that keeps this work, whoever was."""
@@ -91,6 +95,13 @@ class Claim:
             os.close(self._lock)
             self._lock = None
 
+    def _tidy(self) -> None:
+        """Remove what apps have left that were killed."""
+        with suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") and entry.name.endswith(_OPEN):
+                    self._is_alive(entry.name[1 : -len(_OPEN)])
+
     def _path(self, slot: str) -> Path:
         return self._folder / f"{self._key}{f'.{slot}' if slot else ''}.claim"
 
@@ -102,7 +113,7 @@ class Claim:
         return found if isinstance(found, dict) else None
 
     def _is_alive(self, token: Any) -> bool:
-        """Whether the app of a token still holds its lock."""
+        """Whether the app of a token still holds its lock; where it doesn't, its file goes."""
         if fcntl is None or not isinstance(token, str) or os.sep in token or "\0" in token:
             return False
         path = self._folder / f".{token}{_OPEN}"
