@@ -1,5 +1,6 @@
 """Tracing a model: one forward pass beside which labels run, with the model left as it was."""
 
+import gc
 import inspect
 import random
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.copies.modules import named_modules, named_tensors
 from tui_prune.copies.outside import Outside
@@ -21,13 +23,33 @@ from tui_prune.graph.elsewhere import check_that_it_runs_its_layers
 from tui_prune.graph.hollow import ValuesNeeded
 from tui_prune.graph.model_code import failing_line
 from tui_prune.graph.nested import all_tensors_in, map_tensors
-from tui_prune.graph.overwritten import parameters_put_back
 from tui_prune.graph.record import TraceRecord, owner_of
 from tui_prune.graph.tracer import Tracer
 
 SEED = 0
 
+_postponing: list[None] = []
+"""One entry for each run that postpones the collection of garbage."""
 
+
+@contextmanager
+def collecting_later() -> Iterator[None]:
+    """Postpone the collection of garbage. A pass makes many small objects, few of them garbage; each full collection
+    would look at all that the process holds, torch itself included."""
+    if not gc.isenabled() and not _postponing:  # the user's own choice
+        yield
+        return
+    _postponing.append(None)
+    gc.disable()
+    try:
+        yield
+    finally:
+        _postponing.pop()
+        if not _postponing:
+            gc.enable()
+
+
+@collecting_later()
 def record_trace(model: nn.Module, example_inputs: Sequence[Any], example_kwargs: Mapping[str, Any]) -> TraceRecord:
     """Run the model once in eval mode, and its training-only parts once more, and write down what happens.
 
@@ -73,8 +95,13 @@ def _record_run(
     return record
 
 
-def run(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: Tracer | None = None) -> Any:
-    """One forward pass, under a tracer if there is one. Raises `TuiPruneError` with the line that failed."""
+def run(
+    model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: TorchDispatchMode | None = None
+) -> Any:
+    """One forward pass, under a tracer or another mode if there is one.
+
+    Raises `TuiPruneError` with the line that failed.
+    """
     try:
         return call(model, inputs, kwargs, tracer)
     except TuiPruneError:
@@ -166,16 +193,20 @@ def _keep_computed(model: nn.Module, twin: nn.Module, tracer: Tracer | None = No
                     own[name] = made
 
 
-def call(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: Tracer | None = None) -> Any:
+def call(
+    model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], tracer: TorchDispatchMode | None = None
+) -> Any:
     """One forward pass on copies of the inputs, which it may write over; raises whatever the model does."""
     inputs, kwargs = map_tensors((tuple(inputs), dict(kwargs)), Tensor.clone)
     if tracer is None:
         with ordinary_errors():
             return model(*inputs, **kwargs)
-    tracer.mark_inputs((inputs, kwargs))
+    if isinstance(tracer, Tracer):
+        tracer.mark_inputs((inputs, kwargs))
     with ordinary_errors(), tracer:
         outputs = model(*inputs, **kwargs)
-    if tracer.hollow is not None and tracer.hollow.values_needed:  # the network's own code has caught that
+    hollow = tracer.hollow if isinstance(tracer, Tracer) else None
+    if hollow is not None and hollow.values_needed:  # the network's own code has caught that
         raise ValuesNeeded
     return outputs
 
@@ -262,15 +293,6 @@ def untouched(model: nn.Module, written: Collection[str] = ()) -> Iterator[nn.Mo
     rounds more coarsely than a comparison allows; compiled code runs as it was written.
     """
     with standing_in(model, written) as twin, evaluating(twin):
-        yield twin
-
-
-@contextmanager
-def training(model: nn.Module) -> Iterator[nn.Module]:
-    """As `untouched`, but in train mode, in which code may write over parameters that eval mode only reads."""
-    with standing_in(model) as twin, evaluating(twin), parameters_put_back(twin):
-        for _, module in named_modules(twin):
-            module.training = True
         yield twin
 
 

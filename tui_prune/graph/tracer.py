@@ -443,7 +443,7 @@ class Tracer(TorchDispatchMode):
         kwargs = kwargs or {}
         if torch.is_inference_mode_enabled():
             return self._out_of_inference_mode(func, args, kwargs)
-        tensors = _tensors_of(args, kwargs)
+        tensors = tensors_of(args, kwargs)
         labelled = named = from_input = hollow = positions = alike = contracted = computed = False
         derived: list[tuple[Tensor, Derived]] = []
         for tensor in tensors:
@@ -470,7 +470,7 @@ class Tracer(TorchDispatchMode):
             self.overwritten.keep(func, args)
         try:
             if self.hollow is None:
-                out = self.compute(func, args, kwargs, labelled)
+                out = self.compute(func, args, kwargs, tensors if labelled else ())
             else:
                 out = self.hollow.compute(func, args, kwargs, tensors if hollow else (), from_input)
         except Exception:  # passed on: what met in the failing call is needed to say which channels are to blame
@@ -490,15 +490,15 @@ class Tracer(TorchDispatchMode):
         self.note_call(call, known, scaled or follows, tensors)
         self.count(call, known, tensors)
         if labelled or computed:
-            for tensor in tensors_in((out,)):
+            for tensor in results_of(out):
                 self._carried.note(tensor).computed = True
         if from_input and not labelled:
-            for tensor in tensors_in((out,)):
+            for tensor in results_of(out):
                 self._carried.note(tensor).is_input = True
         return out
 
-    def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
-        """Run the operator itself."""
+    def compute(self, func: Any, args: Any, kwargs: Any, labelled: Sequence[Tensor]) -> Any:
+        """Run the operator itself. `labelled`: the tensors that it is given, where one of them carries labels."""
         return func(*args, **kwargs)
 
     def note_call(self, call: Call, operator: Operator, labelled: bool, tensors: list[Tensor]) -> None:
@@ -706,15 +706,19 @@ def _name_the_same(ids: Tensor, others: Tensor) -> bool:
     return pairs == torch.unique(both[0]).numel() == torch.unique(both[1]).numel()
 
 
-def _tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+def results_of(out: Any) -> Iterable[Tensor]:
+    """The tensors that an operator puts out."""
+    return (out,) if isinstance(out, Tensor) else tensors_in(out)
+
+
+def tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that an operator is given: in no operator's schema do lists lie in lists."""
     found: list[Tensor] = []
-    for value in args:
+    for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, (list, tuple)):
-            found.extend(tensors_in(value))
-    if kwargs:
-        found.extend(tensors_in(tuple(kwargs.values())))
+            found.extend([item for item in value if isinstance(item, Tensor)])
     return found
 
 

@@ -12,7 +12,8 @@ from tui_prune.copies.modules import named_modules
 from tui_prune.graph.labels import compact
 from tui_prune.graph.model_code import Line, failing_modules, failing_place
 from tui_prune.graph.record import Lock, TraceRecord, View, slot_numbers
-from tui_prune.graph.trace import RetraceFailed, call, evaluating, recompute, retrace, stop_at_step, training
+from tui_prune.graph.repeated import Repeated
+from tui_prune.graph.trace import RetraceFailed, call, evaluating, recompute, retrace, stop_at_step
 from tui_prune.graph.tracer import Tracer
 from tui_prune.planning.plan import Plan
 from tui_prune.surgery.attributes import apply_edits
@@ -112,15 +113,15 @@ def cut(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan
 
 
 def check_training(
-    model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan, made: CutModule
+    model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan, made: CutModule, cuts: Repeated
 ) -> None:
-    """Run a cut network in train mode. Raises `Misfit` where it fails and the original doesn't."""
+    """Run a cut network, by `cuts`, in train mode. Raises `Misfit` where it fails and the original doesn't."""
     for run in training_runs(inputs, kwargs):
-        if run.outputs(made.module) is not None:
+        if run.outputs(cuts) is not None:
             return
         if run.outputs(model) is None:
             continue
-        with training(made.module) as twin:
+        with cuts.training() as twin:
             tracer = Tracer(twin)
             try:
                 call(twin, *run.arguments, tracer)

@@ -14,6 +14,8 @@ from tui_prune.graph.findings import Repair
 from tui_prune.graph.graph import Graph, Group
 from tui_prune.graph.grouping import rebuilt
 from tui_prune.graph.record import Lock
+from tui_prune.graph.repeated import Repeated
+from tui_prune.graph.trace import collecting_later
 from tui_prune.planning.criteria import score_groups
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.planner import uncosted_plan
@@ -71,16 +73,18 @@ class Subject:
         """What `forward` is called with."""
         return tuple(self.inputs), dict(self.kwargs)
 
+    @collecting_later()
     def try_plan(self, plan: Plan, verifying: bool) -> Fitted:
         """Carry a plan out and prove it. Raises `Misfit` where it doesn't fit the model."""
         made = cut(self.model, self.inputs, self.kwargs, plan)
         if not verifying:
             return Fitted(plan, made, None)
+        cuts = Repeated(made.module, plan.graph.record.written)
         try:
-            verification = verify(self.model, self.inputs, self.kwargs, plan, made)
+            verification = verify(self.model, self.inputs, self.kwargs, plan, made, cuts)
         except NotEqual as error:
             raise Misfit(frozenset(), Lock(CHANGES_RESULT), reached=EVERYTHING) from error
-        check_training(self.model, self.inputs, self.kwargs, plan, made)
+        check_training(self.model, self.inputs, self.kwargs, plan, made, cuts)
         return Fitted(plan, made, verification)
 
     def check_other_sizes(self, fitted: Fitted, known: Collection[Repair]) -> None:

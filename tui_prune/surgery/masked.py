@@ -1,19 +1,35 @@
 """The masked original: the model as it is, run with everything that is cut masked on the way."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from tui_prune.graph.labels import Dims, compact
-from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.operators import Operator
 from tui_prune.graph.record import Axis, FreeSize, TraceRecord
-from tui_prune.graph.registry import MASKED, Call
-from tui_prune.graph.tracer import Tracer
+from tui_prune.graph.registry import MASKED, Call, MaskedRule
+from tui_prune.graph.tracer import Tracer, results_of, tensors_of
 from tui_prune.surgery.choices import SameChoices
+
+
+@dataclass(slots=True, eq=False)
+class MaskedStep:
+    """One operator of a masked run."""
+
+    func: Any
+    rule: MaskedRule | None = None
+    """How it was computed; None for as it is."""
+    shapes: list[torch.Size] = field(default_factory=list)
+    """Of the tensors that it was given."""
+    masks: list[dict[Dims, Tensor]] = field(default_factory=list)
+    """What stays of each of them, by dimensions."""
+    positions: list[Tensor] = field(default_factory=list)
+    """The integers (and masks) that have met labels here: others may move them elsewhere."""
 
 
 class MaskedTracer(Tracer):
@@ -39,6 +55,9 @@ class MaskedTracer(Tracer):
         self._choices = choices
         self._steady = frozenset(steady)
         self.without_reference: set[str] = set()
+        self.steps: list[MaskedStep] = []
+        self.reads_values = False
+        """Whether with other weights the code may go another way."""
         self.formats: set[torch.dtype] = set()
         """Of everything that was computed on the way (autocast may differ from what goes in and comes out)."""
 
@@ -77,39 +96,98 @@ class MaskedTracer(Tracer):
                 found[dims] = mask.to(tensor.device) if known is None else known & mask.to(tensor.device)
         return found
 
-    def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
-        out = self._compute_masked(func, args, kwargs) if labelled else func(*args, **kwargs)
+    @property
+    def place(self) -> None:
+        """Nothing is said of the lines of code in which something meets."""
+
+    def compute(self, func: Any, args: Any, kwargs: Any, labelled: Sequence[Tensor]) -> Any:
+        step = MaskedStep(func)
+        self.steps.append(step)
+        out = self._compute_masked(step, args, kwargs, labelled) if labelled else func(*args, **kwargs)
         return out if self._choices is None else self._choices.settle(func, args, kwargs, out)
 
-    def _compute_masked(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _compute_masked(self, step: MaskedStep, args: Any, kwargs: Any, labelled: Sequence[Tensor]) -> Any:
+        func = step.func
+        for tensor in labelled:
+            if not (tensor.is_floating_point() or tensor.is_complex()) and self.leaf(tensor) is None:
+                step.positions.append(tensor.clone())
         name = func._schema.name
         rule = MASKED.get(name) or MASKED.get(name.rstrip("_"))
-        tensors = [*tensors_in((args, kwargs))]
-        if rule is None or self._are_steady(tensors) or not any(self.cut(tensor) for tensor in tensors):
+        if rule is None or self._are_steady(labelled):
             return func(*args, **kwargs)
-        out = rule(Call(func, args, kwargs, None), self.cut)
+        masks = [self.cut(tensor) for tensor in labelled]
+        if not any(masks):
+            return func(*args, **kwargs)
+        by_tensor = {id(tensor): mask for tensor, mask in zip(labelled, masks, strict=True)}
+        out = rule(Call(func, args, kwargs, None), lambda tensor: by_tensor.get(id(tensor), {}))
         if out is NotImplemented:
             self.without_reference.add(name.rpartition("::")[2])
             return func(*args, **kwargs)
+        step.rule, step.shapes, step.masks = rule, [tensor.shape for tensor in labelled], masks
         return out
 
-    def _are_steady(self, tensors: list[Tensor]) -> bool:
-        sources = self.sources(tensors) if self._steady else None
+    def _are_steady(self, tensors: Sequence[Tensor]) -> bool:
+        sources = self.sources(list(tensors)) if self._steady else None
         return sources is not None and sources <= self._steady
 
     def note_call(self, call: Call, operator: Operator, labelled: bool, tensors: list[Tensor]) -> None:
-        """Note nothing: only numbers are compared."""
+        """Note only whether values decide what runs: numbers are compared, and no calls."""
+        self.reads_values |= operator.reads_values
 
     def count(self, call: Call, operator: Operator, tensors: list[Tensor]) -> None:
         """Note the number format."""
-        self.formats.update(tensor.dtype for tensor in tensors_in((call.out,)))
+        self.formats.update(tensor.dtype for tensor in results_of(call.out))
 
-    def kept_of(self, tensor: Tensor) -> Tensor:
-        """What stays of a tensor: without the positions of its cut channels."""
-        for dims, mask in self.cut(tensor).items():
-            if len(dims) == 1:
-                tensor = tensor.index_select(dims[0], mask.nonzero().flatten())
-        return tensor
+
+class MaskedAgain(TorchDispatchMode):
+    """Masks a further run of what a `MaskedTracer` has seen, with other values, as that has masked it: no label has to
+    be followed. Where other operators run, `differs` says so."""
+
+    def __init__(self, steps: Sequence[MaskedStep]) -> None:
+        super().__init__()
+        self._steps, self._done = steps, 0
+        self._differs = False
+        self.formats: set[torch.dtype] = set()
+
+    @property
+    def differs(self) -> bool:
+        """Whether the run was another one, so that its numbers say nothing."""
+        return self._differs or self._done != len(self._steps)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        step = self._steps[self._done] if self._done < len(self._steps) else None
+        self._done += 1
+        if step is None or step.func is not func:
+            self._differs = True
+        elif step.positions or step.rule is not None:
+            tensors = tensors_of(args, kwargs)
+            if step.positions:
+                self._differs |= not _are_there(step.positions, tensors)
+            if step.rule is not None:
+                self._differs |= step.shapes != [tensor.shape for tensor in tensors]
+            if step.rule is not None and not self._differs:
+                masks = {id(tensor): mask for tensor, mask in zip(tensors, step.masks, strict=True)}
+                out = step.rule(Call(func, args, kwargs, None), lambda tensor: masks.get(id(tensor), {}))
+                self.formats.update([tensor.dtype for tensor in results_of(out)])
+                return out
+        out = func(*args, **kwargs)
+        self.formats.update([tensor.dtype for tensor in results_of(out)])
+        return out
+
+
+def _are_there(positions: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
+    """Whether each of these stands, in this order, among the tensors."""
+    left = iter(tensors)
+    return all(any(known.shape == t.shape and torch.equal(known, t) for t in left) for known in positions)
+
+
+def kept_of(tensor: Tensor, masks: dict[Dims, Tensor]) -> Tensor:
+    """What stays of a tensor whose kept positions are known, by dimensions."""
+    for dims, mask in masks.items():
+        if len(dims) == 1:
+            tensor = tensor.index_select(dims[0], mask.nonzero().flatten())
+    return tensor
 
 
 def _told_apart(dims: Dims, mask: Tensor) -> tuple[Dims, Tensor]:
@@ -139,15 +217,15 @@ class Digests(MaskedTracer):
         self._masking = masking
         self.digests: list[Tensor] = []
 
-    def compute(self, func: Any, args: Any, kwargs: Any, labelled: bool) -> Any:
+    def compute(self, func: Any, args: Any, kwargs: Any, labelled: Sequence[Tensor]) -> Any:
         """Run the operator, masked or not."""
-        return super().compute(func, args, kwargs, labelled and self._masking)
+        return super().compute(func, args, kwargs, labelled if self._masking else ())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = super().__torch_dispatch__(func, types, args, kwargs)
         if func.overloadpacket in flop_registry:
             tensor = out[0] if isinstance(out, (tuple, list)) else out
-            kept = self.kept_of(tensor).double()
+            kept = kept_of(tensor, self.cut(tensor)).double()
             channel = next((dims[0] for dims in self.labels(tensor) if len(dims) == 1), None)
             if channel is None or not kept.numel():
                 means = torch.stack([kept.mean(), kept.abs().mean()]) if kept.numel() else kept.reshape(-1)

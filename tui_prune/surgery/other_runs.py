@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tui_prune.graph.nested import all_tensors_in, map_tensors
-from tui_prune.graph.trace import call, training, untouched
+from tui_prune.graph.repeated import Repeated
+from tui_prune.graph.trace import call
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -23,9 +24,10 @@ class OtherRun:
     method: tuple[type[nn.Module], str] | None = None
     """What modules of a class run in place of their `forward`."""
 
-    def outputs(self, model: nn.Module) -> list[Tensor] | None:
+    def outputs(self, model: nn.Module | Repeated) -> list[Tensor] | None:
         """What the network puts out in this run, or None where it fails. It is left as it was."""
-        state = training(model) if self.in_training else untouched(model)
+        network = model if isinstance(model, Repeated) else Repeated(model)
+        state = network.training() if self.in_training else network.untouched()
         try:
             with state as twin, nullcontext() if self.method is None else _running(twin, *self.method):
                 outputs = all_tensors_in(call(twin, *self.arguments))

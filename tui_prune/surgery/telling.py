@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tui_prune.graph.record import TraceRecord
 from tui_prune.planning.plan import Plan
-from tui_prune.surgery.copying import named_tensors, with_tensors
+from tui_prune.surgery.copying import named_tensors
 from tui_prune.surgery.cut import CutModule
 from tui_prune.surgery.replay import reordered_along
 from tui_prune.surgery.surgery import cut_tensors
@@ -27,11 +27,11 @@ _LEAST_SCALE = 0.1
 _HALF = (torch.float16, torch.bfloat16)
 
 
-class Pair(NamedTuple):
-    """An original and its cut network, both with other weights."""
+class TellingValues(NamedTuple):
+    """The tensors of an original and of its cut network with other values, by name."""
 
-    original: nn.Module
-    cut: nn.Module
+    original: dict[str, Tensor]
+    cut: dict[str, Tensor]
 
 
 def widened(tensor: Tensor, formats: Collection[torch.dtype], precise: torch.dtype) -> Tensor:
@@ -40,8 +40,8 @@ def widened(tensor: Tensor, formats: Collection[torch.dtype], precise: torch.dty
 
 
 @torch.no_grad()
-def telling_copies(model: nn.Module, plan: Plan, made: CutModule, precise: torch.dtype) -> Pair:
-    """Copies of the original and of its cut network with weights that tell, in this number format.
+def telling_values(model: nn.Module, plan: Plan, made: CutModule, precise: torch.dtype) -> TellingValues:
+    """Weights that tell, for the original and its cut network, in this number format.
 
     What the network computes its kernels from by a norm, and what it writes over, stays as it is.
     """
@@ -57,13 +57,12 @@ def telling_copies(model: nn.Module, plan: Plan, made: CutModule, precise: torch
     for scaled in made.scalings:
         if scaled.tensor in cut:
             scaled.apply(cut[scaled.tensor])
-    pairs = ((model, before, changed), (made.module, after, cut))
-    copies = []
-    for module, own, others in pairs:
-        values = {name: others.get(name, tensor).detach() for name, tensor in own.items()}
-        values = {name: widened(tensor, (*_HALF, torch.float32), precise) for name, tensor in values.items()}
-        copies.append(with_tensors(module, values, graph.record))
-    return Pair(*copies)
+    formats = (*_HALF, torch.float32)
+    values = (
+        {name: widened(others.get(name, tensor).detach(), formats, precise) for name, tensor in own.items()}
+        for own, others in ((before, changed), (after, cut))
+    )
+    return TellingValues(*values)
 
 
 def _cut_buffers(plan: Plan, tensors: Mapping[str, Tensor]) -> Collection[str]:
@@ -82,29 +81,42 @@ def _cut_buffers(plan: Plan, tensors: Mapping[str, Tensor]) -> Collection[str]:
 def _telling_values(
     tensors: Mapping[str, Tensor], record: TraceRecord, buffers: Collection[str], fixed: Collection[str]
 ) -> dict[str, Tensor]:
-    """The values of what changes, by name."""
+    """The values of what changes, by name: each begins at another place of the noise."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(_PERIOD, generator=generator)
+    noise = torch.randn(_PERIOD, generator=generator).repeat(2)
     found = {}
     for number, (name, tensor) in enumerate(tensors.items()):
         counts = (name in record.parameters or name in buffers) and name not in fixed
         if counts and tensor.is_floating_point() and tensor.numel():
-            found[name] = _telling(tensor.detach(), noise.roll(-number * 7919))
+            first = number * 7919 % _PERIOD
+            found[name] = _telling(tensor.detach(), noise[first : first + min(_PERIOD, tensor.numel())])
     return found
 
 
 def _telling(tensor: Tensor, noise: Tensor) -> Tensor:
+    """A tensor's other values; of the noise it is given one period, or as much as it has numbers."""
     values = tensor.float() if tensor.dtype in _HALF else tensor
-    repeats = -(-values.numel() // _PERIOD)
     noise = noise.to(values)
-    noise = (noise.repeat(repeats) if repeats > 1 else noise)[: values.numel()].view(values.shape)
-    size = float(values.square().mean().sqrt())
+    size = float(values.norm()) / values.numel() ** 0.5
     if sum(length > 1 for length in values.shape) > 1:
         least = _LEAST_GAIN / (values.numel() / values.shape[0]) ** 0.5
         target = max(size, least)
         factor = target / size * 0.5**0.5 if size > 0 else 0.0
-        return noise.mul(target * 0.5**0.5).add_(values, alpha=factor)
+        return _with_noise(values, noise * (target * 0.5**0.5), factor)
+    repeats = -(-values.numel() // _PERIOD)
+    noise = (noise.repeat(repeats) if repeats > 1 else noise)[: values.numel()].view(values.shape)
     spread = noise.tanh().mul_(0.5)  # between -0.5 and 0.5
     if bool((values >= 0).all()):  # variances and scales stay positive
         return values.clamp(min=_LEAST_SCALE) * (1 + spread)
     return values + spread * max(size, _LEAST_SCALE)
+
+
+def _with_noise(values: Tensor, noise: Tensor, factor: float) -> Tensor:
+    """The values times a factor, with the noise added again and again."""
+    found = torch.empty(values.shape, dtype=values.dtype, device=values.device)
+    flat, made = values.reshape(-1), found.view(-1)
+    whole = len(flat) - len(flat) % _PERIOD
+    if whole:
+        torch.add(noise, flat[:whole].view(-1, _PERIOD), alpha=factor, out=made[:whole].view(-1, _PERIOD))
+    torch.add(noise[: len(flat) - whole], flat[whole:], alpha=factor, out=made[whole:])
+    return found

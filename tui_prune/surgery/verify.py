@@ -3,24 +3,25 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite, isinf, prod
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from tui_prune.errors import TuiPruneError
-from tui_prune.graph.labels import spread
+from tui_prune.graph.labels import Dims, spread
 from tui_prune.graph.nested import all_tensors_in, map_tensors
-from tui_prune.graph.trace import run, untouched
+from tui_prune.graph.repeated import Repeated
+from tui_prune.graph.trace import run
 from tui_prune.graph.tracer import Tracer
 from tui_prune.planning.plan import Plan
 from tui_prune.surgery.choices import Choices, SameChoices, picks_positions
 from tui_prune.surgery.copying import named_tensors, with_tensors
 from tui_prune.surgery.cut import CutModule
-from tui_prune.surgery.masked import Digests, MaskedTracer
-from tui_prune.surgery.telling import Pair, telling_copies, widened
+from tui_prune.surgery.masked import Digests, MaskedAgain, MaskedTracer, kept_of
+from tui_prune.surgery.telling import telling_values, widened
 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest relative error (largest difference over largest value of an output) that counts as equal."""
@@ -65,7 +66,12 @@ class Verification:
 
 
 def verify(
-    model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan, cut_module: CutModule
+    model: nn.Module,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    plan: Plan,
+    cut_module: CutModule,
+    cuts: Repeated | None = None,
 ) -> Verification:
     """Compare the cut module with the masked original on the example input.
 
@@ -73,10 +79,13 @@ def verify(
     show nothing; then what each layer puts out on the way is compared as well. Networks in half precision are compared
     as float32 copies, where their code allows that, because their own rounding could hide an error.
 
+    `cuts`: runs of the cut network, where there are such already.
+
     Raises `NotEqual` when they differ by more than the tolerance of the number format.
     """
     started = time.perf_counter()
-    comparison = _Comparison(model, inputs, kwargs, plan, cut_module)
+    comparison = _Comparison.of(model, inputs, kwargs, plan, cut_module)
+    comparison = comparison if cuts is None else replace(comparison, cuts=cuts)
     used, found = comparison.in_format(_HALF, torch.float32) or (comparison, comparison.of_outputs())
     if used is comparison and found.max_error > _tolerance(found) and not found.operators:
         # Rounding may turn round which of two near scores a detector takes first; a wrong cut is as wrong in float64.
@@ -105,7 +114,7 @@ def is_equal_on(
 
     Raises `TuiPruneError` where one of both doesn't run.
     """
-    found = _Comparison(model, inputs, kwargs, plan, cut_module).of_outputs(moving=False)
+    found = _Comparison.of(model, inputs, kwargs, plan, cut_module).of_outputs(moving=False)
     return not isinf(found.max_error) and (found.max_error <= _tolerance(found) or bool(found.operators))
 
 
@@ -122,6 +131,26 @@ def _check(found: Verification) -> None:
         )
 
 
+class _Masked(NamedTuple):
+    """A run of the masked original."""
+
+    outputs: list[Tensor]
+    kept: list[Tensor]
+    """What stays of them."""
+    masks: list[dict[Dims, Tensor]]
+    """By which that is told."""
+    tracer: MaskedTracer
+    """Of the first such run."""
+    formats: set[torch.dtype]
+
+
+@dataclass(eq=False)
+class _Seen:
+    """The first run of the masked original."""
+
+    run: _Masked | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class _Comparison:
     model: nn.Module
@@ -129,6 +158,18 @@ class _Comparison:
     kwargs: Mapping[str, Any]
     plan: Plan
     cut: CutModule
+    originals: Repeated
+    """Runs of the original."""
+    cuts: Repeated
+    """Runs of the cut network."""
+    seen: "_Seen" = field(default_factory=lambda: _Seen())
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan, cut: CutModule
+    ) -> "_Comparison":
+        originals, cuts = (Repeated(network, plan.graph.record.written) for network in (model, cut.module))
+        return cls(model, inputs, kwargs, plan, cut, originals, cuts)
 
     def in_format(
         self, formats: Collection[torch.dtype], precise: torch.dtype
@@ -141,22 +182,22 @@ class _Comparison:
         if not any(tensor.dtype in formats for tensor in tensors[0][1].values()):
             return None
         try:
-            copies = Pair(
-                *(
-                    with_tensors(module, {n: widened(t.detach(), formats, precise) for n, t in own.items()}, record)
-                    for module, own in tensors
-                )
-            )
+            copies = [
+                with_tensors(module, {n: widened(t.detach(), formats, precise) for n, t in own.items()}, record)
+                for module, own in tensors
+            ]
             other = self._of(copies, formats, precise)
             return other, other.of_outputs()
         except (TuiPruneError, RuntimeError):  # it asks for its own number format, or there isn't room for the copies
             return None
 
-    def _of(self, copies: Pair, formats: Collection[torch.dtype], precise: torch.dtype) -> "_Comparison":
-        inputs, kwargs = map_tensors(
-            (tuple(self.inputs), dict(self.kwargs)), lambda tensor: widened(tensor, formats, precise)
-        )
-        return _Comparison(copies.original, inputs, kwargs, self.plan, replace(self.cut, module=copies.cut))
+    def _of(self, copies: Sequence[nn.Module], formats: Collection[torch.dtype], precise: torch.dtype) -> "_Comparison":
+        original, cut = copies
+        inputs, kwargs = self._inputs_in(formats, precise)
+        return self.of(original, inputs, kwargs, self.plan, replace(self.cut, module=cut))
+
+    def _inputs_in(self, formats: Collection[torch.dtype], precise: torch.dtype) -> Any:
+        return map_tensors((tuple(self.inputs), dict(self.kwargs)), lambda tensor: widened(tensor, formats, precise))
 
     def on_telling_weights(self, *, moving: bool) -> Verification | None:
         """The same with other weights (`telling.py`); None where the network doesn't run with them. Small networks are
@@ -182,10 +223,16 @@ class _Comparison:
     def _on_telling_weights(self, precise: torch.dtype, moving: bool) -> Verification | None:
         formats = (*_HALF, torch.float32)
         try:
-            other = self._of(telling_copies(self.model, self.plan, self.cut, precise), formats, precise)
-            found = other.of_outputs(moving=moving)
+            values = telling_values(self.model, self.plan, self.cut, precise)
+            inputs, kwargs = self._inputs_in(formats, precise)
+            other = replace(self, inputs=inputs, kwargs=kwargs)
+            with self.originals.holding(values.original), self.cuts.holding(values.cut):
+                found = other.of_outputs(moving=moving)
             if moving and found.moved < TELLING:
-                found = other.of_layers(found)
+                record = self.plan.graph.record
+                pairs = (self.model, values.original), (self.cut.module, values.cut)
+                copies = [with_tensors(module, own, record) for module, own in pairs]
+                found = self._of(copies, formats, precise).of_layers(found)
         except (TuiPruneError, RuntimeError):  # it asks for its own number format, or these weights lead to NaN
             return None
         return found if isfinite(found.max_error) or not self.plan.graph.record.reads_values else None
@@ -194,43 +241,57 @@ class _Comparison:
     def _kept_slots(self) -> Tensor:
         return torch.from_numpy(self.plan.keep[self.plan.graph.classes.channel])
 
-    def _run(self, model: nn.Module) -> list[Tensor]:
-        with untouched(model, self.plan.graph.record.written) as twin:
-            return _numbers(run(twin, self.inputs, self.kwargs))
+    def _run(self, network: Repeated) -> list[Tensor]:
+        with network.untouched() as twin:
+            return [tensor.detach() for tensor in _numbers(run(twin, self.inputs, self.kwargs))]
 
-    def _run_traced(self, model: nn.Module, tracer: Callable[[nn.Module], T]) -> tuple[list[Tensor], T]:
+    def _run_traced(self, network: Repeated, tracer: Callable[[nn.Module], T]) -> tuple[list[Tensor], T]:
         """The outputs, and the tracer, which is made for what is run."""
-        with untouched(model, self.plan.graph.record.written) as twin:
+        with network.untouched() as twin:
             running = tracer(twin)
             return _numbers(run(twin, self.inputs, self.kwargs, running)), running
+
+    def _run_masked(self, choices: SameChoices | None) -> "_Masked":
+        """A run of the masked original. Where it has run so before, on other weights, it is masked in the same way."""
+        seen = self.seen.run
+        if seen is not None and choices is None and not seen.tracer.reads_values:
+            again = MaskedAgain(seen.tracer.steps)
+            with self.originals.untouched() as twin:
+                outputs = _numbers(run(twin, self.inputs, self.kwargs, again))
+            if not again.differs and len(outputs) == len(seen.outputs):
+                kept = [kept_of(tensor, masks) for tensor, masks in zip(outputs, seen.masks, strict=True)]
+                return _Masked(outputs, kept, seen.masks, seen.tracer, again.formats)
+        record, sources = self.plan.graph.record, self.cut.kernels.sources
+        outputs, tracer = self._run_traced(
+            self.originals, lambda twin: MaskedTracer(twin, self._kept_slots, record, sources, choices)
+        )
+        masks = [tracer.cut(tensor) for tensor in outputs]
+        outputs = [tensor.detach() for tensor in outputs]
+        kept = [kept_of(tensor, own) for tensor, own in zip(outputs, masks, strict=True)]
+        found = self.seen.run = _Masked(outputs, kept, masks, tracer, tracer.formats)
+        return found
 
     def of_outputs(self, *, moving: bool = True) -> Verification:
         """Outputs of the cut module, of the masked original, and of the original without a mask, where it is asked how
         far that moves them."""
-        plain = self._run(self.model) if moving else []
+        plain = self._run(self.originals) if moving else []
         noted = Choices() if picks_positions(self.plan.graph.record) else None
         with noted or nullcontext():
-            outputs = self._run(self.cut.module)
-        choices = None if noted is None else SameChoices(noted.made)
-        masked, tracer = self._run_traced(
-            self.model,
-            lambda twin: MaskedTracer(
-                twin, self._kept_slots, self.plan.graph.record, self.cut.kernels.sources, choices
-            ),
-        )
-        reference = [tracer.kept_of(tensor) for tensor in masked]
+            outputs = self._run(self.cuts)
+        masked = self._run_masked(None if noted is None else SameChoices(noted.made))
+        reference = masked.kept
         if any(bool(tensor.isnan().any()) for tensor in (*plain, *reference)):
             raise TuiPruneError(
                 "The model puts out NaN on the example input, so a cut can't be verified. "
                 "Repair its weights, or give it another input."
             )
-        operators = tuple(sorted(tracer.without_reference))
+        operators = tuple(sorted(masked.tracer.without_reference))
         if [t.shape for t in outputs] != [t.shape for t in reference]:
             return Verification("exact", float("inf"), 0.0, operators, tuple(reference), torch.float32, 0.0)
         error = max(map(relative_error, outputs, reference), default=0.0)
-        comparable = [(a, b) for a, b in zip(masked, plain, strict=False) if a.shape == b.shape]
+        comparable = [(a, b) for a, b in zip(masked.outputs, plain, strict=False) if a.shape == b.shape]
         moved = max((relative_error(a, b) for a, b in comparable), default=0.0)
-        precision = _coarsest({*tracer.formats, *(tensor.dtype for tensor in reference)})
+        precision = _coarsest({*masked.formats, *(tensor.dtype for tensor in reference)})
         return Verification("exact", error, moved, operators, tuple(reference), precision, 0.0)
 
     def of_layers(self, outputs: Verification) -> Verification:
@@ -246,7 +307,8 @@ class _Comparison:
             (original, lambda twin: Digests(twin, self._kept_slots, record, self.cut.kernels.sources, masking=True)),
             (self.cut.module, lambda twin: Digests(twin, everything, record, masking=False)),
         )
-        plain, masked, cut = (self._run_traced(model, tracer)[1].digests for model, tracer in runs)
+        written = self.plan.graph.record.written
+        plain, masked, cut = (self._run_traced(Repeated(model, written), tracer)[1].digests for model, tracer in runs)
         same = [a.shape == b.shape for a, b in zip(cut, masked, strict=False)]
         steps = same.index(False) if False in same else len(same)
         error = max(map(relative_error, cut[:steps], masked[:steps]), default=0.0)
