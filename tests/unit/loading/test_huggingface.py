@@ -104,3 +104,17 @@ def test_widths_that_no_configuration_has_are_told(tmp_path: Path) -> None:
     with pytest.raises(TuiPruneError, match=told):
         tui_prune.export(tmp_path / "cut.pt", tmp_path / "cut", format="transformers")
     assert not (tmp_path / "cut").exists()
+
+
+def test_a_scale_that_no_configuration_has_is_found_where_it_hardly_shows(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    transformers.ViTModel(transformers.ViTConfig(image_size=16, patch_size=8, **sizes)).save_pretrained(
+        tmp_path / "vit"
+    )
+    session = Session.open(f"hf:{tmp_path / 'vit'}")
+    session.set_ratio(0.5)
+    session.save(tmp_path / "cut.pt")
+    with pytest.raises(TuiPruneError, match="isn't the pruned network|describes this network"):
+        tui_prune.export(tmp_path / "cut.pt", tmp_path / "cut", format="transformers")
+    assert not (tmp_path / "cut").exists()

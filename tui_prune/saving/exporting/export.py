@@ -130,15 +130,7 @@ def export(
     make = model if callable(model) and not isinstance(model, nn.Module) else None
     network = load_pruned(checkpoint, make() if make is not None else model)  # type: ignore[arg-type]
     if form is None:
-        with evaluating(network), _quiet():
-            folder = write_folder(checkpoint, network, target, force=force, progress=progress)
-            seconds = _seconds(partial(_outputs, network, probe_arguments(checkpoint)))
-        shapes = shape_words(probe_arguments(checkpoint))
-        compared = ((shapes, folder.max_error),)
-        times = (seconds, seconds)
-        return ExportReport(
-            str(output), transformers_folder.NAME, None, True, True, folder.bytes, compared, times, folder.changes
-        )
+        return _as_folder(checkpoint, network, output, force=force, progress=progress)
     arguments = probe_arguments(checkpoint, input_spec)
     found: list[tuple[Runner, tuple[tuple[str, float], ...]]] = []
     with evaluating(network), _quiet():
@@ -169,6 +161,27 @@ def export(
         bytes=len(exported.packed.content),
         compared=compared,
         seconds=seconds,
+    )
+
+
+def _as_folder(
+    checkpoint: Checkpoint, network: nn.Module, output: str | Path, *, force: bool, progress: Progress
+) -> ExportReport:
+    arguments = probe_arguments(checkpoint)
+    with evaluating(network), _quiet():
+        folder = write_folder(checkpoint, network, Path(output), force=force, progress=progress)
+        spent = _seconds(lambda: _outputs(network, arguments))  # the same code runs both
+    progress("export", 1.0)
+    return ExportReport(
+        output=str(output),
+        format=transformers_folder.NAME,
+        opset=None,
+        batch=True,
+        sizes=True,
+        bytes=folder.bytes,
+        compared=((shape_words(arguments), folder.max_error),),
+        seconds=(spent, spent),
+        changes=folder.changes,
     )
 
 

@@ -21,7 +21,7 @@ from tui_prune import paths
 from tui_prune.archives.origin import Origin
 from tui_prune.archives.pruned_file import Checkpoint
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.graph.nested import all_tensors_in
+from tui_prune.graph.nested import all_tensors_in, map_tensors
 from tui_prune.loading.building import build
 from tui_prune.loading.sources.huggingface import CONFIG, KIND, plain_config
 from tui_prune.progress import Progress
@@ -33,6 +33,8 @@ NAME = "transformers"
 _MOST_FIELDS = 6
 """Numbers of a configuration that are changed at a time."""
 _USUAL_TOLERANCE = 1e-4
+_FINE_TOLERANCE = 1e-6
+"""In double precision, with parts that networks compute in single precision."""
 
 Steps = tuple[str | int, ...]
 Shapes = dict[str, tuple[int, ...]]
@@ -72,14 +74,14 @@ def write_folder(
     try:
         made.eval().save_pretrained(part)  # type: ignore[operator]
         progress("compare", 0.8)
-        error = _compared(checkpoint, network, type(network).from_pretrained(part, local_files_only=True))  # type: ignore[attr-defined]
+        difference = _compared(checkpoint, network, type(network).from_pretrained(part, local_files_only=True))  # type: ignore[attr-defined]
         octets = sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
         _put_in_place(part, target)
     except OSError as error:
         raise TuiPruneError(f"{target} can't be written: {error.strerror or error}. Nothing was changed.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Folder(changes, octets, error)
+    return Folder(changes, octets, difference)
 
 
 def check_folder(target: Path, *, force: bool) -> None:
@@ -121,10 +123,10 @@ def fitted_config(
     for count in range(min(len(found), _MOST_FIELDS) + 1):
         for chosen in itertools.combinations(found.items(), count):
             trial = copy.deepcopy(config)
-            for path, new in chosen:
-                _set(trial, path, new)
+            for path, size in chosen:
+                _set(trial, path, size)
             if _shapes_of(name, trial) == wanted:
-                changes = tuple(f"{_dotted(path)} {_at(config, path)} → {new}" for path, new in chosen)
+                changes = tuple(f"{_dotted(path)} {_at(config, path)} → {size}" for path, size in chosen)
                 return trial, changes
     raise TuiPruneError(f"No configuration of {name} describes this network{torn}. {_ELSE}")
 
@@ -213,16 +215,38 @@ def _dotted(path: Steps) -> str:
 
 
 def _compared(checkpoint: Checkpoint, network: nn.Module, again: nn.Module) -> float:
+    """How far their outputs differ. Raises `TuiPruneError` where that is more than rounding.
+
+    What the code reads beside its weights, such as the scale of an attention, can differ by so little that it hides in
+    the rounding of single precision. So both are compared in double precision, too, and by such numbers themselves.
+    """
     args, kwargs = probe_arguments(checkpoint)
     expected, outputs = run(network, args, kwargs), run(again.eval(), args, kwargs)
     error = relative_error([sampled(output) for output in expected], outputs)
     limit = max((TOLERANCES.get(output.dtype, _USUAL_TOLERANCE) for output in all_tensors_in(expected)), default=0.0)
-    if error > limit:
+    fine = 0.0
+    with suppress(Exception):  # code that doesn't run in double precision
+        arguments = map_tensors((args, kwargs), lambda one: one.double() if one.is_floating_point() else one)
+        twins = (copy.deepcopy(one).double() for one in (network, again))
+        exact, other = (run(twin, *arguments) for twin in twins)
+        fine = relative_error([sampled(output) for output in exact], other)
+    setting = next(_different_settings(network, again), "")
+    if error > limit or fine > _FINE_TOLERANCE or setting:
+        how = f"{setting}; " if setting else ""
         raise TuiPruneError(
-            f"What from_pretrained gives has the right shapes and other numbers than the pruned network: they differ "
-            f"by {error:.1e} of the largest. Nothing was written; load the pruned checkpoint by tui_prune.load."
+            f"What from_pretrained gives has the right shapes and isn't the pruned network: {how}its outputs differ by "
+            f"{max(error, fine):.1e} of the largest. Nothing was written; tui_prune.load reads the pruned checkpoint."
         )
     return error
+
+
+def _different_settings(network: nn.Module, again: nn.Module) -> Iterator[str]:
+    """Numbers with a fraction that modules keep and that aren't the same, in words."""
+    for (name, one), (_, other) in zip(network.named_modules(), again.named_modules(), strict=True):
+        for key, value in vars(other).items():
+            own = vars(one).get(key)
+            if type(value) is float and type(own) is float and value != own:
+                yield f"{name}.{key} is {own:g} there and {value:g} by its configuration"
 
 
 def _put_in_place(part: Path, target: Path) -> None:
