@@ -166,6 +166,10 @@ class Draft:
         if scores is None:
             missing = f"can't be ranked by {self.recipe.criterion}: {CRITERIA[self.recipe.criterion].missing}"
             return (kept, kept), missing, replace(decision, by="unranked")
+        if CRITERIA[self.recipe.criterion].exact:  # then neither even blocks nor an alignment take what counts
+            choice = replace(choice, held=choice.held | (scores > 0))
+            if choice.held.all():
+                return (kept, kept), "", replace(decision, by="nothing")
         if group.flows:
             kept, note, wanted = self._keep_by_flow(group, choice, ratio, alive, scores)
             return (kept, kept), note, replace(decision, wanted=wanted)

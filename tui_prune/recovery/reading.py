@@ -97,12 +97,24 @@ class Reader(TorchDispatchMode):
         self._biases: dict[str, list[str | None]] = {}
         """By weight, what is added to what each call gives."""
         self._normed: dict[str, list[bool]] = {}
+        self._means: dict[str, list[str]] = {}
+        """By weight, the running means of the norms that read what it gives."""
         self.calls: dict[str, int] = {}
         """By weight, or running mean, how often it was used."""
 
     def is_normed(self, weight: str) -> bool:
         """Whether a batch norm reads what a layer gives, each time."""
         return all(self._normed.get(weight, [False]))
+
+    def takes_up(self, weight: str) -> tuple[str, bool] | None:
+        """The tensor that can take up a constant that a layer gives: its bias, or the mean of the batch norm right
+        behind it (then True). None where there is neither, or others use it, too."""
+        bias = self.bias(weight)
+        if bias is not None:
+            return bias, False
+        means = set(self._means.get(weight, ()))
+        mean = means.pop() if len(means) == 1 and self.is_normed(weight) else None
+        return (mean, True) if mean is not None and self.calls[mean] == 1 else None
 
     def bias(self, weight: str) -> str | None:
         """What is added to what a layer gives; None where nothing is, or it is added to others, too."""
@@ -179,6 +191,7 @@ class Reader(TorchDispatchMode):
         x = args[0]
         if latest is not None and latest[1].data_ptr() == x.data_ptr() and latest[1].shape == x.shape:
             self._normed[latest[0]][-1] = True
+            self._means.setdefault(latest[0], []).append(mean)
         call = self.calls.get(mean, 0)
         self.calls[mean] = call + 1
         if self._norms is not None:

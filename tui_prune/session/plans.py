@@ -19,6 +19,7 @@ from tui_prune.planning.planner import Planner
 from tui_prune.planning.recipe import Recipe
 from tui_prune.planning.widths import Scores
 from tui_prune.progress import Progress, part, silent
+from tui_prune.recovery.dead import Dead, find_dead
 from tui_prune.recovery.moments import gather_moments
 from tui_prune.search.curves import ErrorCurves, error_curves, uncut
 from tui_prune.surgery.cut import Misfit, cut
@@ -50,6 +51,7 @@ class Plans:
         self._stopwatch: Stopwatch | None = None
         self._whole: WholeNetwork | None = None
         self._found: dict[tuple[Graph, Recipe], Plan] = {}
+        self._dead: Dead | None = None
         self._curves: dict[tuple[Graph, Recipe], ErrorCurves] = {}
 
     def use(self, task: Task | None) -> None:
@@ -87,7 +89,7 @@ class Plans:
         Raises `UsageError` where that work can't be done, because there is no calibration data.
         """
         needs = CRITERIA[recipe.criterion].needs
-        if needs and needs not in self._gathered:
+        if needs and needs != "bounds" and needs not in self._gathered:
             checked_calibration(self._task)
             return "the task's calibration data has to be run"
         latency = self._latencies.get(graph)
@@ -125,6 +127,13 @@ class Plans:
             )
         return self._scores[key]
 
+    def dead(self, graph: Graph) -> Dead:
+        """What of a network does nothing, by the bounds of a forward pass with the example input."""
+        if self._dead is None:
+            assert self._arguments is not None
+            self._dead = find_dead(graph.model, graph.record, *self._arguments)
+        return self._dead
+
     def error_curves(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> ErrorCurves:
         """How wrong the network gets as each group is cut alone, by one pass over calibration data
         (`search.curves.error_curves`). Takes a second or so the first time, and for each criterion.
@@ -152,6 +161,9 @@ class Plans:
 
     def _gather(self, graph: Graph, needs: Needs, progress: Progress) -> Gathered | None:
         if needs and needs not in self._gathered:
+            if needs == "bounds":
+                self._gathered[needs] = Gathered(dead=self.dead(graph).slots)
+                return self._gathered[needs]
             task = checked_calibration(self._task)
             moments = needs == "moments"
             self._gathered[needs] = (

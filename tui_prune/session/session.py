@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from tui_prune.archives.origin import Edit
 from tui_prune.cost.bench import Measured, measure
@@ -26,9 +26,11 @@ from tui_prune.loading.kept import compose_kept
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.opened import OpenedModel
 from tui_prune.loading.request import OpenRequest
+from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.plan import Pair, Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
+from tui_prune.recovery.dead import proved, take_up
 from tui_prune.result import Equivalence, Latency, Report, Result, found_row, layer_rows, lock_rows
 from tui_prune.session import changes
 from tui_prune.session.keepsake import Keepsake
@@ -336,6 +338,10 @@ class Session(Keepsake, Looker):
             sizes_in_doubt=fitted.doubtful,
         )
         positions = kept_positions(plan.graph, made.tensors)
+        outputs = verified.outputs
+        if CRITERIA[plan.recipe.criterion].exact and plan.cuts:
+            outputs, error = self._unmasked(made.module, plan, positions)
+            report = replace(report, equivalence=replace(report.equivalence, max_error=error))
         return Result(
             model=made.module,
             plan=plan,
@@ -345,10 +351,19 @@ class Session(Keepsake, Looker):
             kept=compose_kept(opened.kept, positions, plan.graph.record.shapes),
             example_inputs=opened.example_inputs,
             example_kwargs=self._subject.kwargs,
-            reference_outputs=verified.outputs,
+            reference_outputs=outputs,
             positions=positions,
             input_spec=opened.input_spec,
         )
+
+    def _unmasked(
+        self, cut: nn.Module, plan: Plan, positions: Mapping[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], float]:
+        """Let the layers of a cut network take up what channels that do nothing have given, and compare it with the
+        original itself. Gives its outputs, and the largest error. Raises `NotEqual`."""
+        graph, subject = plan.graph, self._subject_of(plan.graph)
+        take_up(subject.model, cut, graph, plan.keep, positions, self._plans_of(graph).dead(graph))
+        return proved(subject.model, cut, *subject.arguments)
 
     def save(self, path: str | Path, *, force: bool = False, progress: Progress = silent) -> Path:
         """Write `result` as a pruned checkpoint (`saving.forms`). Raises `TuiPruneError`; an existing file needs

@@ -25,7 +25,7 @@ __all__ = [
     "score_parts",
 ]
 
-Needs = Literal["", "activations", "gradients", "sample gradients", "moments"]
+Needs = Literal["", "activations", "gradients", "sample gradients", "moments", "bounds"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Criterion:
     """What calibration data has to show first."""
     missing: str = "nothing speaks of its channels"
     """Why a group may have no scores."""
+    exact: bool = False
+    """Whether nothing that scores more than 0 may go, not for even blocks or an alignment either."""
 
 
 CRITERIA: dict[str, Criterion] = {
@@ -84,6 +86,9 @@ CRITERIA: dict[str, Criterion] = {
         "how badly the other channels make up for it in what the next layers give; needs calibration data",
         needs="moments",
         missing="none of the layers that read them could be watched",
+    ),
+    "dead": Criterion(
+        "dead", "whether it does anything at all; with threshold 0.5 what doesn't goes", needs="bounds", exact=True
     ),
     "random": Criterion("random", "chance, by the seed"),
 }

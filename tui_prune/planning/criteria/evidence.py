@@ -42,6 +42,9 @@ class Gathered:
     inputs reads, shape (samples, inputs)."""
     own_sample_gradients: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
     """By tensor and dimension of a producer's axis: the same of its outputs, where no layer reads them."""
+    dead: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
+    """For each slot of the trace: 1 for an input of a layer that is one number whatever the network is given, and that
+    the layer can take up; -1 for what can't go without a change; 0: it says nothing."""
     moments: Mapping[str, Moments] = field(default_factory=dict)
     """By weight: second moments of what its layer reads."""
 
