@@ -28,6 +28,11 @@ def error(square: float) -> str:
     return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %" if percent < 999 else "> 999 %"
 
 
+def dead(channels: int) -> str:
+    """How many channels there are that do nothing."""
+    return "1 channel does nothing" if channels == 1 else f"{channels} channels do nothing"
+
+
 def change(before: str, after: str, sign: str = "→") -> str:
     """Before and after, or only the one value when nothing changes."""
     return before if before == after else f"{before} {sign} {after}"

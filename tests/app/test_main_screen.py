@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.app.networks import small_nin
 from tui_prune.app.cells import Cell, paint
 from tui_prune.tasks.task import Task
 
@@ -459,3 +460,20 @@ async def test_a_criterion_that_needs_data_runs_it_first(start, digits):
         await desk.until(lambda: desk.session.recipe.criterion == "activation", "the criterion")
         await desk.press("g", "5", "0", "enter")
         assert desk.session.plan.after.params < desk.session.plan.before.params
+
+
+async def test_channels_that_do_nothing_go_at_a_key(start):
+    opened = small_nin()
+    async with start(opened=opened) as desk:
+        await desk.press("D")
+        assert "no channel does nothing" in desk.status
+        assert not desk.screen.plan.cuts
+    norm = next(module for module in opened.module.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    torch.nn.init.zeros_(norm.weight[:3])
+    torch.nn.init.zeros_(norm.bias[:3])
+    async with start(opened=opened) as desk:
+        await desk.press("D")
+        assert "3 channels do nothing" in desk.status
+        assert int((~desk.screen.plan.keep).sum()) == 3
+        await desk.press("u")
+        assert not desk.screen.plan.cuts

@@ -45,6 +45,7 @@ MAIN = [
     ),
     Binding("c", "ask_criterion", "Criterion", id="criterion", tooltip="What makes a channel important", show=False),
     Binding("o", "scope", "Scope", id="scope", tooltip="Rank channels in each layer, or all together", show=False),
+    Binding("D", "dead", "Cut the dead", id="dead", tooltip="Cut only channels that do nothing", show=False),
     Binding("u", "undo", "Undo", id="undo", tooltip="Take the last change back", show=False),
     Binding("ctrl+r,U", "redo", "Redo", id="redo", tooltip="Make the change again that was taken back", show=False),
     Binding("B", "presets", "Presets", id="presets", tooltip="Start from a recipe that is known to work", show=False),

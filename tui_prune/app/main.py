@@ -39,6 +39,7 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
         import torch
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+        from tui_prune import formatting
         from tui_prune.app.keeper import start_above
         from tui_prune.loading.sources.bundled import bundled_task, task_of_pruned
         from tui_prune.planning.recipe import Recipe
@@ -63,6 +64,11 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
         if work is not None and given is not None and work.chosen:
             said = start_above(session, work, given, progress)
             session.opened = dataclasses.replace(session.opened, notes=(*said, *session.opened.notes))
+        if not session.graph.record.hollow:  # a real pass would take long
+            dead = session.dead_channels(progress)
+            if dead:
+                note = f"{formatting.dead(dead)}: D cuts them"
+                session.opened = dataclasses.replace(session.opened, notes=(*session.opened.notes, note))
         return session
 
     from tui_prune import config

@@ -34,6 +34,7 @@ def prune(
     task: options.Task = None,
     chosen: Mapping[str, Any] = MappingProxyType({}),
     recipe_file: options.RecipeFile = None,
+    dead: options.Dead = False,
     suggest: options.Suggest = False,
     thorough: options.Thorough = False,
     reconstruct: options.Reconstruct = False,
@@ -72,8 +73,20 @@ def prune(
         raise UsageError("--rounds cuts by a recipe, and --suggest finds one for a single cut: leave one of them out.")
     if rounds > 1 and not (reconstruct or recalibrate or finetune):
         raise UsageError("--rounds recovers after each step: give --reconstruct, --recalibrate or --finetune, too.")
+    if dead and (
+        suggest or any(chosen.get(name) is not None for name in ("ratio", "layers", "threshold", "criterion", *TARGETS))
+    ):
+        raise UsageError(
+            "--dead cuts what does nothing, and no more: leave ratios, targets, --criterion and --suggest out, and cut "
+            "OUT further in a second run."
+        )
     recipe = options.recipe_from(recipe_file, {**chosen, **dict.fromkeys(SUGGESTED)} if suggest else chosen)
     from tui_prune.recovery.distillation import Training
+
+    if dead:
+        from tui_prune.session.changes import dead_only
+
+        recipe = dead_only(recipe)
     from tui_prune.report.comparison import check_export, export
     from tui_prune.saving.whole_file import check_target
     from tui_prune.session.rounds import Recovering, prune_in_rounds

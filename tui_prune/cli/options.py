@@ -54,6 +54,13 @@ RecipeFile = Annotated[
     ),
 ]
 
+Dead = Annotated[
+    bool,
+    typer.Option(
+        "--dead",
+        help="Cut only channels that do nothing whatever the input is: the network stays what it was, to rounding.",
+    ),
+]
 Thorough = Annotated[
     bool,
     typer.Option(

@@ -154,6 +154,7 @@ def _inspection(session: "Session") -> dict[str, Any]:
         "macs": plan.before.macs,
         "bytes": plan.before.bytes,
         "cuttable_share": graph["cuttable_share"],
+        "dead_channels": session.dead_channels(),
         "layers": [{**layer, **costs[layer["name"]]} for layer in graph["layers"]],
         "groups": graph["groups"],
         "branches": [

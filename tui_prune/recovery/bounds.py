@@ -88,7 +88,10 @@ class Bounds(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = dict(kwargs or {})
         name = func._schema.name.partition("::")[2]
-        found = self._bounds(name.rstrip("_") if name.endswith("_") else name, func, args, kwargs)
+        try:
+            found = self._bounds(name.rstrip("_"), func, args, kwargs)
+        except Exception:  # a form of an operator that isn't foreseen: its result may be anything
+            found = None
         out = func(*args, **kwargs)
         if func._schema.is_mutable:
             self._written(args, kwargs)

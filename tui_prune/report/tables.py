@@ -25,8 +25,10 @@ def inspection_lines(inspection: Mapping[str, Any]) -> list[str]:
         f"{inspection['model']} · input {inspection['input']} · {formatting.count(inspection['params'])} parameters · "
         f"{formatting.count(inspection['macs'])} MACs · {formatting.size(inspection['bytes'])}",
         f"{formatting.share(inspection['cuttable_share'], 1)} of the parameters lie on channels that may be cut.",
-        "",
     ]
+    if inspection["dead_channels"]:
+        lines.append(formatting.dead(inspection["dead_channels"]) + "; tui-prune prune --dead cuts them.")
+    lines.append("")
     rows = [
         (layer["name"], layer["kind"], str(layer["width"]), *_costs(layer), layer["group"] or "", layer["locked"] or "")
         for layer in inspection["layers"]

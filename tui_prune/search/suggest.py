@@ -50,7 +50,11 @@ def criteria_to_try(recipe: Recipe, task: Task | None) -> tuple[str, ...]:
     if recipe.criterion != Recipe().criterion:
         return (recipe.criterion,)
     can_gather = task is not None and task.calibration is not None
-    can = [name for name, known in CRITERIA.items() if name != CHANCE and (can_gather or not known.needs)]
+    can = [
+        name
+        for name, known in CRITERIA.items()
+        if name != CHANCE and not known.exact and (can_gather or not known.needs)
+    ]
     return (*FIRST, *(name for name in can if name not in FIRST))
 
 

@@ -12,11 +12,17 @@ from typing import Any, TypeVar
 
 from tui_prune.errors import UsageError
 from tui_prune.formatting import share
+from tui_prune.planning.criteria import DEAD_THRESHOLD
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe, choose, matches, stepped
 from tui_prune.session.selection import Part, Selection, a_layer
 
 T = TypeVar("T")
+
+
+def dead_only(recipe: Recipe) -> Recipe:
+    """The recipe that cuts what does nothing, and no more; locks and the like stay."""
+    return recipe.changed(criterion="dead", threshold=DEAD_THRESHOLD, layers={})
 
 
 def tied(plan: Plan, layer: str) -> tuple[str, ...]:

@@ -143,6 +143,14 @@ class Session(Keepsake, Looker):
             return False
         return self.recipe != self._saved or self.unsaved_recovery is not None
 
+    def dead_channels(self, progress: Progress = silent) -> int:
+        """How many channels do nothing whatever the input is; `changes.dead_only` cuts them. Takes a few forward passes
+        the first time."""
+        progress("bounds", 0.0)
+        plan = self._make_plan(changes.dead_only(self.recipe))
+        progress("bounds", 1.0)
+        return int((~plan.keep).sum())
+
     def waits_for(self, recipe: Recipe) -> str:
         """In words, the long work that `prepare` has to do before this recipe can be planned; empty: none.
 

@@ -111,6 +111,26 @@ def test_sensitivity_on_the_command_line(files: Path) -> None:
         assert lines[title + 3].startswith("a ")
 
 
+def test_dead_channels_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "dead.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))\n"
+        "    nn.init.zeros_(model[1].weight[:3])\n"
+        "    return model\n"
+    )
+    network = (f"{tmp_path}/dead.py:net", "--input", "1,3,8,8")
+    assert "3 channels do nothing; tui-prune prune --dead cuts them." in call("inspect", *network).stdout
+    done = call("prune", *network, "--dead", "--json", "-o", tmp_path / "out.pt")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert [layer["after"] for layer in report["layers"]] == [5, 4]
+    assert report["equivalence"]["max_error"] < 1e-5
+    assert call("verify", tmp_path / "out.pt", "--model", f"{tmp_path}/dead.py:net").exit_code == 0
+    assert call("prune", *network, "--dead", "--ratio", 0.5, "-o", tmp_path / "no.pt").exit_code == 2
+
+
 def test_sensitivity_by_calibration_data_alone(files: Path) -> None:
     (files / "inputs.py").write_text("from net import IMAGES\ndef calibration():\n    return [IMAGES]\n")
     network = (f"{files}/net.py:Net", "--input", "1,3,8,8", "--task")

@@ -131,3 +131,39 @@ def test_what_does_nothing_goes_and_the_network_stays_what_it_was(name: str, tmp
     with torch.no_grad():
         loaded = tui_prune.load(tmp_path / "out.pt", model=build().eval())
         torch.testing.assert_close(loaded(others), model(others), rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_network_reads_of_its_values_leaves_nothing_certain() -> None:
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.out = conv(3, 8), idle_norm(8, 0.0), conv(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(torch.relu(self.norm(self.first(x)))) * float(x.mean())
+
+    assert not tui_prune.prune(Reading().eval(), torch.randn(IMAGES), criterion="dead", threshold=0.5).plan.cuts
+
+
+def test_writing_in_place_into_a_part_is_noticed() -> None:
+    class Writing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.out = conv(3, 8), idle_norm(8, 0.0), conv(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.relu(self.norm(self.first(x)))
+            y[:, :1] += x[:, :1, 1:-1, 1:-1]
+            return self.out(y)
+
+    model, inputs = Writing().eval(), torch.randn(IMAGES)
+    result = tui_prune.prune(model, inputs, criterion="dead", threshold=0.5)
+    with torch.no_grad():
+        torch.testing.assert_close(result.model(inputs), model(inputs), rtol=1e-4, atol=1e-5)
+    assert result.model.first.out_channels >= 7
+
+
+def test_an_alignment_takes_nothing_that_counts() -> None:
+    model = NETS["scale 0"][0]().eval()
+    result = tui_prune.prune(model, torch.randn(IMAGES), criterion="dead", threshold=0.5, align=4)
+    assert result.model[0].out_channels == 8

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.errors import UsageError
+from tui_prune.formatting import dead as dead_words
 from tui_prune.session import changes
 from tui_prune.session.selection import NETWORK
 from tui_prune.session.words import what_changed
@@ -41,6 +42,14 @@ class PlanKeys(MainParts):
         else:
             self._lifting = output
             self.remark(f"{output} puts out the model's output: l again lets it be cut, which changes it", "strong")
+
+    def action_dead(self) -> None:
+        dead = self.session.dead_channels()
+        if dead:
+            self._apply(lambda plan: changes.dead_only(plan.recipe))
+            self.remark(f"{dead_words(dead)}: s saves the network without them, which puts out the same", "strong")
+        else:
+            self.remark("no channel does nothing whatever the input is", "dim")
 
     def action_scope(self) -> None:
         scope = "local" if self.session.recipe.scope == "global" else "global"

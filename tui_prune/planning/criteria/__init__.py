@@ -28,6 +28,10 @@ __all__ = [
 Needs = Literal["", "activations", "gradients", "sample gradients", "moments", "bounds"]
 
 
+DEAD_THRESHOLD = 0.5
+"""What lies between the two scores of the criterion `dead`."""
+
+
 @dataclass(frozen=True)
 class Criterion:
     """What is known of a criterion before its file is read."""

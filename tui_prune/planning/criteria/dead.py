@@ -8,9 +8,6 @@ import numpy as np
 
 from tui_prune.planning.criteria.evidence import Evidence, Part
 
-THRESHOLD = 0.5
-"""What lies between the scores."""
-
 
 def dead(evidence: Evidence) -> list[Part]:
     """0 for a channel that does nothing, 1 for all others."""
