@@ -176,7 +176,7 @@ class _Loop:
     def _held_out(self) -> Iterator[Batch]:
         """Some batches that aren't trained on, where the task's data say nothing else of how good a network is."""
         assert self._task.calibration is not None
-        items = itertools.islice(self._items(self._task.calibration()), HELD_OUT * MOST_HELD)
+        items = itertools.islice(self._items(self._task.calibration), HELD_OUT * MOST_HELD)
         for number, item in enumerate(items):
             if number % HELD_OUT == HELD_OUT - 1:
                 yield self._laid_out(batch_of(item, self._model))
@@ -189,7 +189,7 @@ class _Loop:
         apart = self._task.evaluate is None
         while True:
             seen = 0
-            for number, item in enumerate(self._items(source())):
+            for number, item in enumerate(self._items(source)):
                 if apart and number % HELD_OUT == HELD_OUT - 1:
                     continue
                 batch = batch_of(item, self._model)
@@ -202,9 +202,15 @@ class _Loop:
             if not seen:
                 raise UsageError(f"{self._task.name} yields no batches to train on.")
 
-    def _items(self, items: Iterable[Any]) -> Iterator[Any]:
+    def _items(self, source: Callable[[], Iterable[Any]]) -> Iterator[Any]:
         with self._task.own_errors("in its data"):
-            yield from items
+            items = iter(source())
+        while True:
+            with self._task.own_errors("in its data"):
+                item = next(items, items)
+            if item is items:
+                return
+            yield item
 
     def _laid_out(self, batch: Batch) -> Batch:
         if self._device.type != "cuda":
