@@ -104,7 +104,7 @@ class Recoveries(TaskWork):
 
         Raises `TuiPruneError` without a task, or when it fails; `UsageError` when it lacks what is needed.
         """
-        task = self._needed_task()
+        task = self._reporting_task()
         base = self._recovered_or_cut(part(progress, 0.0, 0.1))
         known, measured = base.report.accuracy, self._measured
         if known is None and measured is not None and measured[0] is base.plan:

@@ -38,6 +38,12 @@ class SideBySide(Recoveries):
         self._figures = {key: replace(one, accuracy=None, recovered=None) for key, one in self._figures.items()}
         vars(self).pop("_measured_by", None)
 
+    def _report_by_the_others(self) -> None:
+        before = self._chosen
+        super()._report_by_the_others()
+        if self._chosen and not before:  # what all examples said can't be compared with what some say
+            self._figures = {key: replace(one, accuracy=None, recovered=None) for key, one in self._figures.items()}
+
     # Names
 
     @property
@@ -67,7 +73,9 @@ class SideBySide(Recoveries):
         if all(one.plan.recipe != recipe for one in self.recoveries):  # it is no longer held
             found = replace(found, recovered=None)
         if recipe == Recipe():  # nothing is cut
-            return replace(found, accuracy=self._baseline_score, latency=self._uncut_latency)
+            known = self._baseline_score
+            accuracy = None if known is None else self._reported(known)
+            return replace(found, accuracy=accuracy, latency=self._uncut_latency)
         return found
 
     def evaluate_plans(self, recipes: Sequence[Recipe], progress: Progress = silent) -> None:
@@ -76,7 +84,7 @@ class SideBySide(Recoveries):
 
         Raises `TuiPruneError` without a task, or when it or a cut fails.
         """
-        task = self._needed_task()
+        task = self._reporting_task()
         baseline = self._baseline(part(progress, 0.0, 0.1))
         for number, recipe in enumerate(recipes):
             step = part(progress, 0.1 + 0.9 * number / len(recipes), 0.1 + 0.9 * (number + 1) / len(recipes))

@@ -27,6 +27,7 @@ from tui_prune.search.sweep import Sweep, SweptPoint, point_of, with_trade_off
 from tui_prune.session.plans import Plans
 from tui_prune.session.remote import remote_scanner, remote_session
 from tui_prune.surgery.fit import Subject
+from tui_prune.tasks.evidence import Half, Score
 from tui_prune.tasks.task import Task
 from tui_prune.workers import Backend, Outcome, Setup
 
@@ -51,10 +52,13 @@ class TaskWork:
     _subject: Subject
     _plan: Plan
     _baseline_score: float | None = None
+    """On all examples."""
+    _chosen: bool = False
+    """Whether something was chosen by half of the task's examples, so that only the others tell what it is worth."""
     _measured: tuple[Plan, Accuracy] | None = None
     _plans: Plans
     _activations: Mapping[str, Any] | None
-    _caches: dict[tuple[Graph, Path | None, bool], ScanCache]
+    _caches: dict[tuple[Graph, Path | None, bool, bool], ScanCache]
 
     def _cut(self, plan: Plan, progress: Progress, *, remembering: bool = True) -> Result:
         """The verified cut of a plan; with `remembering` it needn't be cut again while that is the latest."""
@@ -70,6 +74,7 @@ class TaskWork:
         Where the recipe's criterion needs calibration data, `prepare` runs that of the new task.
         """
         self._baseline_score = self._measured = self._activations = None
+        self._chosen = False
         self._caches = {}
         self.task = None if task is None else task.for_network(self.opened)
         self._plans.use(self.task)
@@ -98,7 +103,7 @@ class TaskWork:
 
         Raises `TuiPruneError` without a task, or when the task fails.
         """
-        task, plan, recovered = self._needed_task(), self._plan, self.recovered
+        task, plan, recovered = self._reporting_task(), self._plan, self.recovered
         before = self._baseline(part(progress, 0.0, 0.3))
         if not plan.cuts and recovered is None:
             return Accuracy(before, None)
@@ -215,6 +220,9 @@ class TaskWork:
         More than one of `finalists` are recovered by the task's own loop, each from its cut on, and compared by what
         they are worth then. The best one's network is `recovered` as soon as the recipe is applied.
 
+        Where the task tells its examples apart (`Score`), one half of them chooses, and from then on `evaluate` and
+        `recover` tell what the other half says: what was chosen by examples looks better on these than on any others.
+
         Raises `UsageError` where the target can't be met, or the task has no loop for finalists; `TuiPruneError`
         without a task, or when the task fails.
         """
@@ -226,8 +234,10 @@ class TaskWork:
         goal = Goal({name: share for name, share in shares.items() if share is not None})
         task, recipe = self._needed_task(), self._plan.recipe
         if task.calibration is not None and not thorough and finalists == 1:
-            return self._suggested_by_curves(goal, criteria, progress)
-        scanner = self._scanner()
+            found = self._suggested_by_curves(goal, criteria, progress)
+            self._report_by_the_others()
+            return found
+        scanner = self._scanner(choosing=True)
         tuned: list[Result] = []
 
         def worth(plan: Plan, progress: Progress) -> float:
@@ -243,15 +253,32 @@ class TaskWork:
             self._plan_for,
             goal,
             criteria=criteria_to_try(recipe, self.task) if criteria is None else criteria,
-            baseline=self._baseline(part(progress, 0.0, 0.0)),
-            scanning=lambda recipe, progress: self._scanned(scanner, recipe, progress, ratios, shown),
+            baseline=self._choosing_baseline(part(progress, 0.0, 0.0)),
+            scanning=lambda recipe, progress: self._scanned(scanner, recipe, progress, ratios, shown, choosing=True),
             measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
             finalists=finalists,
             tuning=worth,
             progress=progress,
         )
-        self._take_best([one for one in tuned if one.plan.recipe == found])
+        self._report_by_the_others()
+        best = [self._told_anew(one) for one in tuned if one.plan.recipe == found]
+        self._take_best(best)
         return found
+
+    def _report_by_the_others(self) -> None:
+        """From now on, let the examples report that haven't chosen."""
+        if isinstance(self._baseline_score, Score) and not self._chosen:
+            self._chosen, self._measured = True, None
+
+    def _told_anew(self, result: Result) -> Result:
+        """A finalist with what the examples say of it that haven't chosen it."""
+        known = result.report.accuracy
+        if not self._chosen or known is None or known.recovered is None:
+            return result
+        task = self._reporting_task()
+        cut = self._cut(result.plan, silent, remembering=False)
+        accuracy = Accuracy(self._baseline(silent), task.score(cut.model), task.score(result.model))
+        return replace(result, report=replace(result.report, accuracy=accuracy))
 
     def _suggested_by_curves(self, goal: Goal, criteria: Sequence[str] | None, progress: Progress) -> Recipe:
         """The recipe that error curves lead to."""
@@ -259,7 +286,7 @@ class TaskWork:
         chosen = (recipe.criterion,) if recipe.criterion != Recipe().criterion else BY_CURVES
         scanner = None
         if task.evaluate is not None:
-            scanner = self._scanner(reconstructing=True)
+            scanner = self._scanner(reconstructing=True, choosing=True)
             self._baseline(part(progress, 0.0, 0.0))
         return suggest_by_curves(
             graph,
@@ -275,7 +302,7 @@ class TaskWork:
     def _tuned(self, plan: Plan, tuned: list[Result], progress: Progress) -> float:
         """What a plan's network is worth once it is recovered, which is added to `tuned`; one that is held fine-tuned
         isn't trained anew. Where the loop fails with it, it is worth what its cut is."""
-        task = self._needed_task()
+        task = self._needed_task().half(Half.CHOOSING)
         cut = self._cut(plan, part(progress, 0.0, 0.1), remembering=False)
         held = self._held(cut.plan)
         if held is not None and FINE_TUNED in held.report.recovered and held.report.accuracy is not None:
@@ -287,7 +314,7 @@ class TaskWork:
                 task,
                 recalibrating=task.calibration is not None,
                 tuning=True,
-                accuracy=Accuracy(self._baseline(silent), None),
+                accuracy=Accuracy(self._choosing_baseline(silent), None),
                 progress=part(progress, 0.1, 1.0),
             )
         except Cancelled:
@@ -322,12 +349,14 @@ class TaskWork:
         if self.task is None or self._baseline_score is None:
             return None
         keep = self._plan_for(self._plan.graph, recipe).keep
-        for scanner in (self._scanner(reconstructing=True), self._scanner()):
+        for reconstructing, choosing in ((True, True), (False, True), (False, False)):
+            scanner = self._scanner(reconstructing=reconstructing, choosing=choosing)
+            baseline = self._choosing_baseline(silent) if choosing else self._baseline_score
             score = scanner.known(keep)
             if score is not None and scanner.recovering:
-                return Accuracy(self._baseline_score, None, score)
+                return Accuracy(baseline, None, score)
             if score is not None:
-                return Accuracy(self._baseline_score, score)
+                return Accuracy(baseline, score)
         return None
 
     def _note(self, plan: Plan, accuracy: Accuracy) -> None:
@@ -346,23 +375,45 @@ class TaskWork:
         if self._baseline_score is None:
             progress("evaluate", 0.0)
             self._baseline_score = self._needed_task().score(self.opened.module, progress)
-        return self._baseline_score
+        return self._reported(self._baseline_score)
+
+    def _reported(self, score: float) -> float:
+        """Of a score on all examples, that on those that report."""
+        return score.half(Half.REPORTING) if self._chosen and isinstance(score, Score) else score
+
+    def _choosing_baseline(self, progress: Progress) -> float:
+        """The same by the examples that choose."""
+        self._baseline(progress)
+        score = self._baseline_score
+        assert score is not None
+        return score.half(Half.CHOOSING) if isinstance(score, Score) else score
+
+    def _reporting_task(self) -> Task:
+        """The task, of which only the examples count that haven't chosen anything."""
+        task = self._needed_task()
+        return task.half(Half.REPORTING) if self._chosen else task
 
     def baseline(self, progress: Progress = silent) -> float:
         """What the task says of the network as it was opened. Raises `TuiPruneError` without a task, or when it
         fails."""
         return self._baseline(progress)
 
-    def _scanner(self, graph: Graph | None = None, *, reconstructing: bool = False) -> Scanner:
-        """What measures cuts of the present plan's graph, or of another one of the same network."""
+    def _scanner(
+        self, graph: Graph | None = None, *, reconstructing: bool = False, choosing: bool = False
+    ) -> Scanner:
+        """What measures cuts of the present plan's graph, or of another one of the same network. `choosing`: by the
+        examples that choose, not by all."""
         task, graph = self._needed_task(), self._plan.graph if graph is None else graph
         settings = {"recalibrated": recalibrates(self.opened.module, task)}
         if reconstructing:
             settings = {"reconstructed": task.calibration is not None}
+        if choosing:
+            settings["choosing"] = True
         file = cache_file(self.opened, graph, task, settings)
-        key = graph, file, reconstructing
+        key = graph, file, reconstructing, choosing
         if key not in self._caches:
             self._caches[key] = ScanCache(file)
+        task = task.half(Half.CHOOSING) if choosing else task
         return Scanner(self._subject, graph, task, self._caches[key], reconstructing=reconstructing)
 
     def _scanned(
@@ -373,8 +424,11 @@ class TaskWork:
         ratios: Sequence[float],
         shown: Callable[[Sensitivity], object] | None,
         backend: Backend | None = None,
+        *,
+        choosing: bool = False,
     ) -> Sensitivity:
-        baseline = self._baseline(part(progress, 0.0, 0.0))
+        own = self._choosing_baseline if choosing else self._baseline
+        baseline = own(part(progress, 0.0, 0.0))
         last: Sensitivity | None = None
         with nullcontext() if backend is None else remote_scanner(self, scanner.graph, recipe) as setup:
             for last in scan(

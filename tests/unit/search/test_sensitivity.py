@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -495,3 +496,19 @@ def test_python_functions(net: Net, task: Task) -> None:
     recipe = tui_prune.suggest(net, IMAGES[:1], task, target_macs=0.6, align=2)
     result = tui_prune.prune(net, IMAGES[:1], recipe)
     assert result.report.macs.after <= 0.6 * result.report.macs.before
+
+
+def test_half_of_the_examples_choose_and_the_others_report(net: nn.Module) -> None:
+    """A score that is right on the choosing half alone: what is told after a suggestion is what the others say."""
+    from tui_prune.tasks.evidence import Half, Score
+
+    right = np.zeros(40, bool)
+    right[Half.CHOOSING.of(40)] = True
+    work = session(net, Task(evaluate=lambda model: Score(right)))
+    assert work.evaluate().before == 0.5
+    recipe = work.suggest(target_macs=0.7, criteria=("l2",))
+    assert work.expected(recipe).before == 1.0
+    work.apply(recipe)
+    accuracy = work.evaluate()
+    assert (accuracy.before, accuracy.after) == (0.0, 0.0)
+    assert accuracy.evidence["after"].count == 20
