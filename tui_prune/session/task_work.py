@@ -398,9 +398,7 @@ class TaskWork:
         fails."""
         return self._baseline(progress)
 
-    def _scanner(
-        self, graph: Graph | None = None, *, reconstructing: bool = False, choosing: bool = False
-    ) -> Scanner:
+    def _scanner(self, graph: Graph | None = None, *, reconstructing: bool = False, choosing: bool = False) -> Scanner:
         """What measures cuts of the present plan's graph, or of another one of the same network. `choosing`: by the
         examples that choose, not by all."""
         task, graph = self._needed_task(), self._plan.graph if graph is None else graph
