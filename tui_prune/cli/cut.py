@@ -88,10 +88,12 @@ def prune(
 
         recipe = dead_only(recipe)
     from tui_prune.report.comparison import check_export, export
+    from tui_prune.saving.forms import check_form
     from tui_prune.saving.whole_file import check_target
     from tui_prune.session.rounds import Recovering, prune_in_rounds
 
     trained = None if training is None else Training.of(training)
+    check_form(output)
     check_target(output, force=force)
     if export_to is not None:
         check_export(export_to, force=force)

@@ -22,7 +22,7 @@ from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.loading.sources.registry import source_of
 from tui_prune.loading.sources.torchvision import torchvision_version
 from tui_prune.progress import Progress, silent
-from tui_prune.saving.forms import form_of
+from tui_prune.saving.forms import check_form, form_of
 from tui_prune.saving.probe import take_probe
 from tui_prune.saving.verify import VerifyReport, verify_checkpoint
 from tui_prune.saving.whole_file import TargetExistsError, WatchedFile, check_space, check_target, write_whole
@@ -63,11 +63,13 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
     It is written beside the target, read again and checked, and then renamed, so that no broken file is ever left.
     `progress` may raise to stop it.
 
-    Raises `TargetExistsError` when there is a file and `force` isn't set; `TuiPruneError` when it can't be written, or
-    when what was written turned out wrong; nothing has changed then.
+    Raises `UsageError` for the name of an export (.onnx, .pt2); `TargetExistsError` when there is a file and `force`
+    isn't set; `TuiPruneError` when it can't be written, or when what was written turned out wrong; nothing has changed
+    then.
     """
     target = Path(path)
     progress("save", 0.0)
+    check_form(target)
     check_target(target, force=force)
     content = compose(target, result).to_content()
     size = octets_of(content["tensors"].values()) or 1

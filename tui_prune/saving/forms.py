@@ -2,17 +2,30 @@
 
 from pathlib import Path
 
+from tui_prune.errors import UsageError
+
 FORMS = {
     ".pt": "weights, recipe and report; tui_prune.load builds it",
     ".safetensors": "weights, recipe and report; to others a plain state dict",
 }
 """What each is, by the suffix of the file; the first is the usual one."""
+EXPORTS = (".onnx", ".pt2")
+"""Suffixes of what `tui-prune export` writes; under such a name a pruned checkpoint would be taken for that."""
 _SUFFIXES = {*FORMS, ".pth", ".bin"}
 
 
 def form_of(path: Path) -> str:
     """The form in which a file of this name is written."""
     return next((form for form in FORMS if form == path.suffix.casefold()), next(iter(FORMS)))
+
+
+def check_form(path: Path) -> None:
+    """Raise `UsageError` for the name of an export, which a pruned checkpoint isn't."""
+    if path.suffix.casefold() in EXPORTS:
+        raise UsageError(
+            f"{path} is the name of an export. Save the pruned checkpoint as .pt first, and then export that: "
+            f"tui-prune export {path.with_suffix('.pt')} -o {path}"
+        )
 
 
 def in_form(text: str, form: str) -> str:

@@ -161,3 +161,13 @@ def test_inputs_by_name_and_whole_numbers_keep_their_kind(tmp_path: Path) -> Non
     report = tui_prune.export(source, tmp_path / "words.pt2", model=Words())
     assert report.batch and report.sizes
     assert [shapes for shapes, _ in report.compared][:2] == ["1x6, 1x6", "3x6, 3x6"]
+
+
+def test_a_checkpoint_is_not_saved_under_the_name_of_an_export(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["prune", "nin", "-o", str(tmp_path / "out.onnx"), "--ratio", "0.5"])
+    assert done.exit_code == 2
+    assert f"tui-prune export {tmp_path / 'out.pt'} -o {tmp_path / 'out.onnx'}" in done.output.replace("\n", " ")
+    result = tui_prune.prune(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)), torch.randn(1, 4), ratio=0.5)
+    with pytest.raises(UsageError, match="is the name of an export"):
+        tui_prune.save(tmp_path / "out.pt2", result)
+    assert not list(tmp_path.iterdir())

@@ -29,7 +29,7 @@ from tui_prune.archives.origin import FILE, MODULE
 from tui_prune.config import at_home
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.formatting import change, count, file_name, size
-from tui_prune.saving.forms import FORMS, form_of, in_form
+from tui_prune.saving.forms import FORMS, check_form, form_of, in_form
 from tui_prune.saving.whole_file import check_space, check_target, free_space
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
             self._replace = path
         else:
             try:
+                check_form(path)
                 check_target(path, force=True)
                 check_space(path, self._octets.get(form_of(path), self.session.plan.after.bytes))
             except TuiPruneError as error:
