@@ -89,9 +89,9 @@ def benchmark(
         own = load_factory(spec)() if is_factory_spec(spec) else None
         shape = opened[0].input_spec or None
         opened.append(open_model(output, input_spec=shape, device=device, model=own, progress=progress))
-    models, inputs = [one.module for one in opened], opened[0].example_inputs
-    costs = [_cost(model, inputs) for model in models]
-    measured = measure(models, inputs, progress=progress)
+    models, inputs, kwargs = [one.module for one in opened], opened[0].example_inputs, opened[0].example_kwargs
+    costs = [_cost(model, inputs, kwargs) for model in models]
+    measured = measure(models, inputs, kwargs, progress=progress)
 
     def pair(values: Sequence[Any]) -> dict[str, Any]:
         return {"before": values[0], "after": values[1] if len(values) > 1 else None}
@@ -110,8 +110,8 @@ def benchmark(
     return report, opened[0].notes
 
 
-def _cost(model: nn.Module, inputs: Sequence[Any]) -> Cost:
-    graph = build_graph(record_trace(model, inputs, {}))
+def _cost(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Cost:
+    graph = build_graph(record_trace(model, inputs, kwargs))
     return CostModel(graph).measure(np.ones(graph.classes.channels, bool))[0]
 
 

@@ -2,6 +2,7 @@
 the largest tensor that one of its operators makes. All exactly."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import tui_prune
 from tests import small_nets as nets
 from tests.small_nets import IMAGES, ROWS, conv
+from tui_prune.cost.bench import benchmark
 from tui_prune.cost.cost import Cost
 from tui_prune.models import factory
 
@@ -188,3 +190,17 @@ def test_nothing_cut_costs_what_it_did() -> None:
     plan = tui_prune.plan(tui_prune.trace(nets.Residual().eval(), torch.randn(IMAGES)))
     assert plan.before == plan.after
     assert not any(pair.changed for layer in plan.layers for pair in (layer.params, layer.macs, layer.bytes))
+
+
+def test_networks_whose_inputs_have_names_are_benched(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.layer = nn.Linear(6, 3)\n"
+        "    def forward(self, a, *, mask):\n"
+        "        return self.layer(a * mask)\n"
+    )
+    report, _ = benchmark(f"{tmp_path / 'net.py'}:Net", input_spec="2,6;mask=2,6")
+    assert report["macs"]["before"] == 36 and report["latency"]["before"] > 0
