@@ -21,7 +21,7 @@ MARGIN = 3
 """Lines of the terminal that a drawing leaves free: for its title, and the next prompt."""
 ENDLESS = 100_000
 """Lines, for a drawing that has as many as it needs."""
-LARGEST_TERMINAL = (1000, 300)
+LARGEST_TERMINAL = (500, 200)
 """Columns and lines that a terminal is taken to have at most, whatever it or the environment says."""
 LARGEST = 400_000
 """Characters of a drawing in text: some terminals full."""

@@ -78,10 +78,15 @@ def _record_run(
 ) -> TraceRecord:
     names = {name for name, _ in named_modules(model)}
     outputs = run(model, example_inputs, example_kwargs, tracer)
-    made = sorted({name for name, _ in named_modules(model)} - names)
-    if made:
+    after = {name for name, _ in named_modules(model)}
+    if made := sorted(after - names):
         raise TuiPruneError(
             f"The network makes its part {made[0]} in the forward pass. Run it once on an input, then prune it."
+        )
+    if gone := sorted(names - after):
+        raise TuiPruneError(
+            f"The network takes its part {gone[0]} out in the forward pass, so there is no telling what it computes the "
+            "next time. Let it keep its parts, then prune it."
         )
     record = tracer.finish(outputs)
     if record.unreached:
@@ -184,8 +189,11 @@ def recompute(model: nn.Module, written: Collection[str], inputs: Sequence[Any],
 def _keep_computed(model: nn.Module, twin: nn.Module, tracer: Tracer | None = None) -> None:
     """Give a module the tensors among its attributes that a run of its twin has made anew, such as weights that hooks
     compute: they have another size now."""
-    for (_, module), (_, ran) in zip(named_modules(model), named_modules(twin), strict=True):
-        own = vars(module)
+    after = dict(named_modules(twin))
+    for path, module in named_modules(model):
+        ran, own = after.get(path), vars(module)
+        if ran is None:  # the run has taken it out
+            continue
         for name, value in own.items():
             if isinstance(value, Tensor):
                 made = vars(ran).get(name)

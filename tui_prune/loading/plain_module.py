@@ -8,10 +8,12 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.formatting import shown
 
 _OBSERVERS = ("torch.ao.quantization.observer", "torch.ao.quantization.fake_quantize", "torch.ao.nn.qat",
               "torch.ao.nn.intrinsic.qat")  # fmt: skip
 _QUANTISING_PACKAGES = ("torchao.", "bitsandbytes.", "quanto.", "optimum.quanto.")
+_DEEPEST = 200
 _FIXED = "whose code is fixed to its shapes. Open the Python network that it was made from."
 
 
@@ -27,6 +29,7 @@ def plain_module(module: nn.Module, *, needs_values: bool = True) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise UsageError(f"A network must be a torch.nn.Module; this is a {type(module).__name__}.")
     module = _unwrapped(module)
+    _check_nesting(module)
     for name, part in module.named_modules():
         reason = _refusal(part)
         if reason is not None:
@@ -36,14 +39,35 @@ def plain_module(module: nn.Module, *, needs_values: bool = True) -> nn.Module:
     return module
 
 
+def _check_nesting(module: nn.Module) -> None:
+    """Raises `TuiPruneError` where a module is within itself, or nested so deep that torch can't walk through it."""
+    above: list[nn.Module] = []
+    left = [(0, "", module)]
+    checked: set[int] = set()
+    while left:
+        depth, name, part = left.pop()
+        del above[depth:]
+        if depth > _DEEPEST or any(part is one for one in above):
+            how = "is nested too deep" if depth > _DEEPEST else "is within itself"
+            raise TuiPruneError(f"{_what(module)} can't be pruned: its part {shown(name)} {how}.")
+        if id(part) not in checked:
+            checked.add(id(part))
+            above.append(part)
+            below = (part.__dict__.get("_modules") or {}).items()
+            left += [(depth + 1, f"{name}.{key}".strip("."), one) for key, one in below if one is not None]
+
+
 def _unwrapped(module: nn.Module) -> nn.Module:
-    while True:
+    seen: set[int] = set()
+    while id(module) not in seen:
+        seen.add(id(module))
         if isinstance(getattr(module, "_orig_mod", None), nn.Module):
             module = cast(nn.Module, module._orig_mod)
         elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = cast(nn.Module, module.module)
         else:
-            return module
+            break
+    return module
 
 
 def _refusal(part: nn.Module) -> str | None:

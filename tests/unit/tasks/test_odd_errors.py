@@ -53,3 +53,36 @@ def test_only_the_main_thread_is_interrupted():
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def within_itself():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1))
+    model[0].outer = model
+    return model
+
+
+def very_deep():
+    model = nn.Conv2d(3, 4, 1)
+    for _ in range(600):
+        model = nn.Sequential(model)
+    return model
+
+
+class TakesOut(nn.Sequential):
+    def forward(self, x):
+        x = super().forward(x)
+        self._modules.pop("1", None)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (within_itself, "is within itself"),
+        (very_deep, "is nested too deep"),
+        (lambda: TakesOut(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)), "takes its part 1 out"),
+    ],
+)
+def test_networks_that_no_walk_comes_through(make, words):
+    with pytest.raises(TuiPruneError, match=words):
+        tui_prune.prune(make(), X, ratio=0.5)
