@@ -85,8 +85,8 @@ def _record_run(
         )
     if gone := sorted(names - after):
         raise TuiPruneError(
-            f"The network takes its part {gone[0]} out in the forward pass, so there is no telling what it computes the "
-            "next time. Let it keep its parts, then prune it."
+            f"The network takes its part {gone[0]} out in the forward pass, so there is no telling what it computes "
+            "the next time. Let it keep its parts, then prune it."
         )
     record = tracer.finish(outputs)
     if record.unreached:
