@@ -11,6 +11,10 @@ state by the held-out images: the same batches, steps, learning rate and evaluat
 images are held out and which calibrate, in which order the others come, what the criterion `random` makes up, and how
 the ResNet is trained.
 
+Two methods choose nothing: l2 at the same ratio in each layer, with the layers refitted (in the column for what is
+recalibrated) by the images that calibrate, without their labels; at once, and in three rounds. Their fine-tuning has no
+held-out images to choose the best state by, so it gives the last.
+
 Whatever is chosen is chosen on the held-out images, by accuracy and, where that is the same, by loss: the scope of each
 criterion of ours, the recipe that is suggested, the state of a network that is kept, and the best of the peer's
 settings, anew for each column. On both sides the `TUNED` best after recalibration are fine-tuned.
@@ -48,14 +52,20 @@ from tui_prune.loading.opened import OpenedModel
 from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.recipe import Recipe
 from tui_prune.recovery.recalibration import recalibrate
+from tui_prune.recovery.recover import recover
+from tui_prune.session.rounds import Recovering, prune_in_rounds
 from tui_prune.session.session import Session
+from tui_prune.tasks.task import Task
 
 NETWORKS = ("nin", "small_resnet")
-BUDGETS = (0.5, 0.3, 0.2)
+BUDGETS = (0.5, 0.3, 0.2, 0.1)
 STAGES = ("cut", "recalibrated", "tuned")
 TUNED = 3
 """So many suggestions, and so many of the peer's settings, are fine-tuned: those that are best after recalibration."""
 SUGGESTED, PEER = "suggested recipe", "Torch-Pruning, best setting"
+RECONSTRUCTED, ROUNDS = "l2 in each layer alike, reconstructed", "the same in three rounds"
+NO_SEARCH = (RECONSTRUCTED, ROUNDS)
+"""Neither labels nor a search: one recipe, whose layers are refitted by the images that calibrate."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +124,13 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, metavar="R", help="shares of the MACs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="networks and seeds at a time")
     parser.add_argument("--each", action="store_true", help="each criterion by itself, too; takes twice as long")
+    parser.add_argument("--quick", action="store_true", help="only what needs no search and no peer; takes a minute")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument(
         "--cache", type=Path, default=Path(platformdirs.user_cache_dir("tui-prune")), help="for trained weights"
     )
     asked = parser.parse_args()
-    if find_spec("torch_pruning") is None:
+    if not asked.quick and find_spec("torch_pruning") is None:
         parser.error("torch-pruning isn't installed; install it with: pip install -e '.[bench]'")
     started = time.monotonic()
     found: list[Figures] = []
@@ -153,12 +164,16 @@ def all_measured(asked: argparse.Namespace) -> Iterator[Figures]:
 def _measure(name: str, seed: int, asked: argparse.Namespace, ready: "queue.Queue[Figures]") -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    for figures in measured(name, seed, asked.budgets, asked.cache, CRITERIA if asked.each else ()):
+    criteria = CRITERIA if asked.each else ()
+    for figures in measured(name, seed, asked.budgets, asked.cache, criteria, quick=asked.quick):
         ready.put(figures)
 
 
-def measured(name: str, seed: int, budgets: Sequence[float], cache: Path, criteria: Iterable[str]) -> Iterator[Figures]:
-    """One network with one seed: the suggested recipe, the peer, and each of these criteria by itself."""
+def measured(
+    name: str, seed: int, budgets: Sequence[float], cache: Path, criteria: Iterable[str], *, quick: bool = False
+) -> Iterator[Figures]:
+    """One network with one seed: reconstructed without any search, the suggested recipe, the peer, and each of these
+    criteria by itself; `quick`: only the first."""
     data = Digits(seed)
     model = trained(data, cache) if name == "small_resnet" else open_model(name).module.eval()
     model.to(memory_format=torch.channels_last)
@@ -174,6 +189,10 @@ def measured(name: str, seed: int, budgets: Sequence[float], cache: Path, criter
         return Figures(name, seed, budget, method, at["recalibrated"].macs / whole, *shares, chosen)
 
     for budget in budgets:
+        for method, rounds in zip(NO_SEARCH, (1, 3), strict=True):
+            yield figures(method, budget, dict.fromkeys(STAGES, _reconstructed(model, data, budget, rounds)))
+        if quick:
+            continue
         yield figures(SUGGESTED, budget, _suggested(session, data, budget))
         best_at = _peer(model, data, outputs, budget)
         yield figures(PEER, budget, best_at)
@@ -184,6 +203,22 @@ def measured(name: str, seed: int, budgets: Sequence[float], cache: Path, criter
                 tried.append(Stages.of(scope, session.cut().model, data))
             best = max(tried, key=_by("recalibrated")).tune(data)
             yield figures(criterion, budget, dict.fromkeys(STAGES, best))
+
+
+def _reconstructed(model: nn.Module, data: Digits, budget: float, rounds: int) -> Stages:
+    """The same ratio in each layer, by l2; refitted in place of recalibrated, and fine-tuned after that."""
+    label_free = Task(calibration=lambda: (inputs for inputs, _ in data.calibration()))
+    session = Session(opened(model), task=label_free, recipe=Recipe(target_macs=budget))
+    cut = session.cut()
+    made = prune_in_rounds(session, rounds, Recovering(reconstruct=True)) if rounds > 1 else None
+    result = recover(cut, label_free, reconstructing=True, recalibrating=False) if made is None else made
+    stages = Stages("l2, local", macs(result.model, data), {}, {})
+    stages.reached("cut", cut.model, data)
+    stages.reached("recalibrated", result.model, data)
+    tuned = copy.deepcopy(result.model)
+    data.tune(tuned, lambda *_, **__: None)
+    stages.reached("tuned", tuned, data)
+    return stages
 
 
 def _suggested(session: Session, data: Digits, budget: float) -> dict[str, Stages]:
