@@ -28,8 +28,8 @@ from tui_prune.progress import Progress
 from tui_prune.session.session import Session
 from tui_prune.tasks.task import Task
 
-PATIENCE = 10.0
-"""Seconds to wait for something that should happen at once, on a machine that may be busy."""
+PATIENCE = 60.0
+"""Seconds to wait for something that should happen at once: on a busy machine it may take long, and a fault lasts."""
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from tui_prune.saving import estimate
 from tui_prune.session.session import Session
 from tui_prune.tasks.task import Task
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 async def test_verifying_says_what_it_has_shown_until_the_plan_changes(start):

@@ -31,6 +31,8 @@ async def test_the_global_ratio_shows_its_whole_consequence(start):
         assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 → 80 ━━━━━━╌╌╌╌╌╌ 3.5 50 %"
         assert desk.table_row("tnn_bin.2.conv").startswith("2.conv conv 1x1 160 → 80 30.9k → 7.76k")
         assert desk.table_row("tnn_bin.11").endswith("lock")
+        await desk.press("u")
+        assert "unsaved" not in desk.title
 
 
 async def test_what_is_typed_shows_before_it_is_accepted_and_escape_takes_it_back(start):

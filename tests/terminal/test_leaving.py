@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ESCAPE = "\x1b"
 ALTERNATE_SCREEN_OFF, CURSOR_ON, MOUSE_OFF = b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l"
 
@@ -16,22 +14,16 @@ def lines(file: Path) -> int:
     return len(file.read_text().splitlines())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_leave_a_clean_terminal(open_terminal, number: signal.Signals) -> None:
-    app = open_terminal("nin")
-    app.wait_for("tnn_bin")
-    os.kill(app.process.pid, number)
-    assert app.wait_for_end() == 128 + number
-    assert ALTERNATE_SCREEN_OFF in app.bytes
-    assert CURSOR_ON in app.bytes
-    assert MOUSE_OFF in app.bytes or b"\x1b[?1000h" not in app.bytes
-
-
-def test_nothing_is_sent_at_rest(open_terminal) -> None:
+def test_nothing_is_sent_at_rest_and_a_signal_leaves_a_clean_terminal(open_terminal) -> None:
     app = open_terminal("nin")
     app.wait_for("acc")
     app.read(2)
     assert app.read(5) == b""
+    os.kill(app.process.pid, signal.SIGHUP)
+    assert app.wait_for_end() == 128 + signal.SIGHUP
+    assert ALTERNATE_SCREEN_OFF in app.bytes
+    assert CURSOR_ON in app.bytes
+    assert MOUSE_OFF in app.bytes or b"\x1b[?1000h" not in app.bytes
 
 
 def test_quitting_waits_for_no_task_that_never_ends(open_terminal, tmp_path) -> None:

@@ -24,7 +24,7 @@ def finetune(model, progress):
     with torch.no_grad():
         bias(model).fill_(0.8)
     progress(0.5, accuracy=evaluate(model))
-    while {waits}:
+    while True:
         time.sleep(0.05)
         progress(0.6)
 """
@@ -47,9 +47,8 @@ def the_file(folder: Path) -> Path:
     raise AssertionError("nothing was kept")
 
 
-@pytest.mark.parametrize("waits", [False, True], ids=["recovered", "still fine-tuned"])
-def test_killed_gone_on_with_and_saved(open_terminal, tmp_path: Path, waits: bool) -> None:
-    (tmp_path / "task.py").write_text(TASK.format(waits=waits))
+def test_killed_while_it_is_fine_tuned_gone_on_with_and_saved(open_terminal, tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(TASK)
     app = open_terminal("nin", "--task", "task.py")
     app.wait_for("tnn_bin")
     app.press("g", "5", "0", ENTER)

@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ENTER, ESCAPE, CTRL_Q = "\r", "\x1b", "\x11"
 
 
@@ -13,6 +11,11 @@ def test_open_choose_save_and_load(open_terminal, tmp_path: Path) -> None:
     app = open_terminal("nin")
     app.wait_for("tnn_bin")
     app.press("g", "5", "0", ENTER)
+    app.wait_for("unsaved")
+    app.press("q")
+    asked = app.wait_for("isn't saved")
+    assert app.process.isalive(), asked
+    app.press(ESCAPE)
     app.wait_for("96 ━━━━")
     app.press("a", "8", ENTER)
     app.wait_for("align 8")
@@ -33,25 +36,8 @@ def test_open_choose_save_and_load(open_terminal, tmp_path: Path) -> None:
     assert loaded.stdout.split() == ["247614", "(2,", "10)"]
 
 
-def test_unsaved_choices_are_asked_about(open_terminal) -> None:
-    app = open_terminal("nin")
-    app.wait_for("tnn_bin")
-    app.press("g", "5", "0", ENTER)
-    app.wait_for("unsaved")
-    app.press("q")
-    asked = app.wait_for("isn't saved")
-    assert app.process.isalive(), asked
-    app.press(ESCAPE)
-    app.wait_for("96 ━━━━")
-    app.press("u")
-    app.wait_for(lambda text: "unsaved" not in text)
-    app.press("q")
-    assert app.wait_for_end() == 0
-
-
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (160, 50)])
-def test_an_unknown_name_is_explained_on_the_screen(open_terminal, columns: int, rows: int) -> None:
-    app = open_terminal("resnet51", columns=columns, rows=rows)
+def test_an_unknown_name_is_explained_on_the_screen(open_terminal) -> None:
+    app = open_terminal("resnet51")
     app.wait_for("resnet50")
     app.press("q")
     assert app.wait_for_end() in (0, 1, 2)

@@ -158,9 +158,9 @@ class Outside:
         if (function.__module__ or "").partition(".")[0] in _FOREIGN:
             return
         for name, content in zip(function.__code__.co_freevars, _contents_of(function.__closure__), strict=False):
-            self._reached(content, _place(function), name)
+            self._reached(content, function, name)
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._reached(default, _place(function), "a default argument")
+            self._reached(default, function, "a default argument")
         self._follow_names(function)
 
     def _follow_names(self, function: types.FunctionType) -> None:
@@ -179,7 +179,7 @@ class Outside:
                     if not _is_foreign_name(value.__name__):
                         for inner in code.co_names:
                             if inner in vars(value):
-                                self._reached(vars(value)[inner], _place(function), inner)
+                                self._reached(vars(value)[inner], function, inner)
                 elif kind is types.FunctionType:
                     self._follow(value)
                 elif isinstance(value, type):
@@ -187,9 +187,9 @@ class Outside:
                         self._add_class(value)
                 elif name in _read_globals(code):
                     self._variables.append((known, name, value))
-                    self._reached(value, _place(function), name)
+                    self._reached(value, function, name)
 
-    def _reached(self, value: Any, place: str, name: str) -> None:
+    def _reached(self, value: Any, place: types.FunctionType | str, name: str) -> None:
         kind = type(value)
         if kind in _PLAIN:
             return
@@ -224,7 +224,7 @@ class Outside:
             for held in list(vars(value).values()):
                 self._reached(held, place, name)
 
-    def _remember(self, container: Any, place: str, name: str) -> None:
+    def _remember(self, container: Any, place: types.FunctionType | str, name: str) -> None:
         if id(container) in self._seen:
             return
         self._seen.add(id(container))
@@ -250,12 +250,12 @@ class Outside:
                 if buffer is not None:
                     self._values.append((buffer, buffer.detach().clone()))
 
-    def _refuse(self, place: str, name: str, part: str) -> None:
+    def _refuse(self, place: types.FunctionType | str, name: str, part: str) -> None:
         what = f"its part {part}" if part else "the network"
         raise TuiPruneError(
-            f"This {type(self._model).__name__} can't be pruned: {place} reaches {what} by the variable {name}, which "
-            "in a cut network would still be the original's. Reach it through self, or through the module that a hook "
-            "is given."
+            f"This {type(self._model).__name__} can't be pruned: {_place(place)} reaches {what} by the variable "
+            f"{name}, which in a cut network would still be the original's. Reach it through self, or through the "
+            "module that a hook is given."
         )
 
 
@@ -273,7 +273,10 @@ def _contents_of(cells: Iterable[types.CellType] | None) -> list[Any]:
     return found
 
 
-def _place(function: types.FunctionType) -> str:
+def _place(function: types.FunctionType | str) -> str:
+    """What a place in the code is called: a function by its name and line."""
+    if isinstance(function, str):
+        return function
     code = function.__code__
     return f"{function.__name__} ({Path(code.co_filename).name}:{code.co_firstlineno})"
 

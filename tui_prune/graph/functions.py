@@ -4,7 +4,7 @@ import ast
 import dis
 import inspect
 import linecache
-import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType
@@ -18,6 +18,8 @@ _NAMING = frozenset(
     dis.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_CONST", "RETURN_CONST") if name in dis.opmap
 )
 """Instructions whose argument may name an attribute or an entry."""
+_INNER = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where statements stand in others."""
 _CALLING = nn.modules.module.__file__
 """Calls the `forward` of a module."""
 
@@ -184,21 +186,22 @@ def names_read(code: CodeType, line: int | None = None) -> frozenset[str]:
 def _statement(code: CodeType, line: int) -> range:
     """The lines of the statement that a line belongs to; the line alone where the source isn't there."""
     try:
-        tree = _parsed("".join(linecache.getlines(code.co_filename)))
+        statements = _statements("".join(linecache.getlines(code.co_filename)))
     except (SyntaxError, ValueError):
         return range(line, line + 1)
-    found = range(line, line + 1)
-    smallest = sys.maxsize
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
-            first, last = node.lineno, node.end_lineno or node.lineno
-            if hasattr(node, "body"):  # of a loop or a condition only its head
-                last = min(last, max(first, node.body[0].lineno - 1))
-            if line <= last and last - first < smallest:
-                found, smallest = range(first, last + 1), last - first
-    return found
+    return min((own for own in statements if line in own), key=len, default=range(line, line + 1))
 
 
 @lru_cache(maxsize=16)
-def _parsed(source: str) -> ast.Module:
-    return ast.parse(source)
+def _statements(source: str) -> tuple[range, ...]:
+    """The lines of each statement of a file; of a loop or a condition those of its head."""
+    found, waiting = [], deque[Any](ast.parse(source).body)
+    while waiting:
+        node = waiting.popleft()
+        inner = [part for name in _INNER for part in getattr(node, name, ())]
+        waiting.extend(inner)
+        if isinstance(node, ast.stmt):
+            first, last = node.lineno, node.end_lineno or node.lineno
+            body = getattr(node, "body", None)
+            found.append(range(first, 1 + (min(last, max(first, body[0].lineno - 1)) if body else last)))
+    return tuple(found)
