@@ -61,6 +61,10 @@ def complex_pairs(x: Tensor, angles: Tensor) -> Tensor:
     return torch.view_as_real(turned).flatten(3)
 
 
+def all_but_the_first(x: Tensor, angles: Tensor) -> Tensor:
+    return torch.cat([x[..., :1, :], halves(x[..., 1:, :], angles[1:])], -2)
+
+
 def only_kept_places(masked: nn.Module, kept: Kept) -> None:
     for name in "qkv":
         rows = kept[f"{name}.weight/0"]
@@ -68,13 +72,13 @@ def only_kept_places(masked: nn.Module, kept: Kept) -> None:
             tensor.copy_(torch.zeros_like(tensor).index_copy(0, rows, tensor[rows]))
 
 
-@pytest.mark.parametrize("rotate", [halves, sliced_halves, pairs, repeated_pairs, complex_pairs])
+@pytest.mark.parametrize("rotate", [halves, sliced_halves, pairs, repeated_pairs, complex_pairs, all_but_the_first])
 def test_places_go_in_pairs_with_their_frequencies(rotate: Rotate) -> None:
     result = prune_exactly(Rotary(rotate).eval(), torch.randn(2, 5, 6), reference=only_kept_places)
     assert widths(result) == {"q": (32, 16), "k": (32, 16), "v": (32, 16), "out": (3, 3)}
     frequencies = result.kept["frequencies/0"].tolist()
     places = (result.kept["q.weight/0"].view(4, 4) % 8).tolist()
-    in_halves = rotate in (halves, sliced_halves)
+    in_halves = rotate in (halves, sliced_halves, all_but_the_first)
     partners = [(n, n + 4) if in_halves else (2 * n, 2 * n + 1) for n in frequencies]
     assert all(sorted(row) == sorted(place for pair in partners for place in pair) for row in places)
 

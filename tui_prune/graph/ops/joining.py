@@ -14,6 +14,8 @@ from tui_prune.graph.registry import Call, rule
 if TYPE_CHECKING:
     from tui_prune.graph.tracer import Tracer
 
+JOINED = "joined side by side"
+
 
 @rule("cat", "concat", "concatenate")
 def concatenate(tracer: "Tracer", call: Call) -> None:
@@ -23,6 +25,7 @@ def concatenate(tracer: "Tracer", call: Call) -> None:
     dim = call.arg("dim", 0) % out.dim()
     labels: list[Tensor] = []
     carried = _narrowed(tracer, tensors, dim)
+    _meet_in_fewer(tracer, carried, dim)
     found = {dims for own in carried for dims in own}
     if (dim,) not in found and any(tracer.free_label(tensor, dim) is not None for tensor in tensors):
         found.add((dim,))  # beside the model's input, a state that code makes by shape may still be narrower
@@ -30,7 +33,7 @@ def concatenate(tracer: "Tracer", call: Call) -> None:
         if dim in dims:
             labels.append(_side_by_side(tracer, tensors, carried, dims, dim, out.shape))
         else:
-            labels.append(_in_step(tracer, tensors, dims, out.shape))
+            labels.append(_in_step(tracer, tensors, carried, dims, out.shape))
     # A label along the joined dimension that needs no other one: widths differ, so a missing side is filled above.
     tracer.put(out, labels)
 
@@ -48,6 +51,23 @@ def _narrowed(tracer: "Tracer", tensors: list[Tensor], dim: int) -> list[Labels]
                 tracer.tie(compact(own[dim,], (dim,)), compact(label, (dim,)), "one channel")
             own.setdefault((dim,), label)
     return carried
+
+
+def _meet_in_fewer(tracer: "Tracer", carried: list[Labels], dim: int) -> None:
+    """Where one tensor's channels lie along fewer dimensions than another's (a position in all heads, which rotary
+    tables have made one channel, beside the positions in each head), they meet along those: the rest is one channel."""
+    found = {dims for own in carried for dims in own if dim not in dims}
+    for wide in sorted(found, key=len, reverse=True):
+        fewer = {d for own in carried if wide not in own for d in own if d in found and set(d) < set(wide)}
+        if len(fewer) != 1:
+            continue
+        (dims,) = fewer
+        for own in carried:
+            if wide in own:
+                label = tied_over(tracer, own.pop(wide), wide, set(wide) - set(dims), JOINED)
+                if dims in own:
+                    tracer.tie(compact(own[dims], dims), compact(label, dims), JOINED)
+                own.setdefault(dims, label)
 
 
 def _side_by_side(
@@ -79,16 +99,16 @@ def _unlabelled(reason: str) -> str:
     return "the model input" if reason == "model input" else "values of a fixed size"
 
 
-def _in_step(tracer: "Tracer", tensors: list[Tensor], dims: Dims, shape: torch.Size) -> Tensor:
-    known = [(t, label) for t in tensors if (label := tracer.labels(t).get(dims)) is not None]
-    first = compact(known[0][1], dims)
-    for _, label in known[1:]:
-        tracer.tie(first, compact(label, dims), "joined side by side")
-    for tensor in tensors:
+def _in_step(tracer: "Tracer", tensors: list[Tensor], carried: list[Labels], dims: Dims, shape: torch.Size) -> Tensor:
+    known = [own[dims] for own in carried if dims in own]
+    first = compact(known[0], dims)
+    for label in known[1:]:
+        tracer.tie(first, compact(label, dims), JOINED)
+    for tensor, own in zip(tensors, carried, strict=True):
         real = [d for d in dims if tensor.shape[d] > 1]
-        if dims not in tracer.labels(tensor) and real and not tracer.is_alike(tensor, real):
+        if dims not in own and real and not tracer.is_alike(tensor, real):
             tracer.lock(first, tracer.unlabelled_reason(tensor))
-    return collapse(known[0][1], dims).expand(shape)
+    return collapse(known[0], dims).expand(shape)
 
 
 @rule("stack")
@@ -96,7 +116,7 @@ def stack(tracer: "Tracer", call: Call) -> None:
     """A new dimension without labels; along all others the operands are tied."""
     tensors, out = list(call.args[0]), call.out
     dim = call.arg("dim", 0) % out.dim()
-    labels = combine(tracer, tensors, tensors[0], "joined side by side")
+    labels = combine(tracer, tensors, tensors[0], JOINED)
     tracer.put(out, [label.unsqueeze(dim).expand(out.shape) for label in labels.values()])
 
 
