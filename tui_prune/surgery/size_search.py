@@ -133,12 +133,25 @@ def _suspects(plan: Plan, misfit: Misfit, sizes: SizesOf) -> Iterator[tuple[str,
     for module in misfit.modules:
         kind = type(sizes.modules[module])
         found = next((read for other, read in reads if other is kind), None)
-        yield module, None if found is None else _with_computed(kind, found)
+        read = None if found is None else _with_computed(kind, found)
+        yield module, read
+        if read is not None:
+            yield from ((part, read) for part in _parts_read(sizes, module, read))
     if misfit.modules:
         return
     layers = [member.layer for number in misfit.groups for member in plan.graph.groups[number].members]
     around = {layer.rpartition(".")[0] for layer in layers}
     yield from ((module, None) for module in sorted(around & sizes.modules.keys(), key=lambda name: -name.count(".")))
+
+
+def _parts_read(sizes: SizesOf, module: str, read: ReadNames) -> Iterator[str]:
+    """The parts of a module that keep a number under a name that its code reads: `self.update.hidden_size`."""
+    names = read.on_line | read.in_function
+    for name, part in sizes.modules.items():
+        if name != module and name.startswith(f"{module}." if module else ""):
+            numbers = {own for own, value in vars(part).items() if type(value) is int}
+            if not numbers.isdisjoint(names):
+                yield name
 
 
 def _with_computed(kind: type[nn.Module], read: ReadNames) -> ReadNames:
