@@ -20,6 +20,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+def test_a_task_is_a_file_or_a_built_in_one_with_its_data(home: Path) -> None:
+    from tui_prune.app.screens.questions import _completed, _path_goes_on
+    from tui_prune.errors import UsageError
+
+    assert _completed("images:~/d") == "images:~/data/"
+    assert _path_goes_on("images:data,limit=5") == "enter reads it"
+    assert _path_goes_on("images:da") == "data/"
+    with pytest.raises(UsageError, match="There is no nothing for images:"):
+        _path_goes_on("images:nothing")
+
+
 def test_home_stays_as_it_was_typed(home: Path) -> None:
     assert complete("~").text == "~/"
     assert complete("~/d").text == "~/data/"

@@ -58,6 +58,9 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
             device=wanted.device,
             progress=progress,
         )
+        if session.task is not None and session.task.notes:
+            notes = (*session.opened.notes, *session.task.notes)
+            session.opened = dataclasses.replace(session.opened, notes=notes)
         bundled = task_of_pruned(session.opened) if session.task is None else None
         if bundled is not None:
             session.set_task(open_task(bundled))

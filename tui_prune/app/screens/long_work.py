@@ -308,11 +308,13 @@ class LongWork:
         session = self._screen.session
         recipe = session.recipe
         accuracy = session.evaluate(progress)
+        remarks = () if session.task is None else session.task.remarks()
+        then = (lambda: self._screen.remark(" ".join(remarks))) if remarks else None
         if accuracy.after is None:
-            return accuracy, None, None
+            return accuracy, None, then
         if session.recipe != recipe:  # the plan has changed meanwhile: nobody knows which one was measured
-            return dataclasses.replace(accuracy, after=None), None, None
-        return accuracy, session.cut(progress), None
+            return dataclasses.replace(accuracy, after=None), None, then
+        return accuracy, session.cut(progress), then
 
     def _show_scan(self) -> None:
         if self._screen.tabs.active == "sensitivity":
