@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-LONGEST = 20.0
+LONGEST = 60.0
 """Seconds that one try may take; a hang is a success of the attacker's."""
 MOST_MEMORY = 1_500_000
 """Kilobytes that the process may grow by in one attack."""
