@@ -13,6 +13,11 @@ SHORTFALLS: dict[str, str] = {
     "segmentation-models-pytorch:pspnet-resnet18": "most of the encoder isn't used",
     "monai:patch-discriminator": "all that it computes is put out",
     "diffusers:t2i-adapter": "nearly all that it computes is put out",
+    "diffusers:autoencoder-kl-temporal": "the code fixes sizes of its temporal blocks",
+    "diffusers:autoencoder-dc": "channels are sliced and repeated at fixed places",
+    "speechbrain:conformer-relative": "heads of unequal size; the input is added to the stream, which is put out",
+    "speechbrain:conformer-asr": "heads of unequal size; the stream is put out",
+    "speechbrain:transformer-enhancement": "the input is added to the stream, and the code reads heads off its width",
     "speechbrain:crdnn": "pooling mixes positions that go on as channels",
 }
 """By title: what is cut less than it should be, or takes too long."""
