@@ -27,7 +27,19 @@ def evaluate(model):
     print("\\x1b[2J")
     return 0.5
 """
-COMMANDS = ("inspect", "prune", "verify", "plot", "bench", "sensitivity", "config", "export", "report", "nothing")
+COMMANDS = (
+    "inspect",
+    "prune",
+    "verify",
+    "plot",
+    "bench",
+    "sensitivity",
+    "config",
+    "export",
+    "report",
+    "sweep",
+    "nothing",
+)
 WORDS = (
     "net.py:make", "nin", "out.pt", "empty.pt", "pipe", "/dev/null", "/dev/zero", "nix", "", "\x1b[2J", "x" * 4000,
     "--json", "--force", "--ratio", "0.5", "1", "nan", "-1", "1e400", "--input", "1,3,8,8", "9,9,9,9,9,9", "--layer",

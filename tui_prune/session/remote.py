@@ -58,7 +58,8 @@ def remote_session(session: TaskWork, graph: Graph, recipe: Recipe) -> Iterator[
         state = {name: tensor.detach().cpu() for name, tensor in named_tensors(session.opened.module)}
         file = Path(folder) / "network.pt"
         torch.save(state, file)
-        told = {**request.to_dict(), "task": session.task.spec}
+        device = request.device.partition(":")[0]  # which one of them is the worker's is its backend's matter
+        told = {**request.to_dict(), "task": session.task.spec, "device": device}
         yield told, recipe.to_dict(), str(file), graph_key(graph)
 
 

@@ -1,5 +1,6 @@
 """The protocol of all backends, and the one that needs no other process."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -77,6 +78,8 @@ def backend_for(jobs: int | None = None, cluster: str | None = None, device: str
         return Cluster(cluster, device)
     if jobs is None or jobs == 1:
         return None
+    if os.name == "nt":
+        raise UsageError("--jobs needs pipes that a Windows process can't hand on; use --cluster auto there.")
     from tui_prune.workers.pool import Pool
 
     return Pool(jobs, device)
