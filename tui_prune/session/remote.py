@@ -24,7 +24,8 @@ from tui_prune.loading.open_model import open_model
 from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress
-from tui_prune.search.sensitivity import Scanner, uncut
+from tui_prune.search.curves import uncut
+from tui_prune.search.sensitivity import Scanner
 from tui_prune.tasks.registry import open_task
 from tui_prune.workers import Setup
 

@@ -132,11 +132,11 @@ def _suspects(plan: Plan, misfit: Misfit, sizes: SizesOf) -> Iterator[tuple[str,
             yield next(iter(failing), None) or next(alike), _with_computed(kind, read)
     for module in misfit.modules:
         kind = type(sizes.modules[module])
-        found = next((read for other, read in reads if other is kind), None)
-        read = None if found is None else _with_computed(kind, found)
-        yield module, read
-        if read is not None:
-            yield from ((part, read) for part in _parts_read(sizes, module, read))
+        found = next((own for other, own in reads if other is kind), None)
+        names = None if found is None else _with_computed(kind, found)
+        yield module, names
+        if names is not None:
+            yield from ((part, names) for part in _parts_read(sizes, module, names))
     if misfit.modules:
         return
     layers = [member.layer for number in misfit.groups for member in plan.graph.groups[number].members]
