@@ -33,6 +33,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, **kept, "PATH": search, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+@pytest.mark.networks
 def test_half_the_macs_at_no_more_than_one_point_of_accuracy(tmp_path: Path, shell: dict[str, str]) -> None:
     done = subprocess.run(
         ["sh", "-e"], input=walk_through(), text=True, cwd=tmp_path, env=shell, capture_output=True, timeout=1200
