@@ -12,6 +12,8 @@ from tui_prune.app.repeats import globs
 from tui_prune.errors import UsageError
 from tui_prune.planning import answers
 from tui_prune.planning.recipe import Recipe, matches
+from tui_prune.session.session import Session
+from tui_prune.tasks.evidence import Score as Evidence
 
 
 @dataclass(frozen=True)
@@ -166,3 +168,11 @@ def test_whole_numbers():
         with pytest.raises(UsageError):
             answers.whole(text)
     assert [answers.said(ratio) for ratio in (0.5, 0.125, 0.0)] == ["50", "12.5", "0"]
+
+
+def test_the_title_has_the_interval_of_the_latest_accuracy_and_none_of_what_is_not_measured(digits):
+    measured = Evidence([True] * 98 + [False] * 2)
+    plan = Session(digits, recipe=Recipe(ratio=0.5)).plan
+    assert "accuracy 98.0 → ? " in text_of(title("nin", None, plan, Score(measured), False, 200)) + " "
+    assert "±" not in text_of(title("nin", None, plan, Score(measured), False, 200))
+    assert "98.0 → 98.0 % ±" in text_of(title("nin", None, plan, Score(measured, measured), False, 200))

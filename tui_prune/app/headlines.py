@@ -177,7 +177,7 @@ def _score(score: Score, cut: bool) -> Part:
     lengths = [said]
     if score.after is not None and score.recovered is not None:
         lengths.insert(0, (*said[:1], Cell(f"{figure(score.after)} → ", "dim"), *said[1:]))
-    known = evidence(score.before if last is None else last)
+    known = None if last is None and cut else evidence(score.before if last is None else last)
     if known is not None:
         lengths.insert(0, (*lengths[0], Cell(f" ±{half_width(known.interval)}", "dim")))
     words = [(Cell(f"{short} ", "dim"), *one) for one in lengths for short in (name, name[:3])]
