@@ -3,15 +3,13 @@
 import os
 import sys
 
+from tui_prune.errors import INTERRUPTED
 from tui_prune.loading.request import OpenRequest
 
 COMMANDS = frozenset(
     ("bench", "config", "export", "inspect", "open", "plot", "prune", "report", "sensitivity", "sweep", "verify")
 )
 """Words that don't name a model; a test compares them with those of the command line."""
-
-INTERRUPTED = 130
-"""The exit status that shells give to what ctrl+c has ended."""
 
 COMPLETION = "_TUI_PRUNE_COMPLETE"
 """Set where a shell asks the command line how a word goes on."""

@@ -99,8 +99,10 @@ def prune_in_rounds(
     progress: Progress = silent,
     **fields: Any,
 ) -> Result:
-    """As `prune`, a part of the way at a time: in so many `rounds`, after each of which the network is recovered by the
-    task, as `recover` does. The channels to go next are chosen on the recovered network.
+    """Prune towards the recipe in several steps, and recover the network by the task after each of them.
+
+    `rounds` is the number of steps. Each step chooses its channels on the network that the step before has recovered,
+    as `recover` does.
 
     The result is one cut of the model, proved as a whole. Raises as `prune` and `recover` do.
     """

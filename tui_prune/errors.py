@@ -4,6 +4,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+INTERRUPTED = 130
+"""The exit status that shells give to what ctrl+c has ended."""
+
 
 class TuiPruneError(Exception):
     """A failure that the user can understand and act on; shown without a traceback."""

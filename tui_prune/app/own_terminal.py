@@ -80,7 +80,7 @@ class _SizeOnly(io.TextIOBase):
 
 
 def _log_prints(source: int) -> None:
-    """Until nobody can print any more, which may be long after the app has left."""
+    """Log what other code prints, until the last descriptor is closed; that may be after the app has ended."""
     pieces = 0
     with suppress(OSError):
         while piece := os.read(source, _PIECE):

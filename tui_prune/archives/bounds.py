@@ -19,7 +19,8 @@ from tui_prune.memory import free_memory
 
 _DAMAGED = "{path} is cut short or damaged. Save, copy or download it again."
 _REPEATS = 4
-"""So many tensors may show the same numbers, as tied weights and parts of one large buffer do."""
+"""All tensors together may have so many times the bytes that are stored: tied weights and slices of a buffer share
+them."""
 _SPARE = 2**26
 """Bytes that small files may make more of."""
 _MOST_VALUES = 1_000_000

@@ -99,7 +99,7 @@ class _Storage:
 
 @dataclass(frozen=True, eq=False)
 class _LaterTensor:
-    """A tensor that is rebuilt where somebody wants it."""
+    """What a file says of a tensor; its numbers are read when the tensor is asked for."""
 
     storage: _Storage
     dtype: torch.dtype

@@ -149,7 +149,7 @@ def print_notes(notes: Sequence[str]) -> None:
 
 @contextmanager
 def written() -> Iterator[None]:
-    """Raises `TuiPruneError` where results can't be written; that nobody reads them any more is no failure to tell."""
+    """Raise `TuiPruneError` where results can't be written. A reader that has closed the pipe is no failure."""
     try:
         yield
     except BrokenPipeError:

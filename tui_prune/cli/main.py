@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from tui_prune import __version__, paths
 from tui_prune.cli import console, cut, measure, options, output, show
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import INTERRUPTED, TuiPruneError, UsageError
 from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.recipe import Recipe
 
@@ -45,7 +45,7 @@ class _Commands(TyperGroup):
             console.print_error(str(error))
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _drop_output()
             raise typer.Exit(1) from None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tui_prune.cli import console, options
+from tui_prune.planning.recipe import TARGETS
 from tui_prune.report import tables
 
 
@@ -62,23 +63,7 @@ def sensitivity(
         console.print_json(report)
 
 
-@options.recipe_options(
-    "layers",
-    "min_channels",
-    "max_ratio",
-    "align",
-    "layer_align",
-    "align_rounding",
-    "combine",
-    "normalise",
-    "scope",
-    "lock",
-    "unlock",
-    "residual",
-    "grouped",
-    "heads",
-    "seed",
-)
+@options.recipe_options(without=("ratio", "threshold", "criterion", *TARGETS))
 def sweep(
     model: options.Model,
     weights: options.Weights = None,

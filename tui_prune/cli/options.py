@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -115,11 +115,14 @@ _Command = Callable[..., None]
 
 
 def recipe_options(
-    *names: str, fields: Sequence[Field] = FIELDS
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each field of a recipe, or for those of some names, behind its parameter `chosen`;
-    it gets there what was given, by field: texts, or lists of texts for an option that is repeated."""
-    taken = [field for field in fields if not names or field.name in names]
+    *names: str, without: Collection[str] = (), fields: Sequence[Field] = FIELDS
+) -> Callable[[_Command], _Command]:
+    """Give a command options for fields of a recipe, in place of its parameter `chosen`.
+
+    They are all fields, those of some `names`, or all `without` some. The command gets what was given, by field: texts,
+    or lists of texts for an option that is repeated.
+    """
+    taken = [field for field in fields if (not names or field.name in names) and field.name not in without]
 
     def decorate(command: _Command) -> _Command:
         own = inspect.signature(command, eval_str=True)

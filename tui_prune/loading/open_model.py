@@ -29,7 +29,7 @@ from tui_prune.loading.recognise import recognise, sized_for
 from tui_prune.loading.sources.bundled import DEFAULT, trained_weights
 from tui_prune.loading.sources.bundled import KIND as BUNDLED
 from tui_prune.loading.sources.factory_file import is_factory_spec, load_factory, split_factory_spec
-from tui_prune.loading.sources.registry import SOURCES, Opening, source_of_name
+from tui_prune.loading.sources.registry import SOURCES, Opening, source_by_name, source_by_prefix
 from tui_prune.progress import Progress, silent
 
 __all__ = ["build", "load_factory", "open_model", "with_input"]
@@ -88,7 +88,7 @@ def _open(spec: str | None, weights: str | Path | None, model: nn.Module | None,
     if is_factory_spec(spec):
         file, factory = split_factory_spec(spec)
         return _from_module(load_factory(spec)(), Origin(FILE, f"{file}:{factory}"), weights)
-    named = None if _is_path(spec) and not _has_prefix(spec) else source_of_name(spec)
+    named = source_by_prefix(spec) or (None if _is_path(spec) else source_by_name(spec))
     if named is not None:
         source, name = named
         if source.open is not None:
@@ -267,10 +267,6 @@ def _existing_file(spec: str) -> Path:
         spec.lower(), [name for source in SOURCES.values() if not source.prefix for name in source.names()]
     )
     raise UsageError(f"{spec!r} is neither a network of torchvision or tui-prune nor a file.{known}")
-
-
-def _has_prefix(spec: str) -> bool:
-    return any(source.prefix and spec.startswith(source.prefix) for source in SOURCES.values())
 
 
 def _is_path(spec: str) -> bool:

@@ -39,7 +39,7 @@ LARGEST_SEED = 2**63
 LARGEST_STEP = 0.99
 """The ratio at which steps end."""
 
-_AMOUNTS = (("ratio",), ("threshold",), TARGETS)
+AMOUNTS = (("ratio",), ("threshold",), TARGETS)
 """Fields that say how much to cut; those of one row go together, those of different rows don't."""
 
 
@@ -162,12 +162,12 @@ class Recipe:
             raise UsageError(f"min_channels must be a whole number of at least 1; it is {shown(self.min_channels)}.")
         if not _is_number(self.max_ratio) or not 0 <= self.max_ratio <= 1:
             raise UsageError(f"max_ratio must be a share from 0 to 1; it is {shown(self.max_ratio)}.")
-        chosen = [next(name for name in row if _says(name, getattr(self, name))) for row in self._amounts()]
+        chosen = [next(name for name in row if says_amount(name, getattr(self, name))) for row in self._amounts()]
         if len(chosen) > 1:
             raise UsageError(f"{' and '.join(chosen)} each say how much to cut; give one of them.")
 
     def _amounts(self) -> list[tuple[str, ...]]:
-        return [row for row in _AMOUNTS if any(_says(name, getattr(self, name)) for name in row)]
+        return [row for row in AMOUNTS if any(says_amount(name, getattr(self, name)) for name in row)]
 
     @property
     def units(self) -> Units:
@@ -204,11 +204,11 @@ class Recipe:
     def changed(self, **fields: Any) -> "Recipe":
         """This recipe with some fields replaced. A ratio, a threshold and targets each say how much to cut: setting one
         lets go of the others."""
-        given = [row for row in _AMOUNTS if any(_says(name, fields.get(name)) for name in row)]
+        given = [row for row in AMOUNTS if any(says_amount(name, fields.get(name)) for name in row)]
         if not given and "ratio" in fields:
             given = [("ratio",)]
         if given:
-            gone = {name: 0.0 if name == "ratio" else None for row in _AMOUNTS if row not in given for name in row}
+            gone = {name: 0.0 if name == "ratio" else None for row in AMOUNTS if row not in given for name in row}
             fields = {**gone, **fields}
         return dataclasses.replace(self, **fields)
 
@@ -301,7 +301,7 @@ def _check_ratio(what: str, ratio: float, *, whole: bool = False) -> None:
         raise UsageError(f"{what} must be a share from 0 {most}; it is {shown(ratio)}.")
 
 
-def _says(name: str, value: Any) -> bool:
+def says_amount(name: str, value: Any) -> bool:
     """Whether a field says how much to cut, and isn't left at nothing."""
     return value is not None and not (name == "ratio" and value == 0)
 

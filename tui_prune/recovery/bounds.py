@@ -17,10 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.record import TraceRecord
+from tui_prune.recovery.reading import CONVOLUTIONS, PRODUCTS
 from tui_prune.surgery.copying import named_tensors
 
-CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "convolution_overrideable")
-PRODUCTS = {"mm": (0, 1), "addmm": (1, 2)}
 NORMS = (
     "native_batch_norm",
     "_native_batch_norm_legit_no_training",

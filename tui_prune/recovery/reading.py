@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tui_prune.copies.modules import named_tensors
 from tui_prune.graph.record import TraceRecord
 
-_CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "convolution_overrideable")
-_PRODUCTS = {"mm": (0, 1), "addmm": (1, 2)}
+CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "convolution_overrideable")
+PRODUCTS = {"mm": (0, 1), "addmm": (1, 2)}
 """Positions of the two factors."""
 _NORMS = (
     "native_batch_norm",
@@ -126,9 +126,9 @@ class Reader(TorchDispatchMode):
         kwargs = kwargs or {}
         name = func._schema.name.partition("::")[2]
         reading = None
-        if name in _CONVOLUTIONS:
+        if name in CONVOLUTIONS:
             reading = self._convolution(args)
-        elif name in _PRODUCTS:
+        elif name in PRODUCTS:
             reading = self._product(name, args)
         elif name in _NORMS:
             self._norm(func, args, kwargs)
@@ -159,7 +159,7 @@ class Reader(TorchDispatchMode):
         return Reading(name, call, x, self._leaf(bias)[0] or None, bool(transposed), int(args[8]), window)
 
     def _product(self, name: str, args: Any) -> Reading | None:
-        x, factor = (args[place] for place in _PRODUCTS[name])
+        x, factor = (args[place] for place in PRODUCTS[name])
         weight, leaf = self._leaf(factor)
         if leaf is None or leaf.dim() != 2:
             return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tui_prune.planning.fields import FIELDS, MANY, Field
-from tui_prune.planning.recipe import TARGETS, Recipe
+from tui_prune.planning.recipe import AMOUNTS, Recipe, says_amount
 
 
 def what_changed(before: Recipe, after: Recipe, many: int = MANY, fields: Sequence[Field] = FIELDS) -> str:
@@ -12,7 +12,7 @@ def what_changed(before: Recipe, after: Recipe, many: int = MANY, fields: Sequen
     names than `many` are counted."""
     sayings = {field.name: field.say for field in fields}
     changed = [name for name in sayings if _in_order(getattr(before, name)) != _in_order(getattr(after, name))]
-    amounts = [name for name in changed if name in _AMOUNTS and _says(name, getattr(after, name))]
+    amounts = [name for name in changed if name in _AMOUNTS and says_amount(name, getattr(after, name))]
     if amounts:  # what says how much to cut has taken the place of what has said so before
         changed = [name for name in changed if name not in _AMOUNTS or name in amounts]
     elif len([name for name in changed if name in _AMOUNTS]) > 1:
@@ -43,8 +43,4 @@ def _in_order(value: Any) -> Any:
     return list(value.items()) if isinstance(value, Mapping) else value
 
 
-def _says(name: str, value: Any) -> bool:
-    return bool(value) if name == "ratio" else value is not None
-
-
-_AMOUNTS = ("ratio", "threshold", *TARGETS)
+_AMOUNTS = frozenset(name for row in AMOUNTS for name in row)

@@ -15,7 +15,8 @@ WIDTH = 66
 
 
 class SharingDialog(Dialog[str]):
-    """Gives `JOIN`, `COPY` or `TAKE`; None is a copy, which disturbs nobody."""
+    """Ask what to do where another window has the same network open: returns `JOIN`, `COPY` or `TAKE`. None, when it is
+    left, means a copy, which changes nothing for the other window."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(

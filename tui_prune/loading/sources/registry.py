@@ -117,11 +117,16 @@ def source_of(origin: Origin) -> Source:
     return SOURCES[origin.kind]
 
 
-def source_of_name(spec: str) -> tuple[Source, str] | None:
-    """The source that a user means by "resnet50" or "timm:resnet50", and the name without its prefix."""
+def source_by_prefix(spec: str) -> tuple[Source, str] | None:
+    """The source that a user means by "timm:resnet50", and the name without its prefix."""
     for source in SOURCES.values():
         if source.prefix and spec.startswith(source.prefix):
             return source, spec.removeprefix(source.prefix)
+    return None
+
+
+def source_by_name(spec: str) -> tuple[Source, str] | None:
+    """The source that a user means by "resnet50", and that name. The names of all sources are listed for it."""
     for source in SOURCES.values():
         if not source.prefix and spec in source.names():
             return source, spec
