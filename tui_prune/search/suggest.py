@@ -47,8 +47,9 @@ _READINGS = ((1.0, 1.0), (0.0, 1.0), (1.0, 0.1))
 
 def criteria_to_try(recipe: Recipe, task: Task | None) -> tuple[str, ...]:
     """A criterion that somebody has chosen stays; where it is the default, all are tried that can be."""
-    if recipe.criterion != Recipe().criterion:
-        return (recipe.criterion,)
+    chosen = _chosen_criterion(recipe)
+    if chosen:
+        return chosen
     can_gather = task is not None and task.calibration is not None
     can = [
         name
@@ -56,6 +57,15 @@ def criteria_to_try(recipe: Recipe, task: Task | None) -> tuple[str, ...]:
         if name != CHANCE and not known.exact and (can_gather or not known.needs)
     ]
     return (*FIRST, *(name for name in can if name not in FIRST))
+
+
+def criteria_by_curves(recipe: Recipe) -> tuple[str, ...]:
+    """The criteria whose curves are compared: the one that somebody has chosen, else the usual ones."""
+    return _chosen_criterion(recipe) or BY_CURVES
+
+
+def _chosen_criterion(recipe: Recipe) -> tuple[str, ...]:
+    return () if recipe.criterion == Recipe().criterion else (recipe.criterion,)
 
 
 def suggest(

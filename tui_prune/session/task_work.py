@@ -22,7 +22,7 @@ from tui_prune.search.curves import ErrorCurves
 from tui_prune.search.goal import Goal
 from tui_prune.search.scan_cache import ScanCache, cache_file
 from tui_prune.search.sensitivity import RATIOS, Scanner, Sensitivity, recalibrates, scan
-from tui_prune.search.suggest import BY_CURVES, criteria_to_try, suggest, suggest_by_curves
+from tui_prune.search.suggest import criteria_by_curves, criteria_to_try, suggest, suggest_by_curves
 from tui_prune.search.sweep import Sweep, SweptPoint, point_of, with_trade_off
 from tui_prune.session.plans import Plans
 from tui_prune.session.remote import remote_scanner, remote_session
@@ -127,8 +127,8 @@ class TaskWork:
         """Evaluate the network with each group cut alone at each ratio (`search.sensitivity.scan`).
 
         What was measured is kept in the user's state folder, under the weights and the task's file: a scan that was
-        stopped goes on where it was. `shown` sees what is known after each point. With
-        a `backend` (`workers.backend_for`) its workers measure; each opens the network itself.
+        stopped goes on where it was. `shown` sees what is known after each point. With a `backend`
+        (`workers.backend_for`) its workers measure; each opens the network itself.
 
         Raises `TuiPruneError` without a task, or when the task fails; `UsageError` for wrong ratios.
         """
@@ -171,7 +171,7 @@ class TaskWork:
         """What becomes of the network by one recipe of a sweep: the fields of a `SweptPoint`."""
         try:
             plan = self._make_plan(recipe)
-        except (UsageError, TuiPruneError) as error:
+        except TuiPruneError as error:
             return {"failure": str(error)}
         left = {
             "macs": plan.after.macs / plan.before.macs if plan.before.macs else None,
@@ -283,7 +283,6 @@ class TaskWork:
     def _suggested_by_curves(self, goal: Goal, criteria: Sequence[str] | None, progress: Progress) -> Recipe:
         """The recipe that error curves lead to."""
         task, recipe, graph = self._needed_task(), self._plan.recipe, self._plan.graph
-        chosen = (recipe.criterion,) if recipe.criterion != Recipe().criterion else BY_CURVES
         scanner = None
         if task.evaluate is not None:
             scanner = self._scanner(reconstructing=True, choosing=True)
@@ -293,7 +292,7 @@ class TaskWork:
             recipe,
             self._plan_for,
             goal,
-            criteria=chosen if criteria is None else criteria,
+            criteria=criteria_by_curves(recipe) if criteria is None else criteria,
             curves=lambda own, progress: self._plans.error_curves(graph, own, progress),
             measure=None if scanner is None else lambda plan, progress: scanner.measure(plan, plan.keep, progress),
             progress=progress,

@@ -30,15 +30,14 @@ class Source:
     """The network with random weights, by its name and arguments. It fetches nothing."""
     input_spec: Callable[[str, Arguments], str]
     """The shape of an input that the network can be run on; empty where that isn't known."""
-    arguments: frozenset[str] = frozenset()
-    """What an origin may pass to `build`: numbers and lists of them."""
+    arguments: frozenset[str] | None = frozenset()
+    """What an origin may pass to `build`: numbers and lists of them. None: `check` looks at them itself."""
     prefix: str = ""
     """Before a name, where a user writes it; empty: its names are written as they are."""
     names: Callable[[], Sequence[str]] = tuple
     """All names, without the prefix; empty where they can't be listed."""
     check: Callable[[str, Arguments], None] | None = None
-    """Raises `TuiPruneError` or `UsageError` where a name or arguments can't be built, in place of the usual check by
-    `names` and `arguments`."""
+    """Raises `TuiPruneError` or `UsageError` where a name can't be built, in place of a look into `names`."""
     likely_inputs: Callable[[str, Arguments], Sequence[str]] = lambda name, arguments: ()
     """Shapes to try first where `input_spec` has none."""
     version: Callable[[], str] | None = None
@@ -52,10 +51,11 @@ class Source:
             self.check(origin.name, origin.arguments)
         elif origin.name not in self.names():
             raise TuiPruneError(f"This installation has no {self.kind} network {origin.name!r}.")
-        if self.arguments or self.check is None:
-            for key, value in origin.arguments.items():
-                if key not in self.arguments or not _is_plain(value):
-                    raise TuiPruneError(f"A {self.kind} network isn't built with {key}={value!r}; nothing was built.")
+        if self.arguments is None:
+            return
+        for key, value in origin.arguments.items():
+            if key not in self.arguments or not _is_plain(value):
+                raise TuiPruneError(f"A {self.kind} network isn't built with {key}={value!r}; nothing was built.")
 
 
 def _is_plain(value: Any) -> bool:
@@ -94,6 +94,7 @@ _ALL = (
         huggingface.KIND,
         huggingface.build_huggingface,
         lambda name, arguments: "",
+        arguments=None,
         prefix=huggingface.PREFIX,
         check=huggingface.check_huggingface,
         likely_inputs=huggingface.likely_inputs,
