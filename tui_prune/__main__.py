@@ -7,7 +7,20 @@ from tui_prune.errors import INTERRUPTED
 from tui_prune.loading.request import OpenRequest
 
 COMMANDS = frozenset(
-    ("bench", "config", "export", "inspect", "open", "plot", "prune", "report", "sensitivity", "sweep", "verify")
+    (
+        "bench",
+        "config",
+        "export",
+        "guide",
+        "inspect",
+        "open",
+        "plot",
+        "prune",
+        "report",
+        "sensitivity",
+        "sweep",
+        "verify",
+    )
 )
 """Words that don't name a model; a test compares them with those of the command line."""
 

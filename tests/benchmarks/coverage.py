@@ -1,4 +1,4 @@
-"""What can be cut of torchvision's networks: the README's table, as Markdown, and all of it as JSON.
+"""What can be cut of torchvision's networks: the guide's table, as Markdown, and all of it as JSON.
 
     python -m tests.benchmarks.coverage [MODEL ...] [--timm] [--json FILE] [--each] [--limit-seconds S]
 

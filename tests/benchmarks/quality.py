@@ -1,4 +1,4 @@
-"""What accuracy a cut keeps, beside Torch-Pruning at its best: the README's table, and all of it as JSON.
+"""What accuracy a cut keeps, beside Torch-Pruning at its best: the guide's table, and all of it as JSON.
 
     python -m tests.benchmarks.quality [--each] [--seeds N] [--networks NAME ...] [--budgets R ...] [--jobs N]
                                        [--json FILE]

@@ -1,4 +1,4 @@
-"""The README's commands on folders of pictures, with the bundled network."""
+"""The guide's commands on folders of pictures, with the bundled network."""
 
 import json
 from pathlib import Path

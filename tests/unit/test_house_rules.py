@@ -40,10 +40,11 @@ def test_rooms_import_only_the_rooms_above_them() -> None:
         "import sys; sys.argv[1:] = ['--help']; from tui_prune.cli.main import main; main()",
         "import sys; sys.argv[1:] = ['--version']; from tui_prune.cli.main import main; main()",
         "import sys; sys.argv[1:] = ['prune', '--help']; from tui_prune.cli.main import main; main()",
+        "import sys; sys.argv[1:] = ['guide', 'recipe']; from tui_prune.cli.main import main; main()",
         "import sys; sys.argv[1:] = ['prune', 'nin', '-o', 'x.pt', '--ratio', '2']; "
         "from tui_prune.cli.main import main; main()",
     ],
-    ids=["import", "--help", "--version", "prune --help", "a wrong option"],
+    ids=["import", "--help", "--version", "prune --help", "guide", "a wrong option"],
 )
 def test_starting_up_loads_nothing_heavy(statement: str) -> None:
     program = (

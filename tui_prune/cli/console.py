@@ -24,6 +24,9 @@ Command = TypeVar("Command", bound=Callable[..., None])
 LONGEST = 2000
 """Characters of a line that a person reads; names in a file may have millions."""
 
+READABLE = 110
+"""Columns of formatted text, at most."""
+
 _results: TextIO | None = None
 """Where the present command prints what it was asked for."""
 
@@ -182,3 +185,19 @@ def print_drawing(lines: Sequence[str]) -> None:
     with written():
         for line in lines:
             typer.echo(line, file=results(), color=True)
+
+
+def print_markdown(text: str) -> None:
+    """A text in Markdown, formatted for a terminal, and as it is anywhere else. Nothing of it is left out."""
+    if not results().isatty():
+        print_lines(text.splitlines())
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.theme import Theme
+
+    styles = Theme({"markdown.code": "bold", "markdown.link": "underline"})  # others have grounds of their own
+    screen = Console(file=results(), theme=styles)
+    screen.width = min(screen.width, READABLE)
+    with written():
+        screen.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))

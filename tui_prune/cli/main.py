@@ -106,6 +106,7 @@ def _options(
     """Structured channel pruning of PyTorch models.
 
     `tui-prune [MODEL]` opens the app, as `tui-prune open [MODEL]` does; without a MODEL it opens the bundled network.
+    `tui-prune guide` explains the rest, chapter by chapter.
     """
 
 
@@ -145,4 +146,5 @@ for _command in (
     measure.bench,
 ):
     app.command()(console.reporting(_command))
+app.command()(console.reporting(show.guide))
 app.command(name="config")(console.reporting(show.settings))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui_prune import config
+from tui_prune import guide as chapters
 from tui_prune.cli import console, options
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.planning.recipe import Recipe
@@ -130,6 +131,24 @@ def settings(
         console.print_lines(tables.settings_lines(found))
     if found["config"]["problems"]:
         raise typer.Exit(1)
+
+
+def guide(
+    topic: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TOPIC]",
+            help="The chapter to print; without one, the list of chapters.",
+            autocompletion=lambda incomplete: [one for one in chapters.chapters() if one.startswith(incomplete)],
+        ),
+    ] = None,
+) -> None:
+    """Read the guide: recipes, criteria, targets, tasks, recovery, checkpoints and more, a chapter for each."""
+    if topic is None:
+        column = max(map(len, chapters.chapters())) + 2
+        console.print_lines([f"{one.topic:{column}}{one.about}" for one in chapters.chapters().values()])
+        return
+    console.print_markdown(chapters.chapter(topic).text)
 
 
 def _inspection(session: "Session") -> dict[str, Any]:

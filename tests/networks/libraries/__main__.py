@@ -1,4 +1,4 @@
-"""Networks of other libraries, cut by half: the README's table, as Markdown, and all of it as JSON.
+"""Networks of other libraries, cut by half: the guide's table, as Markdown, and all of it as JSON.
 
     python -m tests.networks.libraries [NAME ...] [--json FILE] [--again KIND ...] [--each] [--limit-seconds S]
 

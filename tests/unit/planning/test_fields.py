@@ -13,11 +13,10 @@ import tui_prune
 from tui_prune.app.cells import text_of
 from tui_prune.app.widgets.recipe_pane import RecipePane
 from tui_prune.cli import options
+from tui_prune.guide import chapters
 from tui_prune.planning.fields import FIELDS, Field, Option, documentation, with_comments
 from tui_prune.planning.recipe import Recipe
 from tui_prune.session.words import what_changed
-
-ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +100,7 @@ def test_wrong_options_say_what_they_take(given: dict, sentence: str) -> None:
 
 
 def test_the_written_documentation_names_every_field() -> None:
-    texts = [ROOT / "README.md", *(ROOT / "tui_prune").glob("guide/*.md")]
-    said = "\n".join(path.read_text(encoding="utf-8") for path in texts)
+    said = "\n".join(chapter.text for chapter in chapters().values())
     block = next(text for text in re.findall(r"```toml\n(.*?)```", said, re.DOTALL) if "align_rounding" in text)
     written = set(re.findall(r"^\[?(\w+)", block, re.MULTILINE))
     others = {"threshold", "target_macs", "target_params", "target_bytes", "target_latency"}  # in place of a ratio

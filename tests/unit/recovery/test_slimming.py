@@ -2,7 +2,6 @@
 
 import copy
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 import tui_prune
 from tui_prune.errors import UsageError
+from tui_prune.guide import chapter
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -139,16 +139,14 @@ def test_nothing_to_penalise() -> None:
         tui_prune.group_penalty(tui_prune.trace(Net(), IMAGES), net)
 
 
-def test_the_example_of_the_readme_runs() -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text()
-    section = text.partition("## Sparse training")[2].partition("\n## ")[0]
-    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def test_the_example_of_the_guide_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", chapter("sparse-training").text, re.DOTALL)
     assert len(example.strip().splitlines()) == 15
     torch.manual_seed(0)
     net = Net()
     before = net.norm.weight.detach().abs().sum()
     batches = [(IMAGES, torch.zeros(4, 6, 6, dtype=torch.long)) for _ in range(3)]
     names = {"model": net, "batches": batches, "__name__": "example"}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(example, "sparse-training.md", "exec"), names)
     assert net.norm.weight.detach().abs().sum() < before
     assert names["result"].report.params.after < names["result"].report.params.before
