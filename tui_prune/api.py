@@ -15,6 +15,7 @@ from tui_prune.graph.grouping import build_graph, rebuilt
 from tui_prune.graph.trace import as_arguments, record_trace
 from tui_prune.graph.units import Units
 from tui_prune.loading.edits import apply_edits
+from tui_prune.loading.fitting import device_of
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.opened import OpenedModel
 from tui_prune.loading.plain_module import plain_module
@@ -29,12 +30,14 @@ from tui_prune.result import Accuracy, Result
 from tui_prune.search.curves import ErrorCurves
 from tui_prune.search.sensitivity import RATIOS, Sensitivity
 from tui_prune.session.plans import Plans
+from tui_prune.session.ranks import Launch
 from tui_prune.session.rounds import Recovering
 from tui_prune.session.rounds import prune_in_rounds as rounds_of
 from tui_prune.session.session import Session
 from tui_prune.surgery.fit import Subject, probe
 from tui_prune.tasks.registry import open_task
 from tui_prune.tasks.task import Task
+from tui_prune.workers.ranks import Ranks
 
 
 @torch.inference_mode(False)
@@ -95,6 +98,7 @@ def prune_in_rounds(
     recalibrate: bool = False,
     finetune: bool = False,
     training: Training | None = None,
+    procs: int = 1,
     example_kwargs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     **fields: Any,
@@ -102,12 +106,12 @@ def prune_in_rounds(
     """Prune towards the recipe in several steps, and recover the network by the task after each of them.
 
     `rounds` is the number of steps. Each step chooses its channels on the network that the step before has recovered,
-    as `recover` does.
+    as `recover` does, in `procs` processes where it fine-tunes.
 
     The result is one cut of the model, proved as a whole. Raises as `prune` and `recover` do.
     """
     session = _with_task(model, example_inputs, example_kwargs, task, _recipe(recipe, fields), progress)
-    how = Recovering(reconstruct, recalibrate, finetune or training is not None, training)
+    how = Recovering(reconstruct, recalibrate, finetune or training is not None, training, procs)
     return rounds_of(session, rounds, how, progress)
 
 
@@ -183,6 +187,7 @@ def recover(
     recalibrate: bool = True,
     finetune: bool = False,
     training: Training | None = None,
+    procs: int = 1,
     progress: Progress = silent,
     shown: Shown | None = None,
 ) -> Result:
@@ -192,6 +197,7 @@ def recover(
     `recalibrate` estimates batch-norm statistics anew on the task's calibration data, `finetune` runs its own loop or,
     where it has none, the built-in one, which learns from the uncut network and from labels where there are any;
     `training` says how long and how (`tui_prune.Training(steps=500, only="norms")`), and takes the built-in one.
+    With `procs` above 1, so many processes fine-tune it together: one a CUDA device, or sharing the cores of the CPU.
     `result` stays as it is. `progress` may raise to stop; a fine-tuning that it stops gives the best state so far.
     `shown` sees each point that the loop reports.
 
@@ -201,6 +207,9 @@ def recover(
     accuracy = result.report.accuracy
     if accuracy is None and known.evaluate is not None and result.model is not original:
         accuracy = Accuracy(known.score(original, part(progress, 0.0, 0.1)), None)
+    elsewhere = None
+    if procs != 1:
+        elsewhere = Launch(Ranks(procs, device_of(original).type), known, training, original)
     return recover_result(
         result,
         known,
@@ -211,6 +220,7 @@ def recover(
         accuracy=accuracy,
         progress=part(progress, 0.1, 1.0),
         shown=shown,
+        elsewhere=elsewhere,
     )
 
 

@@ -41,6 +41,7 @@ def prune(
     recalibrate: options.Recalibrate = False,
     finetune: options.Finetune = False,
     training: options.Training = None,
+    procs: options.Procs = 1,
     rounds: options.Rounds = 1,
     finalists: options.Finalists = 1,
     export_to: Annotated[
@@ -69,6 +70,8 @@ def prune(
     if finalists > 1 and not (suggest and finetune):
         raise UsageError("--finalists compares suggestions after fine-tuning: give --suggest and --finetune, too.")
     finetune = finetune or training is not None
+    if procs > 1 and not finetune:
+        raise UsageError("--procs is about how many processes fine-tune: give --finetune or --training, too.")
     if rounds > 1 and suggest:
         raise UsageError("--rounds cuts by a recipe, and --suggest finds one for a single cut: leave one of them out.")
     if rounds > 1 and not (reconstruct or recalibrate or finetune):
@@ -118,7 +121,7 @@ def prune(
         if session.recovered is not None:
             remarks = session.recovered.notes
         elif rounds > 1:
-            how = Recovering(reconstruct, recalibrate, finetune, trained)
+            how = Recovering(reconstruct, recalibrate, finetune, trained, procs)
             remarks = prune_in_rounds(session, rounds, how, progress).notes
         elif reconstruct or recalibrate or finetune:
             remarks = session.recover(
@@ -127,6 +130,7 @@ def prune(
                 recalibrate=recalibrate,
                 finetune=finetune,
                 training=trained,
+                procs=procs,
             ).notes
         elif session.task is not None and session.task.evaluate is not None:
             session.evaluate(progress)

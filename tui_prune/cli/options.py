@@ -95,6 +95,14 @@ Training = Annotated[
         "labels=0.5.",
     ),
 ]
+Procs = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="With --finetune: so many processes train together, one a CUDA device or sharing the cores of the CPU.",
+    ),
+]
 Rounds = Annotated[
     int,
     typer.Option(

@@ -22,12 +22,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.graph.nested import map_tensors, tensors_in
 from tui_prune.graph.trace import standing_in
+from tui_prune.recovery.peers import Peers
 from tui_prune.tasks.batches import Batch, batch_of, forward
 from tui_prune.tasks.judging import Measure, Nearness, logits, measure_of
 from tui_prune.tasks.task import Task
 
 STEPS = 200
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 1e-2}
+GROWTH = {"adamw": 0.5, "sgd": 1.0}
+"""The power of the number of processes that these grow with, as each step sees so many batches then (Goyal et al. 2017,
+"Accurate, Large Minibatch SGD"; Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms").
+"""
 DECAY = {"adamw": 1e-2, "sgd": 5e-4}
 MOMENTUM = 0.9
 SCALES, ALL = "norms", "all"
@@ -45,11 +50,11 @@ class Training:
     """How the built-in loop trains."""
 
     steps: int | None = None
-    """Batches; None: `STEPS`, or as many as there is time for."""
+    """Batches, of all processes; None: `STEPS`, or as many as there is time for."""
     minutes: float | None = None
     """The most it may take."""
     lr: float | None = None
-    """The highest learning rate; None: what suits the optimizer."""
+    """The highest learning rate; None: what suits the optimizer and the number of processes."""
     optimizer: str = "adamw"
     """Or "sgd", with momentum."""
     only: str = ALL
@@ -91,27 +96,36 @@ class Training:
         return cls(**found)
 
 
-def distiller(teacher: nn.Module, task: Task, training: Training) -> Callable[..., None]:
+def distiller(teacher: nn.Module, task: Task, training: Training, peers: Peers | None = None) -> Callable[..., None]:
     """A task's `finetune(model, progress)` that makes a network follow `teacher`, on the task's own data.
 
     Where the task has no `evaluate`, held-out batches say how near the network is, so that the best state is kept.
+    With `peers`, each of several processes trains on its share of the batches.
     """
 
     def finetune(model: nn.Module, progress: Callable[..., None]) -> None:
         with standing_in(teacher) as uncut:
             for module in uncut.modules():
                 module.training = False
-            _Loop(model, uncut, task, training, progress).run()
+            _Loop(model, uncut, task, training, progress, peers or Peers()).run()
 
     return finetune
 
 
 class _Loop:
     def __init__(
-        self, model: nn.Module, teacher: nn.Module, task: Task, training: Training, progress: Callable[..., None]
+        self,
+        model: nn.Module,
+        teacher: nn.Module,
+        task: Task,
+        training: Training,
+        progress: Callable[..., None],
+        peers: Peers,
     ) -> None:
         self._model, self._teacher, self._task, self._training = model, teacher, task, training
-        self._progress = progress
+        self._progress, self._peers = progress, peers
+        self._called = model
+        """What is called in its place while it trains."""
         self._device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
         self._classes = False
         """Whether the uncut network puts out a score for each class."""
@@ -121,8 +135,8 @@ class _Loop:
 
     def run(self) -> None:
         """Train until the steps or the minutes are over."""
-        training, batches = self._training, self._batches()
-        if self._task.evaluate is None:
+        training, batches, peers = self._training, self._peers.own(self._batches()), self._peers
+        if self._task.evaluate is None and peers.rank == 0:
             self._held = list(self._held_out())
         first = next(batches)
         measure = measure_of(self._wanted(first))
@@ -139,13 +153,13 @@ class _Loop:
         scaler = torch.amp.GradScaler(enabled=on_cuda and half is torch.float16)
         started, step, reported = time.monotonic(), 0, 0
         with self._trained() as parameters:
-            optimizer = self._optimizer(parameters)
-            most = training.lr or LEARNING_RATES[training.optimizer]
+            optimizer, most = self._optimizer(parameters), self._rate
+            self._called = peers.averaging(self._model)
             steps = training.steps or (STEPS if training.minutes is None else math.inf)
             self._progress(0.0, accuracy=self._judged() if self._held else None)
             batch: Batch | None = first
             while batch is not None:
-                spent = (time.monotonic() - started) / 60 / training.minutes if training.minutes else 0.0
+                spent = peers.largest((time.monotonic() - started) / 60 / training.minutes) if training.minutes else 0.0
                 done = max(step / steps, spent)
                 if done >= 1 and step:
                     break
@@ -161,7 +175,7 @@ class _Loop:
                 nn.utils.clip_grad_norm_(parameters, training.clip)
                 scaler.step(optimizer)
                 scaler.update()
-                step += 1
+                step += peers.count
                 done = min(1.0, max(step / steps, spent))
                 judged = None
                 if self._held and math.floor(done * REPORTS) > reported:
@@ -231,7 +245,7 @@ class _Loop:
         for module in self._model.modules():
             norm = isinstance(module, _BatchNorm)
             module.training = _count(batch) >= LEAST_BATCH if norm else not self._evaluating_mode
-        return forward(self._model, batch, "the training data")
+        return forward(self._called, batch, "the training data")
 
     def _choose_mode(self, batch: Batch) -> None:
         """Eval mode, but for batch norms, where the network does something else in train mode, as detectors do."""
@@ -248,6 +262,7 @@ class _Loop:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
+        self._evaluating_mode = bool(self._peers.largest(self._evaluating_mode))
 
     def _loss(self, found: Any, wanted: Any, targets: Any) -> Tensor:
         """Of the uncut network's outputs and, where there are any, of labels."""
@@ -310,13 +325,18 @@ class _Loop:
             for parameter, before in wanted:
                 parameter.requires_grad_(before)
 
+    @property
+    def _rate(self) -> float:
+        kind = self._training.optimizer
+        return self._training.lr or LEARNING_RATES[kind] * self._peers.count ** GROWTH[kind]
+
     def _optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         kind = self._training.optimizer
         groups = [
             {"params": [one for one in parameters if one.dim() > 1], "weight_decay": DECAY[kind]},
             {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
         ]
-        rate = self._training.lr or LEARNING_RATES[kind]
+        rate = self._rate
         groups = [group for group in groups if group["params"]]
         if kind == "adamw":
             return torch.optim.AdamW(groups, lr=rate)

@@ -135,7 +135,7 @@ class _Loop:
         self._handed_over: _State | None = None
         self._model, self._task, self._progress, self._shown = model, task, progress, shown
         self._first_score = accuracy
-        self._shapes = {name: tensor.shape for name, tensor in named_tensors(model)}
+        self._shapes = shapes_of(model)
         self._infinite = {
             name: ~tensor.isfinite() for name, tensor in named_tensors(model) if not bool(tensor.isfinite().all())
         }
@@ -267,13 +267,7 @@ class _Loop:
 
     def last(self) -> _State:
         """The state that the loop has left. Raises `TuiPruneError` where that is none."""
-        shapes = {name: tensor.shape for name, tensor in named_tensors(self._model)}
-        other = next((name for name in {**self._shapes, **shapes} if shapes.get(name) != self._shapes.get(name)), None)
-        if other is not None:
-            raise TuiPruneError(
-                f"finetune() of {self._task.name} has changed the network itself ({other}); it should only train the "
-                "weights that are there."
-            )
+        check_unchanged(self._shapes, self._model, self._task)
         self._done = 1.0
         state = self._state()
         if state is None:
@@ -351,6 +345,22 @@ class _Loop:
             note = f"The best network was that of {100 * best.done:.0f} % of the fine-tuning; it is kept."
         score = best.score if evaluated else None
         return Tuned(best.values, score, tuple(self._curve), note, unsettled=best.unsettled)
+
+
+def shapes_of(model: nn.Module) -> dict[str, torch.Size]:
+    """Of all parameters and buffers, by all their names."""
+    return {name: tensor.shape for name, tensor in named_tensors(model)}
+
+
+def check_unchanged(before: Mapping[str, torch.Size], model: nn.Module, task: Task) -> None:
+    """Raises `TuiPruneError` where a loop has changed the network itself: these were the shapes of its tensors."""
+    shapes = shapes_of(model)
+    other = next((name for name in {**before, **shapes} if shapes.get(name) != before.get(name)), None)
+    if other is not None:
+        raise TuiPruneError(
+            f"finetune() of {task.name} has changed the network itself ({other}); it should only train the weights "
+            "that are there."
+        )
 
 
 def _number(value: Any) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,19 @@ Reached = Callable[[Stage], object]
 SoFar = Callable[[Result], object]
 
 
+class Elsewhere(Protocol):
+    """Where else fine-tuning runs than in this process."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What there is to say of it."""
+        ...
+
+    def loop(self, result: Result, progress: Progress) -> Callable[..., None]:
+        """A task's `finetune(model, progress)` for the network of a cut; the other `progress` may raise to stop it."""
+        ...
+
+
 def recover(
     result: Result,
     task: Task,
@@ -44,12 +58,13 @@ def recover(
     shown: Shown | None = None,
     reached: Reached | None = None,
     so_far: SoFar | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Result:
     """The result with a network whose layers are refitted, whose batch norm is recalibrated, or that is fine-tuned, or
     several of these in this order.
 
     Fine-tuning runs the task's own loop, or the built-in one (`recovery.distillation`) where there is none, or where a
-    `training` says how.
+    `training` says how; in other processes with `elsewhere`.
 
     What was reconstructed or recalibrated is recalibrated once more after its fine-tuning, where `evaluate` says that
     this is better: statistics that a training gathers on its way lag behind its weights (Wu and Johnson 2021,
@@ -66,7 +81,7 @@ def recover(
     `TuiPruneError` when it fails.
     """
     _check(result, task, reconstructing, recalibrating, tuning)
-    if tuning and (training is not None or task.finetune is None):
+    if tuning and elsewhere is None and (training is not None or task.finetune is None):
         task = replace(task, finetune=distiller(result.plan.graph.model, task, training or Training()))
     known = accuracy or result.report.accuracy
     score = None
@@ -75,7 +90,7 @@ def recover(
         score = task.score(result.model, part(progress, 0.0, 0.1)) if now is None else now
         if known is not None and not result.report.recovered:
             known = replace(known, after=score)
-    recovery = _Recovery(result, task, score, known, reached or (lambda stage: None), so_far)
+    recovery = _Recovery(result, task, score, known, reached or (lambda stage: None), so_far, elsewhere)
     recovery.start()
     settling = reconstructing or recalibrating or {RECONSTRUCTED, RECALIBRATED} & {*result.report.recovered}
     if reconstructing:
@@ -112,6 +127,7 @@ class _Recovery:
         known: Accuracy | None,
         reached: Reached,
         so_far: SoFar | None,
+        elsewhere: Elsewhere | None,
     ) -> None:
         self.model, self.score = base.model, score
         self.steps: list[str] = []
@@ -120,7 +136,7 @@ class _Recovery:
         self.traceback: str | None = None
         self.reconstructed = base.report.reconstruction
         self._base, self._record, self._task = base, base.plan.graph.record, task
-        self._known, self._reached, self._so_far = known, reached, so_far
+        self._known, self._reached, self._so_far, self._elsewhere = known, reached, so_far, elsewhere
 
     def start(self) -> None:
         """Tell of the stages that there are already."""
@@ -216,9 +232,12 @@ class _Recovery:
         def so_far(values: Mapping[str, Tensor], score: float | None) -> None:
             self._tell(values, score, progress)
 
+        task, elsewhere = self._task, self._elsewhere
+        if elsewhere is not None:
+            task = replace(task, finetune=elsewhere.loop(self._base, progress))
         tuned = finetune(
             trained,
-            self._task,
+            task,
             accuracy=self.score,
             settling=self._settle
             if settling and self._task.calibration is not None and has_statistics(trained)
@@ -228,7 +247,7 @@ class _Recovery:
             so_far=None if self._so_far is None else so_far,
         )
         self.curve, self.traceback = tuned.curve, tuned.traceback
-        self.notes += [tuned.note] if tuned.note else []
+        self.notes += [*([] if elsewhere is None else elsewhere.notes), *([tuned.note] if tuned.note else [])]
         if tuned.values is not None:
             self.model = _copy(self.model, self._record, tuned.values)
             self.score = tuned.accuracy

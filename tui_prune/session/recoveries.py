@@ -15,6 +15,7 @@ from torch import nn
 from tui_prune.archives.pruned_file import Checkpoint, checksum
 from tui_prune.errors import TuiPruneError
 from tui_prune.graph.graph import Graph
+from tui_prune.loading.fitting import device_of
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
@@ -24,9 +25,11 @@ from tui_prune.recovery.recover import Reached, recover
 from tui_prune.result import Accuracy, Result
 from tui_prune.saving.checkpoint import compose, tensors_and_positions
 from tui_prune.saving.kept_weights import lay_in
+from tui_prune.session.ranks import Launch
 from tui_prune.session.task_work import TaskWork
 from tui_prune.session.words import in_words
 from tui_prune.tasks.task import Task
+from tui_prune.workers.ranks import Ranks
 
 MOST = 4
 """Recovered networks that are held."""
@@ -91,12 +94,14 @@ class Recoveries(TaskWork):
         recalibrate: bool = True,
         finetune: bool = False,
         training: Training | None = None,
+        procs: int = 1,
         shown: Shown | None = None,
         reached: Reached | None = None,
     ) -> Result:
         """Refit the layers, recalibrate batch norm, fine-tune by the task's own loop or the built-in one (as `training`
         says), or several of these in this order, after the cut was verified; `result` and `save` take the recovered
-        network from then on. What was recovered before is where it starts from.
+        network from then on. What was recovered before is where it starts from. With `procs` above 1, so many
+        processes fine-tune it together.
 
         `reached` sees each stage with its score, `shown` each point that the loop reports. A fine-tuning that
         `progress` cancels gives the best state that it had, if any (`Result.notes` says so); elsewhere `Cancelled`
@@ -105,6 +110,7 @@ class Recoveries(TaskWork):
         Raises `TuiPruneError` without a task, or when it fails; `UsageError` when it lacks what is needed.
         """
         task = self._reporting_task()
+        elsewhere = self.elsewhere(procs, training) if finetune else None
         base = self._recovered_or_cut(part(progress, 0.0, 0.1))
         known, measured = base.report.accuracy, self._measured
         if known is None and measured is not None and measured[0] is base.plan:
@@ -125,6 +131,7 @@ class Recoveries(TaskWork):
                 shown=shown,
                 reached=reached,
                 so_far=self.keep_recovered,
+                elsewhere=elsewhere,
             )
             if result.report.accuracy is not None:
                 self._note(result.plan, result.report.accuracy)
@@ -136,6 +143,14 @@ class Recoveries(TaskWork):
                 self.keep_recovered(held)
             self._running -= 1
         return result
+
+    def elsewhere(self, procs: int, training: Training | None = None) -> Launch | None:
+        """What fine-tunes this session's networks in so many processes; None for one, which is this one. Raises
+        `UsageError` for a number that can't be."""
+        if procs == 1:
+            return None
+        module = self.opened.module
+        return Launch(Ranks(procs, device_of(module).type), self._needed_task(), training, module, self.request)
 
     def packed(self, found: Result) -> Checkpoint:
         """What `take_up` of another session on the same network takes. Raises `TuiPruneError` where there is something

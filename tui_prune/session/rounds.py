@@ -25,7 +25,7 @@ from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.distillation import Training, distiller
-from tui_prune.recovery.recover import recover, with_weights
+from tui_prune.recovery.recover import Elsewhere, recover, with_weights
 from tui_prune.result import Accuracy, Result
 from tui_prune.session.session import Session
 from tui_prune.surgery.copying import named_tensors
@@ -41,6 +41,8 @@ class Recovering:
     recalibrate: bool = False
     finetune: bool = False
     training: Training | None = None
+    procs: int = 1
+    """Processes that fine-tune together."""
 
 
 def prune_in_rounds(session: Session, rounds: int, how: Recovering, progress: Progress = silent) -> Result:
@@ -55,7 +57,8 @@ def prune_in_rounds(session: Session, rounds: int, how: Recovering, progress: Pr
         raise UsageError("Rounds recover the network by a task after each: give a task, and say how to recover.")
     if 1 in recipe.layers.values():
         raise UsageError("A residual branch that goes whole can't go in rounds: leave ratios of 1 out.")
-    if how.finetune and (how.training is not None or task.finetune is None):
+    elsewhere = session.elsewhere(how.procs, how.training) if how.finetune else None
+    if how.finetune and elsewhere is None and (how.training is not None or task.finetune is None):
         task = replace(task, finetune=distiller(session.opened.module, task, how.training or Training()))
     whole, opened, before = session.plan, session.opened, session.plan.before
     kept: dict[str, Tensor] = {}
@@ -74,7 +77,7 @@ def prune_in_rounds(session: Session, rounds: int, how: Recovering, progress: Pr
         widths = {layer.name: layer.after for layer in cut.plan.layers}
         if number == rounds:
             break
-        recovered = _recovered(cut, task, how, part(here, 0.2, 1.0))
+        recovered = _recovered(cut, task, how, elsewhere, part(here, 0.2, 1.0))
         steps += recovered.report.recovered
         notes += [f"Round {number}: {note}" for note in recovered.notes]
         opened = replace(opened, module=recovered.model, edits=recovered.edits, kept=recovered.kept)
@@ -85,7 +88,7 @@ def prune_in_rounds(session: Session, rounds: int, how: Recovering, progress: Pr
     report = replace(proved.report, recovered=tuple(steps), accuracy=accuracy)
     laid = with_weights(proved, _arranged(cut.model, kept, proved), report)
     _check_same(cut.model, laid)
-    made = _recovered(laid, task, how, part(progress, 0.85, 1.0))
+    made = _recovered(laid, task, how, elsewhere, part(progress, 0.85, 1.0))
     made = replace(made, notes=(*notes, *made.notes))
     session.take_recovered(made)
     return made
@@ -132,7 +135,7 @@ def _cut(opened: OpenedModel, recipe: Recipe, task: Task, progress: Progress) ->
     return session.cut(part(progress, 0.5, 1.0))
 
 
-def _recovered(result: Result, task: Task, how: Recovering, progress: Progress) -> Result:
+def _recovered(result: Result, task: Task, how: Recovering, elsewhere: Elsewhere | None, progress: Progress) -> Result:
     return recover(
         result,
         task,
@@ -141,6 +144,7 @@ def _recovered(result: Result, task: Task, how: Recovering, progress: Progress) 
         tuning=how.finetune,
         accuracy=result.report.accuracy,
         progress=progress,
+        elsewhere=elsewhere,
     )
 
 

@@ -27,6 +27,18 @@ class _Hook:
     def __deepcopy__(self, memo: object) -> "_Hook":
         return self
 
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return _for_another_process, ()
+
+
+def _for_another_process() -> Callable[..., object]:
+    """What a hook is there: it asks nobody."""
+    return _ask_nobody
+
+
+def _ask_nobody(*_: object) -> None:
+    pass
+
 
 class Breaker:
     """Ends a run of the user's code. The error that is to end it reaches that code as it is, once; where the code goes

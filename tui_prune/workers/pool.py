@@ -81,10 +81,10 @@ class Pool:
     def _environment(self, number: int) -> dict[str, str]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
         if self.device.startswith("cuda"):
-            visible = _devices()
+            visible = devices()
             if visible:
                 environment["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
-        threads = str(max(1, _cores() // self.jobs))
+        threads = str(max(1, cores() // self.jobs))
         return {**environment, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
@@ -154,11 +154,12 @@ def _error(kind: str, words: str) -> TuiPruneError:
     return UsageError(words) if kind == "usage" else TuiPruneError(words)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _devices() -> list[str]:
+def devices() -> list[str]:
     """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
     if said is not None:

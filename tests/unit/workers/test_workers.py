@@ -107,7 +107,7 @@ def test_a_stop_ends_all_workers(tmp_path: Path) -> None:
 
 
 def test_cores_and_devices_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_prune.workers.pool._cores", lambda: 8)
+    monkeypatch.setattr("tui_prune.workers.pool.cores", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     environments = [Pool(4, "cuda")._environment(number) for number in range(4)]
     assert [one["CUDA_VISIBLE_DEVICES"] for one in environments] == ["3", "5", "3", "5"]
