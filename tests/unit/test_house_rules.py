@@ -58,6 +58,14 @@ def test_starting_up_loads_nothing_heavy(statement: str) -> None:
     assert not HEAVY & set(json.loads(last.removeprefix("loaded ")))
 
 
+def test_a_cut_loads_no_compiler() -> None:
+    """It takes as long to import as PyTorch itself, before the first tree of a network can be shown."""
+    net = "torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))"
+    cut = f"tui_prune.prune({net}, torch.ones(1, 4), ratio=0.5)"
+    done = run(sys.executable, "-c", f"import sys, torch, tui_prune\n{cut}\nprint('torch._dynamo' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_every_export_exists() -> None:
     for name in tui_prune.__all__:
         assert getattr(tui_prune, name) is not None

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tui_prune.cost.cost import Cost, CostModel
 from tui_prune.cost.measured_times import environment
 from tui_prune.cost.stopwatch import timed
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.grouping import build_graph
 from tui_prune.graph.trace import record_trace, untouched
 from tui_prune.loading.open_model import open_model
@@ -139,7 +139,7 @@ def peak_memory(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, An
     return sum(weights.values()) + alive.most
 
 
-class _AliveTensors(TorchDispatchMode):
+class _AliveTensors(OperatorMode):
     """Counts the bytes of memory that operators have taken and that some tensor still holds."""
 
     def __init__(self) -> None:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.copies.modules import named_modules
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.model_code import running_place
 from tui_prune.graph.nested import all_tensors_in, tensors_in
 from tui_prune.graph.record import TraceRecord
@@ -76,7 +76,7 @@ def find_branches(
         return tuple(_Finder(pass_of, outputs, record).branches())
 
 
-class _Pass(TorchDispatchMode):
+class _Pass(OperatorMode):
     """Writes down a forward pass."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -236,7 +236,7 @@ def _with_last(branch: Branch) -> Branch:
     return Branch(f"{branch.name} ({last})", branch.modules, branch.layers, branch.step, branch.operand, branch.where)
 
 
-class Zeroed(TorchDispatchMode):
+class Zeroed(OperatorMode):
     """Runs a network with zeros in the place of what its branches add."""
 
     def __init__(self, branches: Sequence[Branch]) -> None:

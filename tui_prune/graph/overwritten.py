@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from tui_prune.graph.dispatch import OperatorMode
 
 
 class Overwritten:
@@ -48,7 +49,7 @@ def parameters_put_back(model: nn.Module) -> Iterator[None]:
         mode.overwritten.restore()
 
 
-class _KeepingMode(TorchDispatchMode):
+class _KeepingMode(OperatorMode):
     def __init__(self, overwritten: Overwritten) -> None:
         super().__init__()
         self.overwritten = overwritten

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.copies.modules import named_modules
 from tui_prune.graph.carried import NOTHING, CarriedByTensor, Contracted, Positions
 from tui_prune.graph.constants import alike_after, alike_of
 from tui_prune.graph.derived import Derived, DerivedUse, derive
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.hollow import HollowPass, written_by
 from tui_prune.graph.labels import Dims, Labels, compact, distinct_ids, spread, varying
 from tui_prune.graph.model_code import Place, running_module, running_place
@@ -57,7 +57,7 @@ _HANDING_ON = frozenset((_aten.detach, _aten.alias, _aten.clone, _aten._to_copy)
 """Operators by which a network's weights go into another network, where one is copied in the forward pass."""
 
 
-class Tracer(TorchDispatchMode):
+class Tracer(OperatorMode):
     """Give every parameter and buffer of a module one label per axis and follow them through a forward pass.
 
     Use as a context around the forward pass, then call `finish` with what it returned. `record` holds the result.

@@ -13,8 +13,8 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.record import TraceRecord
 from tui_prune.recovery.reading import CONVOLUTIONS, PRODUCTS
@@ -66,7 +66,7 @@ class Arrival(NamedTuple):
         return torch.where(near & self.low.isfinite(), self.low, torch.nan)
 
 
-class Bounds(TorchDispatchMode):
+class Bounds(OperatorMode):
     """Follows a forward pass; `arrivals` has what arrives at each call of a layer, in order."""
 
     def __init__(self, model: nn.Module, record: TraceRecord) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.errors import Cancelled
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.nested import map_tensors, tensors_in
 from tui_prune.graph.record import TraceRecord
 from tui_prune.graph.trace import untouched
@@ -89,7 +89,7 @@ def _size(tensor: Tensor, count: int) -> float:
     return max(float(tensor.detach().double().square().sum() * count) ** 0.5, 1e-30)
 
 
-class _Backward(TorchDispatchMode):
+class _Backward(OperatorMode):
     """Sees the gradients that arrive at layers' outputs, by the operators that take them on through a weight."""
 
     def __init__(self, model: nn.Module, record: TraceRecord, groups: Mapping[str, int]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tui_prune.copies.modules import named_tensors
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.record import TraceRecord
 
 CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "convolution_overrideable")
@@ -69,7 +69,7 @@ class Norm:
     eps: float
 
 
-class Reader(TorchDispatchMode):
+class Reader(OperatorMode):
     """Calls `reads` before each layer with weights runs, `gives` with its output after it, and `norms` before each
     batch norm.
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.record import TraceRecord
 
 _PICKING = {f"aten::{name}": 1 for name in ("topk", "sort", "max", "min", "kthvalue", "median")}
@@ -26,7 +26,7 @@ def picks_positions(record: TraceRecord) -> bool:
     return any(call.operator._schema.name in _PICKING for call in record.calls)
 
 
-class Choices(TorchDispatchMode):
+class Choices(OperatorMode):
     """Notes the positions that a forward pass finds, in the order of its calls."""
 
     def __init__(self) -> None:

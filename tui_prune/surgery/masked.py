@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.labels import Dims, compact
 from tui_prune.graph.operators import Operator
 from tui_prune.graph.record import Axis, FreeSize, TraceRecord
@@ -139,7 +139,7 @@ class MaskedTracer(Tracer):
         self.formats.update(tensor.dtype for tensor in results_of(call.out))
 
 
-class MaskedAgain(TorchDispatchMode):
+class MaskedAgain(OperatorMode):
     """Masks a further run of what a `MaskedTracer` has seen, with other values, as that has masked it: no label has to
     be followed. Where other operators run, `differs` says so."""
 
