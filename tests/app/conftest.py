@@ -67,10 +67,17 @@ class SlowSession(Session):
         super().__init__(*args, **keywords)
         self.go_on = threading.Event()
 
-    def cut(self, progress: Progress = lambda stage, done: None) -> Any:
-        while not self.go_on.wait(0.02):
-            progress("cut", 0.25)
-        return super().cut(progress)
+    def work(self, *deliver: Any) -> Any:
+        work = super().work(*deliver)
+        cut_at_once = work.cut
+
+        def cut(progress: Progress = lambda stage, done: None) -> Any:
+            while not self.go_on.wait(0.02):
+                progress("cut", 0.25)
+            return cut_at_once(progress)
+
+        work.cut = cut
+        return work
 
 
 class Desk:

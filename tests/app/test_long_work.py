@@ -1,6 +1,7 @@
 """Cutting to verify and evaluating: how far it is, how it ends, and that it can be stopped."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.errors import TuiPruneError
 from tui_prune.report import prints
 from tui_prune.saving import estimate
+from tui_prune.session.cutting import carry_out
 from tui_prune.session.session import Session
+from tui_prune.session.state import CutMade
+from tui_prune.session.work import Work
 from tui_prune.tasks.task import Task
 
 PATIENCE = 60.0
@@ -67,7 +71,7 @@ async def test_a_failure_is_said_and_loses_nothing(start, monkeypatch, error, wo
     def cut(self, progress):
         raise error
 
-    monkeypatch.setattr(Session, "cut", cut)
+    monkeypatch.setattr(Work, "cut", cut)
     async with start() as desk:
         await desk.press("g", "5", "0", "enter", "v")
         await desk.until(lambda: words in desk.status, "the sentence")
@@ -78,10 +82,17 @@ async def test_widths_that_the_code_fixes_are_shown_when_a_cut_has_found_them(st
     class Finding(Session):
         """A session whose cut finds out that a layer has to stay."""
 
-        def cut(self, progress=lambda stage, done: None):
-            result = super().cut(progress)
-            self._plan = self.preview(self.recipe.changed(lock=("tnn_bin.0",)))
-            return result
+        def work(self, *deliver):
+            work = super().work(*deliver)
+
+            def cut(progress):
+                plan = replace(self.preview(self.recipe.changed(lock=("tnn_bin.0",))), recipe=self.recipe)
+                result = replace(carry_out(work.state.planning, work.plan, progress), plan=plan)
+                work.found(CutMade(work.plan, work.state.evaluation, result))
+                return result
+
+            work.cut = cut
+            return work
 
     async with start(kind=Finding) as desk:
         await desk.press("g", "5", "0", "enter", "v")
@@ -92,12 +103,17 @@ async def test_widths_that_the_code_fixes_are_shown_when_a_cut_has_found_them(st
 async def test_a_choice_that_is_stopped_before_it_can_be_planned_leaves_no_preview(start):
     going_on = threading.Event()
 
+    def wait(recipe, progress):
+        while not going_on.wait(0.02):
+            progress("calibrate", 0.25)
+
     class Waiting(Session):
         """A session that measures until it is told to go on."""
 
-        def prepare(self, recipe, progress=lambda stage, done: None):
-            while not going_on.wait(0.02):
-                progress("calibrate", 0.25)
+        def work(self, *deliver):
+            work = super().work(*deliver)
+            work.prepare = wait
+            return work
 
     task = Task(Path("task.py"), None, lambda: [torch.zeros(2, 3, 32, 32)], None)
     async with start(kind=Waiting, task=task) as desk:

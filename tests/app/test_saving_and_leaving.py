@@ -12,7 +12,7 @@ from tui_prune.app.screens.dialog import QuitDialog
 from tui_prune.app.screens.save import SaveScreen, loading_lines
 from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError
-from tui_prune.session.session import Session
+from tui_prune.session.work import Work
 
 
 async def save_as(desk, name):
@@ -91,7 +91,7 @@ async def test_a_failure_is_said_in_the_dialog(start, monkeypatch):
     def save(self, path, *, force, progress):
         raise TuiPruneError("The disk is full; nothing was written.")
 
-    monkeypatch.setattr(Session, "save", save)
+    monkeypatch.setattr(Work, "save", save)
     async with start() as desk:
         await desk.press("plus")
         dialog = await save_as(desk, "full.pt")

@@ -7,14 +7,19 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.worker import Worker, get_current_worker
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError, said_of
 from tui_prune.formatting import seconds
+
+if TYPE_CHECKING:
+    from tui_prune.session.session import Session
+    from tui_prune.session.state import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +94,17 @@ class RunsJobs:
     async def run_job(self, job: Job) -> None:
         """Do a job; `JobProgressed` and `JobEnded` tell of it."""
         await in_a_thread(job, self.post_message)  # type: ignore[attr-defined]
+
+
+def taken_in(session: "Session", pump: MessagePump) -> "Callable[[Outcome], None]":
+    """What long work delivers its outcomes to: the session takes them in on the event loop, each before the message
+    that the same screen gets of what comes after it."""
+
+    def deliver(outcome: "Outcome") -> None:
+        if not pump.call_later(session.accept, outcome):  # the screen has been left
+            session.accept(outcome)
+
+    return deliver
 
 
 class JobThread(threading.Thread):

@@ -1,5 +1,8 @@
 """Making plans, and all that a plan needs beside a recipe: scores, what calibration data has shown, latencies."""
 
+from __future__ import annotations
+
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tui_prune.cost.bench import measure
+from tui_prune.cost.cost import Cost
 from tui_prune.cost.latency import LatencyModel
 from tui_prune.cost.stopwatch import Stopwatch
 from tui_prune.cost.whole import WholeNetwork, share_of
@@ -22,6 +26,7 @@ from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.dead import Dead, find_dead
 from tui_prune.recovery.moments import gather_moments
 from tui_prune.search.curves import ErrorCurves, error_curves, uncut
+from tui_prune.session.networks import Names, Networks, names_of
 from tui_prune.surgery.cut import Misfit, cut
 from tui_prune.tasks.calibration import checked_calibration, gather
 from tui_prune.tasks.task import Task
@@ -54,18 +59,16 @@ class Plans:
         self._dead: Dead | None = None
         self._curves: dict[tuple[Graph, Recipe], ErrorCurves] = {}
 
-    def use(self, task: Task | None) -> None:
-        """Take calibration data from this task from now on; what another one's has shown is forgotten."""
-        self._task = task
-        self._gathered.clear()
-        tables: tuple[dict[Any, Any], ...] = self._parts, self._scores
-        for table in tables:
-            for key in [key for key in table if CRITERIA[key[1]].needs]:
-                del table[key]
-        for criterion in [name for name in self._known if CRITERIA[name].needs]:
-            del self._known[criterion]
-        self._found.clear()
-        self._curves.clear()
+    def with_task(self, task: Task | None) -> Plans:
+        """Plans by the calibration data of another task. They share all that no task has shown."""
+        other = Plans(task, self._arguments)
+        other._planners, other._latencies = self._planners, self._latencies
+        other._stopwatch, other._whole, other._dead = self._stopwatch, self._whole, self._dead
+        other._gathered = {needs: found for needs, found in self._gathered.copy().items() if needs == "bounds"}
+        other._parts = {key: parts for key, parts in self._parts.copy().items() if not _shown_by_a_task(key[1])}
+        other._scores = {key: scores for key, scores in self._scores.copy().items() if not _shown_by_a_task(key[1])}
+        other._known = {name: known for name, known in self._known.copy().items() if not _shown_by_a_task(name)}
+        return other
 
     def make(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> Plan:
         """The plan of a recipe. Takes milliseconds where it `waits_for` nothing.
@@ -78,9 +81,7 @@ class Plans:
         latency = self._latency(graph, recipe, progress)
         plan = self._planner(graph).plan(recipe, self.scores(graph, recipe, progress), latency)
         if recipe.targets:
-            self._found[key] = plan
-            while len(self._found) > REMEMBERED:
-                del self._found[next(iter(self._found))]
+            self._found = dict([*self._found.items(), (key, plan)][-REMEMBERED:])
         return plan
 
     def waits_for(self, graph: Graph, recipe: Recipe) -> str:
@@ -214,3 +215,79 @@ class Plans:
             before, after = measure([graph.model, made.module], *self._arguments, progress)
             if latency.learn(plan.keep, share_of(before.passes, after.passes)):
                 break
+
+
+def _shown_by_a_task(criterion: str) -> bool:
+    return CRITERIA[criterion].needs not in ("", "bounds")
+
+
+class Planning:
+    """Plans of any recipe, each on the graph that suits it, by the calibration data of one task.
+
+    Another task gets another one: work that goes on in a thread keeps to the task that it has begun with.
+    """
+
+    def __init__(self, networks: Networks, task: Task | None) -> None:
+        self.networks = networks
+        self._plans: dict[Names, Plans] = {(): Plans(task, networks.subject.arguments)}
+        self._task = task
+        self._costs: dict[tuple[Graph, Recipe], Cost] = {}
+
+    def with_task(self, task: Task | None) -> Planning:
+        """The same by another task."""
+        other = Planning(self.networks, task)
+        other._plans = {names: plans.with_task(task) for names, plans in self._plans.copy().items()}
+        return other
+
+    def with_networks(self, networks: Networks) -> Planning:
+        """The same on graphs of which more is known."""
+        other = copy.copy(self)
+        other.networks = networks
+        return other
+
+    def of(self, graph: Graph) -> Plans:
+        """The plans of a graph."""
+        names = names_of(graph)
+        if names not in self._plans:
+            self._plans.setdefault(names, Plans(self._task, self.networks.subject.arguments))
+        return self._plans[names]
+
+    def make(self, recipe: Recipe) -> Plan:
+        """The plan of a recipe. Raises `UsageError` for one that can't be followed."""
+        return self.on(self.networks.graph_to_plan(recipe), recipe)
+
+    def on(self, graph: Graph, recipe: Recipe, progress: Progress = silent) -> Plan:
+        """The plan of a recipe on one of the graphs."""
+        return self.of(graph).make(graph, recipe, progress)
+
+    def preview(self, recipe: Recipe) -> Plan:
+        """The plan of a recipe, at once. Raises `UsageError`, also where long work is needed first."""
+        waits_for = self.waits_for(recipe)
+        if waits_for:
+            raise UsageError(f"Before this can be shown {waits_for}.")
+        return self.make(recipe)
+
+    def cost(self, recipe: Recipe) -> Cost | None:
+        """What the network would need by a recipe; None where it takes long to say, or the recipe doesn't fit."""
+        key = self.networks.graph_for(recipe), recipe
+        if key not in self._costs:
+            try:
+                self._costs[key] = self.preview(recipe).after
+            except UsageError:
+                return None
+        return self._costs[key]
+
+    def waits_for(self, recipe: Recipe) -> str:
+        """As `Plans.waits_for`."""
+        graph = self.networks.graph_for(recipe)
+        return self.of(graph).waits_for(graph, recipe)
+
+    def prepare(self, recipe: Recipe, progress: Progress = silent) -> None:
+        """As `Plans.prepare`."""
+        graph = self.networks.graph_for(recipe)
+        self.of(graph).prepare(graph, recipe, progress)
+
+    def check(self, recipe: Recipe) -> None:
+        """As `Plans.check`."""
+        graph = self.networks.graph_for(recipe)
+        self.of(graph).check(graph, recipe)

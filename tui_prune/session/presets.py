@@ -17,7 +17,7 @@ from tui_prune.planning.recipe_files import (
 from tui_prune.session.words import in_words
 
 if TYPE_CHECKING:
-    from tui_prune.session.keepsake import Keepsake
+    from tui_prune.session.session import Session
 
 OWN = "yours"
 
@@ -61,7 +61,7 @@ class Preset:
     """Why it can't be chosen here; empty: it can."""
 
 
-def presets(session: Keepsake) -> list[Preset]:
+def presets(session: Session) -> list[Preset]:
     """All presets for the opened network, its own first; whether they fit is for `tried` to say."""
     network = session.opened.origin.name
     found = [_from_file(name, network) for name in recipe_names() if name.partition("-")[0] == network]
@@ -82,7 +82,7 @@ def _from_file(name: str, kind: str) -> Preset:
     return Preset(name, kind, recipe_remark(file) or in_words(recipe), recipe)
 
 
-def tried(session: Keepsake, preset: Preset) -> Preset:
+def tried(session: Session, preset: Preset) -> Preset:
     """A preset that was planned on the opened network, unless that takes long: it may not fit, or change nothing."""
     if preset.recipe is None:
         return preset

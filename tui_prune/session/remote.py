@@ -26,48 +26,53 @@ from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress
 from tui_prune.search.curves import uncut
 from tui_prune.search.sensitivity import Scanner
+from tui_prune.session.evaluation import Evaluation
 from tui_prune.tasks.registry import open_task
 from tui_prune.workers import Setup
 
 if TYPE_CHECKING:
     from tui_prune.session.session import Session
-    from tui_prune.session.task_work import TaskWork
     from tui_prune.workers.backends import Work
 
 
 @contextmanager
-def remote_scanner(session: TaskWork, graph: Graph, recipe: Recipe) -> Iterator[Setup]:
+def remote_scanner(
+    request: OpenRequest | None, evaluation: Evaluation, graph: Graph, recipe: Recipe
+) -> Iterator[Setup]:
     """What workers need to measure points of a scan, as long as the block lasts; raises as `remote_session` does."""
     carrier = uncut(recipe).changed(criterion="l2")  # what goes is said by each point
-    with remote_session(session, graph, carrier) as told:
+    with remote_session(request, evaluation, graph, carrier) as told:
         yield Setup(__name__, "scanner", told)
 
 
 @contextmanager
-def remote_session(session: TaskWork, graph: Graph, recipe: Recipe) -> Iterator[tuple[Any, ...]]:
+def remote_session(
+    request: OpenRequest | None, evaluation: Evaluation, graph: Graph, recipe: Recipe
+) -> Iterator[tuple[Any, ...]]:
     """What workers need to open the same session, as long as the block lasts: the arguments of `opened_again`.
 
     Raises `UsageError` where a worker couldn't open the network or the task, because nobody has named them.
     """
-    request = session.request
-    if request is None or session.task is None or not session.task.spec or graph.gone is not None:
+    task = evaluation.task
+    if request is None or task is None or not task.spec or graph.gone is not None:
         raise UsageError(
             "Workers open the network and the task themselves, by their names: they can't where these are objects in "
             "memory, or where whole branches are cut. Leave --jobs and --cluster out."
         )
     with tempfile.TemporaryDirectory(prefix="tui-prune-") as folder:
-        state = {name: tensor.detach().cpu() for name, tensor in named_tensors(session.opened.module)}
+        state = {name: tensor.detach().cpu() for name, tensor in named_tensors(evaluation.networks.opened.module)}
         file = Path(folder) / "network.pt"
         torch.save(state, file)
         device = request.device.partition(":")[0]  # which one of them is the worker's is its backend's matter
-        told = {**request.to_dict(), "task": session.task.spec, "device": device}
+        told = {**request.to_dict(), "task": task.spec, "device": device}
         yield told, recipe.to_dict(), str(file), graph_key(graph)
 
 
 def scanner(request: Mapping[str, Any], recipe: Mapping[str, Any], state: str, key: str) -> Work:
     """In a worker: what turns the bytes of a mask over channels into score and change of the network cut so."""
     session = opened_again(request, recipe, state, key)
-    own, plan = Scanner(session._subject, session.graph, session._needed_task()), session.plan
+    plan, evaluation = session.plan, session.snapshot.evaluation
+    own = Scanner(evaluation.networks.subject, plan.graph, evaluation.needed)
 
     def measure(mask: bytes, progress: Progress) -> tuple[float, float] | None:
         return own.measure(plan, np.frombuffer(mask, bool), progress)
@@ -80,7 +85,7 @@ def sweeper(request: Mapping[str, Any], recipe: Mapping[str, Any], state: str, k
     session = opened_again(request, recipe, state, key)
 
     def measure(recipe: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-        return session.swept(Recipe.from_dict(recipe), progress)
+        return session.search().swept(Recipe.from_dict(recipe), progress)
 
     return measure
 

@@ -3,54 +3,78 @@ Python functions all work through it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from tui_prune.archives.origin import Edit
-from tui_prune.cost.bench import Measured, measure
-from tui_prune.cost.cost import CostModel
-from tui_prune.cost.whole import share_of
+from tui_prune.archives.pruned_file import Checkpoint
+from tui_prune.cost.cost import Cost
 from tui_prune.errors import TuiPruneError, UsageError
-from tui_prune.graph.branches import Branch, find_branches
-from tui_prune.graph.graph import Gone, GoneLayer, Graph
-from tui_prune.graph.grouping import build_graph, rebuilt, with_gone
-from tui_prune.graph.trace import record_trace
-from tui_prune.graph.units import Units
-from tui_prune.loading.kept import compose_kept
+from tui_prune.graph.branches import Branch
+from tui_prune.graph.graph import Graph
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.opened import OpenedModel
 from tui_prune.loading.request import OpenRequest
-from tui_prune.planning.criteria import CRITERIA
-from tui_prune.planning.plan import Pair, Plan
+from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, silent
-from tui_prune.recovery.dead import proved, take_up
-from tui_prune.result import Equivalence, Latency, Report, Result, found_row, layer_rows, lock_rows
+from tui_prune.result import Result
+from tui_prune.saving.checkpoint import compose
 from tui_prune.session import changes
-from tui_prune.session.keepsake import Keepsake
-from tui_prune.session.looking import Looker, next_threshold, norm_scales
-from tui_prune.session.plans import Plans
+from tui_prune.session.evaluation import Evaluation
+from tui_prune.session.looking import LayerDetails, Look, details_of, look_at, next_threshold, norm_scales
+from tui_prune.session.networks import Networks
+from tui_prune.session.plans import Planning
 from tui_prune.session.remote import absolute
+from tui_prune.session.searching import Search
 from tui_prune.session.selection import named
-from tui_prune.surgery.fit import Fitted, Subject, fit, probe
-from tui_prune.surgery.flow import flows_for
-from tui_prune.surgery.shortening import removals, shortened
-from tui_prune.surgery.surgery import kept_positions
+from tui_prune.session.shelf import Figures, Measurements, NamedPlan, Shelf, read_measurements
+from tui_prune.session.state import Outcome, State
+from tui_prune.session.steps import Choices, Step, read_steps
+from tui_prune.session.work import Work
 from tui_prune.tasks.registry import open_task
 from tui_prune.tasks.task import Task
 
-_NONE = np.zeros(0, np.int64)
+VERSION = 1
+"""Of what `Session.state` gives."""
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
-class Session(Keepsake, Looker):
-    """One opened network and the choices made for it. Not to be shared by threads, except `cut`, `save`, `look` and
-    what works by the task, which work on the plan that they find when they start."""
+def _at_once(work: Callable[Concatenate[Work, Given], Found]) -> Callable[Concatenate[Session, Given], Found]:
+    """The method of a session that does some work on what it knows now, and takes in what comes of it."""
+
+    @wraps(work)
+    def do(session: Session, /, *given: Given.args, **choices: Given.kwargs) -> Found:
+        return work(session.work(), *given, **choices)
+
+    return do
+
+
+def _searching(work: Callable[Concatenate[Search, Given], Found]) -> Callable[Concatenate[Session, Given], Found]:
+    """The same of work that looks for recipes."""
+
+    @wraps(work)
+    def do(session: Session, /, *given: Given.args, **choices: Given.kwargs) -> Found:
+        return work(session.search(), *given, **choices)
+
+    return do
+
+
+class Session:
+    """One opened network and the choices made for it.
+
+    All that it knows is in one frozen `State`, which each choice and each outcome of long work replaces. To be used
+    from one thread. `work` and `search` give long work that may run in another one and changes nothing here: `accept`
+    takes in what comes of it. The methods of the same names do both at once.
+    """
 
     def __init__(
         self,
@@ -68,42 +92,21 @@ class Session(Keepsake, Looker):
         Raises `TuiPruneError` when its forward pass fails, `UsageError` when the recipe doesn't fit it.
         """
         self.opened = opened
-        self._subject = Subject(
-            opened.module,
-            opened.example_inputs,
-            dict(opened.example_kwargs if example_kwargs is None else example_kwargs),
-        )
-        self._graphs: dict[tuple[Units, tuple[str, ...]], Graph] = {}
-        """By units, and the residual branches that have gone."""
-        self._blocks: tuple[Branch, ...] | None = None
-        self._shortened: dict[tuple[str, ...], tuple[Subject, Plans]] = {}
-        self._fitted: dict[Recipe, Graph] = {}
-        """By recipe, with the locks that a cut has found to be needed."""
-        self._caches = {}
-        self._result: tuple[Plan, Result] | None = None
-        started = time.perf_counter()
-        progress("trace", 0.0)
-        record = record_trace(opened.module, *self._subject.arguments)
-        if not record.shapes.keys() & record.parameters:
-            raise TuiPruneError(f"{opened.title} has no layers with weights, so there is nothing to cut.")
-        self.task = None if task is None else task.for_network(opened)
-        self._plans = Plans(self.task, self._subject.arguments)
+        self.request: OpenRequest | None = None
+        """How the network and the task can be opened again, in another process; None where they are objects."""
+        self.keep_recovered: Callable[[Result], object] | None = None
+        """Told of each recovered network, and of the best so far while one is fine-tuned; called in the thread that
+        recovers, from within the user's own loop."""
+        self._recovering: set[object] = set()
+        self._turn = threading.Lock()
+        """Held for as long as a state takes the place of another one."""
+        kwargs = opened.example_kwargs if example_kwargs is None else example_kwargs
         first = Recipe() if recipe is None else recipe
-        self._first, self._probing = first, probing
-        graph = build_graph(record, first.units)
-        self._trace_seconds = time.perf_counter() - started
-        progress("try a cut", 0.5)
-        if probing:
-            graph = probe(self._subject, graph, progress)
-        else:
-            graph = flows_for(graph, *self._subject.arguments, first)
-        self._graphs[first.units, ()] = self._whole = graph
-        graph = self._graph_for(first)
-        self._begin(first)
-        self._saved = Recipe()
-        self._recovery_files = {}
-        self.saved_to: Path | None = None
-        self._plan = self._plans_of(graph).make(graph, first, progress)
+        networks = Networks(opened, kwargs, first, probing=probing, progress=progress)
+        evaluation = Evaluation(networks, task)
+        planning = Planning(networks, evaluation.task)
+        plan = planning.on(networks.graph_for(first), first, progress)
+        self._state = State(Choices((first,), 0, plan), planning, evaluation)
         progress("trace", 1.0)
 
     @classmethod
@@ -120,7 +123,7 @@ class Session(Keepsake, Looker):
         probing: bool = True,
         progress: Progress = silent,
     ) -> Session:
-        """Open what the user names (`opening.open_model`) and trace it. Raises `TuiPruneError`, `UsageError`."""
+        """Open what the user names (`loading.open_model`) and trace it. Raises `TuiPruneError`, `UsageError`."""
         loaded = None if task is None else open_task(task)
         opened = open_model(spec, weights=weights, input_spec=input_spec, device=device, model=model, progress=progress)
         try:
@@ -133,7 +136,38 @@ class Session(Keepsake, Looker):
             session.request = OpenRequest(absolute(spec), absolute(weights), input_spec, absolute(task), device)
         return session
 
-    # What there is.
+    # What there is
+
+    @property
+    def snapshot(self) -> State:
+        """All that is known now; it doesn't change."""
+        return self._state
+
+    @property
+    def task(self) -> Task | None:
+        return self._state.task
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._state.choices.recipe
+
+    @property
+    def plan(self) -> Plan:
+        return self._state.plan
+
+    @property
+    def graph(self) -> Graph:
+        return self._state.plan.graph
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The residual branches that a ratio of 1 for one of their layers lets go whole, where the code allows it."""
+        return self._state.planning.networks.branches
+
+    @property
+    def saved_to(self) -> Path | None:
+        """The checkpoint that was written last."""
+        return self._state.saved_to
 
     @property
     def dirty(self) -> bool:
@@ -141,54 +175,114 @@ class Session(Keepsake, Looker):
         there is nothing to save, whatever was saved before."""
         if self.recipe == Recipe() and self.recovered is None:
             return False
-        return self.recipe != self._saved or self.unsaved_recovery is not None
+        return self.recipe != self._state.saved or self.unsaved_recovery is not None
 
-    def dead_channels(self, progress: Progress = silent) -> int:
-        """How many channels do nothing whatever the input is; `changes.dead_only` cuts them. Takes a few forward passes
-        the first time."""
-        progress("bounds", 0.0)
-        plan = self._make_plan(changes.dead_only(self.recipe))
-        progress("bounds", 1.0)
-        return int((~plan.keep).sum())
+    def details(self, layer: str) -> LayerDetails:
+        """What there is to see of a layer. Raises `UsageError` for a name that no layer has."""
+        state = self._state
+        return details_of(layer, self.opened.module, state.plan, state.planning.of(state.plan.graph))
+
+    def look(self, path: str) -> Look:
+        """What there is to see of a layer, or of all layers of a module; "" is the whole network.
+
+        Raises `UsageError` for a name that neither has.
+        """
+        state, recovered = self._state, self._state.recovered
+        return look_at(
+            path,
+            self.opened.module,
+            state.plan,
+            state.planning.of(state.plan.graph),
+            calibration=state.task is not None and state.task.calibration is not None,
+            measured=state.activations,
+            reconstruction=None if recovered is None else recovered.report.reconstruction,
+        )
+
+    # Recipes that aren't chosen
 
     def waits_for(self, recipe: Recipe) -> str:
         """In words, the long work that `prepare` has to do before this recipe can be planned; empty: none.
 
         Raises `UsageError` where that can't be done, because the task has no calibration data.
         """
-        graph = self._graph_for(recipe)
-        return self._plans_of(graph).waits_for(graph, recipe)
+        return self._state.planning.waits_for(recipe)
 
-    def prepare(self, recipe: Recipe, progress: Progress = silent) -> None:
-        """Do what a plan of this recipe needs once: run the task's calibration data, measure layers on this device.
+    def preview(self, recipe: Recipe) -> Plan:
+        """The plan that a recipe would give; nothing changes. Raises `UsageError`, also where long work is needed
+        first: a preview answers at once."""
+        return self._state.planning.preview(recipe)
 
-        Without it the first plan does so. Raises `UsageError` when the task has no calibration data, `TuiPruneError`
-        when its own code fails.
-        """
-        graph = self._graph_for(recipe)
-        self._plans_of(graph).prepare(graph, recipe, progress)
+    def cost(self, recipe: Recipe) -> Cost | None:
+        """What the network would need by a recipe; None where it takes long to say, or the recipe doesn't fit."""
+        return self._state.planning.cost(recipe)
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether a plan follows from what is known of the network now: a cut may have found widths that its own code
+        fixes."""
+        return plan.graph is self._state.planning.networks.graph_for(plan.recipe)
 
     # Choices. Each is one step that can be undone; a choice that can't be planned raises and changes nothing.
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All choices, the first one first: also those after the present place, which can be made again."""
+        return self._state.choices.steps
+
+    @property
+    def place(self) -> int:
+        """Which of `steps` is the present one."""
+        return self._state.choices.place
+
+    @property
+    def can_undo(self) -> bool:
+        return self.place > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self.place < len(self._state.choices.recipes) - 1
+
+    def apply(self, recipe: Recipe) -> Plan:
+        """Choose a whole recipe. Raises `UsageError`."""
+        if recipe != self.recipe:
+            plan = self._state.planning.make(recipe)
+            self._change(lambda state: replace(state, choices=state.choices.then(recipe, plan)))
+        return self.plan
+
+    def undo(self) -> Plan:
+        """Take the last choice back; nothing where there is none."""
+        return self.go_to(self.place - 1) if self.can_undo else self.plan
+
+    def redo(self) -> Plan:
+        return self.go_to(self.place + 1) if self.can_redo else self.plan
+
+    def go_to(self, place: int) -> Plan:
+        """Go to one of `steps`; none is lost by that. Raises `UsageError` where there is no such step."""
+        recipes = self._state.choices.recipes
+        if not 0 <= place < len(recipes):
+            raise UsageError(f"There is no step {place}: there are {len(recipes)}.")
+        plan = self._state.planning.make(recipes[place])
+        self._change(lambda state: replace(state, choices=state.choices.at(place, plan)))
+        return plan
+
     def set_ratio(self, ratio: float, layer: str | None = None) -> Plan:
         """Set the global ratio, or that of a layer and all that are tied to it, or of all that a glob means."""
-        return self.apply(changes.with_ratio(self._plan, named(self._plan, layer), ratio))
+        return self.apply(changes.with_ratio(self.plan, named(self.plan, layer), ratio))
 
     def set_alignment(self, align: int | str, layer: str | None = None) -> Plan:
         """Set the global alignment ("auto": what suits this device), or that of a layer and all that are tied to it, or
         of all that a glob means."""
-        return self.apply(changes.with_alignment(self._plan, named(self._plan, layer), align))
+        return self.apply(changes.with_alignment(self.plan, named(self.plan, layer), align))
 
     def toggle_lock(self, layer: str) -> Plan:
         """Lock a layer, take a lock of the user's off, or lift the lock of a model output.
 
         Raises `UsageError` with the reason when the lock can't be lifted.
         """
-        return self.apply(changes.with_lock_toggled(self._plan, named(self._plan, layer)))
+        return self.apply(changes.with_lock_toggled(self.plan, named(self.plan, layer)))
 
     def step_threshold(self, by: int, path: str = "") -> Plan:
         """Move the threshold past some of the batch norm scales in a module, or over a layer: up (1) or down (-1)."""
-        recipe, norms = self.recipe, norm_scales(self.opened.module, self._plan, path)
+        recipe, norms = self.recipe, norm_scales(self.opened.module, self.plan, path)
         if norms is None:
             raise UsageError(f"No batch norm with scales runs over {path or 'the network'}, so none can be compared.")
         now = recipe.threshold if recipe.criterion == "bn_scale" else None
@@ -196,210 +290,168 @@ class Session(Keepsake, Looker):
         criterion = recipe.criterion if threshold is None else "bn_scale"
         return self.apply(recipe.changed(threshold=threshold, criterion=criterion))
 
-    # Plans.
+    def set_task(self, task: Task | None) -> None:
+        """Work by this task from now on. What another one has measured is forgotten; what was recovered by it stays.
 
-    def _make_plan(self, recipe: Recipe) -> Plan:
-        graph = self._fitted.get(recipe) or self._graph_for(recipe)
-        return self._plans_of(graph).make(graph, recipe)
+        Where the recipe's criterion needs calibration data, `prepare` runs that of the new task.
+        """
+        evaluation = Evaluation(self._state.planning.networks, task)
+        self._change(lambda state: state.with_evaluation(evaluation))
 
-    def _graph_for(self, recipe: Recipe) -> Graph:
-        gone = tuple(branch for branch in self._branches_gone(recipe))
-        key = recipe.units, tuple(branch.name for branch in gone)
-        if key not in self._graphs:
-            same = [graph for (_, names), graph in self._graphs.items() if names == key[1]]
-            near = next((graph for graph in same if graph.units.heads == recipe.heads), same[0] if same else None)
-            self._graphs[key] = self._shorten(recipe, gone) if near is None else rebuilt(near, units=recipe.units)
-        return self._graphs[key]
+    # Plans side by side
 
     @property
-    def branches(self) -> tuple[Branch, ...]:
-        """The residual branches that a ratio of 1 for one of their layers lets go whole, where the code allows it."""
-        if self._blocks is None:
-            self._blocks = find_branches(self.opened.module, self._whole.record, *self._subject.arguments)
-        return self._blocks
+    def shelf(self) -> Shelf:
+        """The plans that are kept under names."""
+        return self._state.shelf
 
-    def _branches_gone(self, recipe: Recipe) -> tuple[Branch, ...]:
-        """Those that a recipe cuts to nothing."""
-        if 1 not in recipe.layers.values():
-            return ()
-        producers = {layer.name for layer in self._whole.layers if layer.producer}
-        return tuple(
-            branch
-            for branch in self.branches
-            if any(layer in producers and recipe.cuts_to_nothing(layer) for layer in branch.layers)
-        )
+    def keep_plan(self, name: str) -> NamedPlan:
+        """Keep the present recipe under a name. Raises `UsageError` for a name that won't do, or a plan that is kept
+        already."""
+        self._change(lambda state: replace(state, shelf=state.shelf.with_plan(name, state.choices.recipe)))
+        return self.shelf.plans[-1]
 
-    def _shorten(self, recipe: Recipe, gone: tuple[Branch, ...]) -> Graph:
-        """The graph of the network without these branches. Raises `CannotGo`."""
-        whole, arguments = self._whole, self._subject.arguments
-        short = shortened(self.opened.module, whole.record, *arguments, gone)
-        subject = Subject(short, *arguments)
-        graph = build_graph(record_trace(short, *arguments), recipe.units)
-        graph = probe(subject, graph) if self._probing else flows_for(graph, *arguments, self._first)
-        self._shortened[tuple(branch.name for branch in gone)] = subject, Plans(self.task, arguments)
-        costs = CostModel(whole).measure(np.ones(whole.classes.channels, bool))[1]
-        names = {layer.name for layer in graph.layers}
-        layers = tuple(
-            GoneLayer(
-                replace(layer, group=None, outputs=_NONE, inputs=_NONE),
-                place,
-                *(table.get(layer.name, 0) for table in (costs.params, costs.macs, costs.bytes)),
-            )
-            for place, layer in enumerate(whole.layers)
-            if layer.name not in names
-        )
-        return with_gone(graph, Gone(gone, layers, self.opened.module))
+    def rename_plan(self, old: str, new: str) -> None:
+        """Give a kept plan another name. Raises `UsageError` for one that won't do."""
+        self._change(lambda state: replace(state, shelf=state.shelf.renamed(old, new)))
 
-    def _subject_of(self, graph: Graph) -> Subject:
-        return self._subject if graph.gone is None else self._shortened[_names(graph.gone)][0]
+    def drop_plan(self, name: str) -> None:
+        """Let go of a kept plan."""
+        self._change(lambda state: replace(state, shelf=state.shelf.without(name)))
 
-    def _plans_of(self, graph: Graph) -> Plans:
-        return self._plans if graph.gone is None else self._shortened[_names(graph.gone)][1]
+    def figures(self, recipe: Recipe) -> Figures:
+        """What is known of the network that a recipe gives."""
+        return self._state.figures(recipe)
 
-    def _plan_for(self, graph: Graph, recipe: Recipe) -> Plan:
-        return self._plans_of(graph).make(graph, recipe)
+    # Recovered networks
 
-    # Work.
+    @property
+    def recovering(self) -> bool:
+        """Whether some network is being recovered right now, or its outcome isn't taken in yet."""
+        return bool(self._recovering)
 
-    def cut(self, progress: Progress = silent) -> Result:
-        """Cut by the present plan, prove it and verify it; the opened network stays as it is.
+    @property
+    def recoveries(self) -> tuple[Result, ...]:
+        """The recovered networks that are held, the latest last."""
+        return self._state.recoveries.held
 
-        Where the network's own code can't follow the plan, what it fixes is locked and the plan made anew (then
-        `plan` has changed, and `plan.graph` says why).
-
-        Raises `TuiPruneError` when the cut network isn't equal to the masked original.
+    @property
+    def recovered(self) -> Result | None:
+        """The recovered network of the present plan; None where it wasn't recovered, or the plan keeps other channels
+        now. It comes back when the choices do.
         """
-        return self._cut(self._plan, progress)
+        return self._state.recovered
+
+    @property
+    def unsaved_recovery(self) -> Result | None:
+        """The recovered network of the present plan where no saved checkpoint holds it."""
+        found = self.recovered
+        return found if found is not None and self.recovery_file(found) is None else None
+
+    def recovery_file(self, found: Result) -> Path | None:
+        """The checkpoint that the user has saved a recovered network to."""
+        return self._state.recoveries.file(found)
+
+    def packed(self, found: Result) -> Checkpoint:
+        """What `take_up` of another session on the same network takes. Raises `TuiPruneError` where there is something
+        that a checkpoint can't hold."""
+        return compose(Path("recovered weights"), found, self._state.evaluation.made_from)
+
+    # Long work
+
+    def work(self, deliver: Callable[[Outcome], object] | None = None) -> Work:
+        """Long work on what is known now, for any thread.
+
+        `deliver` gets each outcome in that thread, and has `accept` called with it, in the one that the session is used
+        from. Left out, it is accepted where it is found.
+        """
+        return Work(
+            self._state,
+            deliver or self.accept,
+            request=self.request,
+            recovering=self._recovering,
+            keep_recovered=None if self.keep_recovered is None else self._keep,
+        )
+
+    def search(self, deliver: Callable[[Outcome], object] | None = None) -> Search:
+        """The same for work that looks for recipes by the task."""
+        return Search(self.work(deliver))
+
+    def accept(self, outcome: Outcome) -> None:
+        """Take in what long work has found out, whatever was chosen meanwhile: it belongs to its own plan."""
+        self._change(outcome.onto)
+        self._recovering.discard(outcome)
+
+    def _change(self, change: Callable[[State], State]) -> None:
+        with self._turn:
+            self._state = change(self._state)
+
+    def _keep(self, result: Result) -> None:
+        if self.keep_recovered is not None:
+            self.keep_recovered(result)
+
+    prepare = _at_once(Work.prepare)
+    dead_channels = _at_once(Work.dead_channels)
+    cut = _at_once(Work.cut)
+    result = _at_once(Work.result)
+    save = _at_once(Work.save)
+    baseline = _at_once(Work.baseline)
+    evaluate = _at_once(Work.evaluate)
+    evaluate_plans = _at_once(Work.evaluate_plans)
+    time_plans = _at_once(Work.time_plans)
+    measure_activations = _at_once(Work.measure_activations)
+    recover = _at_once(Work.recover)
+    elsewhere = _at_once(Work.elsewhere)
+    take_recovered = _at_once(Work.take_recovered)
+    take_up = _at_once(Work.take_up)
+    recognise = _at_once(Work.recognise)
+    sensitivity = _searching(Search.sensitivity)
+    sweep = _searching(Search.sweep)
+    error_curves = _searching(Search.error_curves)
+    suggest = _searching(Search.suggest)
+    expected = _searching(Search.expected)
 
     def cut_to(self, keep: np.ndarray, progress: Progress = silent) -> Result:
         """As `cut`, by the present recipe's plan but with exactly these channels (bool, one per channel of its graph),
         which somebody else has chosen. Raises `TuiPruneError` where that can't be proved."""
-        self._plan = self._plans_of(self._plan.graph).with_channels(self._plan, keep)
-        result = self._cut(self._plan, progress)
+        plan = self._state.planning.of(self.graph).with_channels(self.plan, keep)
+        self._change(lambda state: replace(state, choices=state.choices.with_plan(plan)))
+        result = self.cut(progress)
         if not np.array_equal(result.plan.keep, keep):
             raise TuiPruneError("The network's own code can't follow that choice of channels.")
         return result
 
-    def _cut(self, plan: Plan, progress: Progress, *, remembering: bool = True) -> Result:
-        known = self._result  # another thread may put another one there
-        if known is not None and known[0] is plan:
-            return known[1]
-        seconds = {"trace": self._trace_seconds, "plan": 0.0}
+    # What is worth keeping when the line drops
 
-        def planning(graph: Graph) -> Plan:
-            started = time.perf_counter()
-            try:
-                if graph is plan.graph:
-                    return plan
-                return self._plans_of(graph).make(graph, plan.recipe, progress)
-            finally:
-                seconds["plan"] += time.perf_counter() - started
+    def state(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: what `restore` takes in a new session on the same network."""
+        now = self._state
+        known = now.measurements.figures
+        return {
+            "version": VERSION,
+            **now.choices.to_dict(),
+            "plans": now.shelf.to_list(),
+            "figures": now.measurements.to_dict(now.evaluation.made_from) if known else {},
+        }
 
-        progress("cut", 0.0)
-        started = time.perf_counter()
-        fitted = fit(self._subject_of(plan.graph), plan.graph, planning, progress=progress)
-        assert fitted.verification is not None, "a cut that is handed out is verified"
-        spent = time.perf_counter() - started - seconds["plan"]
-        seconds["verify"] = fitted.verification.seconds
-        seconds["cut"] = spent - seconds["verify"]
-        if fitted.plan is plan:
-            seconds["plan"] = plan.seconds
-        result = self._result_of(fitted, seconds, progress)
-        progress("verify", 1.0)  # whoever has stopped this keeps the plan that is there
-        if fitted.plan is not plan:
-            self._fitted[plan.recipe] = fitted.plan.graph
-            if self._plan is plan:
-                self._graphs[plan.recipe.units, _names(plan.graph.gone)] = fitted.plan.graph
-                self._plan = fitted.plan
-        if remembering:
-            self._result = fitted.plan, result
-        return result
+    def restore(self, state: Mapping[str, Any], progress: Progress = silent) -> None:
+        """Take up the steps and plans of another session's `state`. What was measured is taken up where weights, task
+        and device are the same.
 
-    def _result_of(self, fitted: Fitted, seconds: Mapping[str, float], progress: Progress) -> Result:
-        opened, plan, made, verified = self.opened, fitted.plan, fitted.cut, fitted.verification
-        assert verified is not None
-        originals = dict(opened.module.named_modules())
-        for name, part in made.module.named_modules():
-            part.training = originals[name].training if name in originals else opened.module.training
-        latency = None
-        if plan.recipe.target_latency is not None:
-            before, after = measure([opened.module, made.module], *self._subject.arguments, progress)
-            latency = _latency(before, after, plan.predicted_share)
-        report = Report(
-            model=opened.title,
-            recipe=plan.recipe.to_dict(),
-            params=Pair(plan.before.params, plan.after.params),
-            macs=Pair(plan.before.macs, plan.after.macs),
-            bytes=Pair(plan.before.bytes, plan.after.bytes),
-            layers=layer_rows(plan),
-            locks=lock_rows(plan.graph),
-            equivalence=Equivalence(
-                verified.kind,
-                verified.max_error,
-                str(verified.precision).removeprefix("torch."),
-                verified.operators if verified.kind == "structural" else (),
-            ),
-            seconds=seconds,
-            found=found_row(plan),
-            targets=tuple(asdict(reached) for reached in plan.reached),
-            latency=latency,
-            sizes_in_doubt=fitted.doubtful,
-        )
-        positions = kept_positions(plan.graph, made.tensors)
-        outputs = verified.outputs
-        if CRITERIA[plan.recipe.criterion].exact and plan.cuts:
-            outputs, error = self._unmasked(made.module, plan, positions)
-            report = replace(report, equivalence=replace(report.equivalence, max_error=error))
-        return Result(
-            model=made.module,
-            plan=plan,
-            report=report,
-            origin=opened.origin,
-            edits=_latest_edits((*opened.edits, *_removals(plan.graph), *made.edits)),
-            kept=compose_kept(opened.kept, positions, plan.graph.record.shapes),
-            example_inputs=opened.example_inputs,
-            example_kwargs=self._subject.kwargs,
-            reference_outputs=outputs,
-            positions=positions,
-            input_spec=opened.input_spec,
-        )
-
-    def _unmasked(
-        self, cut: nn.Module, plan: Plan, positions: Mapping[str, Tensor]
-    ) -> tuple[tuple[Tensor, ...], float]:
-        """Let the layers of a cut network take up what channels that do nothing have given, and compare it with the
-        original itself. Gives its outputs, and the largest error. Raises `NotEqual`."""
-        graph, subject = plan.graph, self._subject_of(plan.graph)
-        take_up(subject.model, cut, graph, plan.keep, positions, self._plans_of(graph).dead(graph))
-        return proved(subject.model, cut, *subject.arguments)
-
-    def save(self, path: str | Path, *, force: bool = False, progress: Progress = silent) -> Path:
-        """Write `result` as a pruned checkpoint (`saving.forms`). Raises `TuiPruneError`; an existing file needs
-        `force`."""
-        from tui_prune.saving.checkpoint import save
-
-        recipe, result = self.recipe, self.result(progress)
-        written = save(path, result, force=force, progress=progress)
-        self._saved, self.saved_to = recipe, Path(written)
-        if result.report.recovered:
-            self._recovery_files[result.model] = Path(written)
-        return written
-
-
-def _latency(before: Measured, after: Measured, predicted: float) -> Latency:
-    """What a cut has brought, from passes of both networks in turn."""
-    share, whole = share_of(before.passes, after.passes), before.latency
-    return Latency(whole, predicted * whole, share.median * whole, (share.least * whole, share.most * whole))
-
-
-def _latest_edits(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """Of several edits of one attribute the last."""
-    return tuple({(edit.module, edit.attribute, edit.path): edit for edit in edits}.values())
-
-
-def _names(gone: Gone | None) -> tuple[str, ...]:
-    return () if gone is None else tuple(branch.name for branch in gone.branches)
-
-
-def _removals(graph: Graph) -> tuple[Edit, ...]:
-    return () if graph.gone is None else removals(graph.gone.branches)
+        Raises `UsageError`, and changes nothing, where the state isn't one or doesn't fit this network.
+        """
+        if not isinstance(state, Mapping) or state.get("version") != VERSION:
+            raise UsageError("What was kept of the last session is of another version of tui-prune.")
+        recipes, place = read_steps(state)
+        shelf = Shelf.from_list(state.get("plans", []))
+        measured, then = read_measurements(state.get("figures"))
+        planning, evaluation = self._state.planning, self._state.evaluation
+        held = measured.that_hold(then, evaluation.made_from) if measured.figures else Measurements()
+        for recipe in (*recipes, *(plan.recipe for plan in shelf.plans)):
+            planning.check(recipe)
+        plan = planning.make(recipes[place])
+        progress("plan", 1.0)  # raises where this was stopped: then the choices that are there stay
+        if held.uncut_latency is None:
+            held = replace(held, uncut_latency=self._state.measurements.uncut_latency)
+        choices = Choices(recipes, place, plan)
+        self._change(lambda state: replace(state, choices=choices, shelf=shelf, measurements=held))

@@ -1,10 +1,10 @@
-"""Plans that are kept side by side under names, and what was measured of them."""
+"""Plans that are kept side by side under names, and what was measured of the networks that they give."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -118,14 +118,55 @@ def figures_from_dict(values: Any) -> Figures:
     return Figures(accuracy, None, latency, uncut, cost)
 
 
-def figures_to_dicts(figures: Mapping[Recipe, Figures]) -> dict[str, Any]:
-    """Plain values, by the recipe as JSON."""
-    return {json.dumps(recipe.to_dict()): figures_to_dict(one) for recipe, one in figures.items()}
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured, by recipe. Each change gives another one."""
+
+    figures: Mapping[Recipe, Figures] = field(default_factory=dict)
+    uncut_latency: float | None = None
+    """The latest of the uncut network, in seconds."""
+
+    def with_figures(self, recipe: Recipe, **found: Any) -> Measurements:
+        """The same, with what was found of the network by a recipe."""
+        known = replace(self.figures.get(recipe, Figures()), **found)
+        return Measurements({**self.figures, recipe: known}, found.get("uncut_latency", self.uncut_latency))
+
+    def without_scores(self) -> Measurements:
+        """The same, of which no task has said anything."""
+        return self._each(accuracy=None, recovered=None)
+
+    def _each(self, **fields: Any) -> Measurements:
+        return replace(self, figures={key: replace(one, **fields) for key, one in self.figures.items()})
+
+    def to_dict(self, made_from: Mapping[str, str]) -> dict[str, Any]:
+        """Plain values, which `read_measurements` takes, with what they depend on (`Evaluation.made_from`)."""
+        figures = {json.dumps(recipe.to_dict()): figures_to_dict(one) for recipe, one in self.figures.items()}
+        return {"by": dict(made_from), "of": figures}
+
+    def that_hold(self, then: Mapping[str, Any], now: Mapping[str, str]) -> Measurements:
+        """Those that hold for the present weights, task and device, by what they depended on and what they would."""
+        if not now.get("weights") or then.get("weights") != now["weights"]:
+            return Measurements()
+        held = self
+        if then.get("task") != now["task"] or not now["task"]:
+            held = held._each(accuracy=None)
+        if then.get("device") != now["device"]:
+            held = held._each(latency=None, uncut_latency=None)
+        known = [one.uncut_latency for one in held.figures.values() if one.uncut_latency is not None]
+        return replace(held, uncut_latency=known[-1] if known else None)
 
 
-def read_figures(values: Any) -> dict[Recipe, Figures]:
-    """The figures that `figures_to_dicts` gave. Raises `UsageError` for anything else."""
+def read_measurements(values: Any) -> tuple[Measurements, Mapping[str, Any]]:
+    """What `Measurements.to_dict` gave, and what that depended on. Raises `UsageError` for anything else."""
+    measured = values or {}
     try:
-        return {Recipe.from_dict(json.loads(text)): figures_from_dict(value) for text, value in values.items()}
+        then = measured.get("by", {})
+        figures = {
+            Recipe.from_dict(json.loads(text)): figures_from_dict(value)
+            for text, value in measured.get("of", {}).items()
+        }
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError("What was measured of the plans can't be read.") from error
+    if not isinstance(then, Mapping):
+        raise UsageError("What was measured of the plans can't be read.")
+    return Measurements(figures), then

@@ -157,29 +157,3 @@ def test_infinite_numbers_that_were_there_before_hinder_no_training() -> None:
     session = session_on(Masked)
     session.set_ratio(0.5)
     assert session.recover(finetune=True, recalibrate=False).report.recovered == ("fine-tuned",)
-
-
-def test_a_cut_that_another_thread_has_made_is_not_taken_for_ones_own() -> None:
-    class Shared(Session):
-        """A session in which another thread puts its cut between two looks at the latest one."""
-
-        @property
-        def _result(self) -> Any:
-            self.looks = getattr(self, "looks", 0) + 1
-            return self.__dict__.get("other" if self.looks > 1 else "latest")
-
-        @_result.setter
-        def _result(self, value: Any) -> None:
-            self.__dict__["latest"] = value
-
-    torch.manual_seed(0)
-    session = Shared(open_model(model=Plain().eval(), input_spec="1,3,8,8"), probing=False)
-    session.set_ratio(0.25)
-    session.looks = -10
-    session.cut()
-    session.__dict__["other"] = session.__dict__["latest"]
-    session.set_ratio(0.5)
-    session.looks = -10
-    mine = session.cut()
-    session.looks = 0
-    assert session.cut() is mine

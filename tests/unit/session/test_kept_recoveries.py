@@ -27,7 +27,9 @@ from tui_prune.session.autosave import recovered_files
 from tui_prune.session.autosave.networks import key
 from tui_prune.session.autosave.saved_work import MOST, SavedWork, forget, set_aside, write
 from tui_prune.session.autosave.writer import finish
+from tui_prune.session.recoveries import Recoveries
 from tui_prune.session.session import Session
+from tui_prune.session.state import Outcome, State
 
 NET = """
 import torch
@@ -466,6 +468,17 @@ def test_what_waits_to_be_written_is_about_to_be_kept(monkeypatch: pytest.Monkey
     assert keeper.has(found)
 
 
+class AllLetGo(Outcome):
+    """The session holds no recovered network any more, as when others have taken their place."""
+
+    def onto(self, state: State) -> State:
+        return replace(state, recoveries=Recoveries())
+
+
+def let_go(session: Session) -> None:
+    session.accept(AllLetGo(session.plan, session.snapshot.evaluation))
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["a new one", "one that was let go of before"])
 def test_what_is_recovered_while_others_are_let_go_of_stays(again: bool) -> None:
     """As a suggestion does, which recovers in a thread and takes only the best."""
@@ -478,7 +491,7 @@ def test_what_is_recovered_while_others_are_let_go_of_stays(again: bool) -> None
             held, arriving = super().recoveries, self.arrives
             self.arrives = None
             if arriving is not None:
-                self._take_recovered(arriving)
+                self.take_recovered(arriving)
             return held
 
     session = Racing.open(REQUEST.spec, input_spec=REQUEST.input_spec, task=REQUEST.task)
@@ -487,7 +500,8 @@ def test_what_is_recovered_while_others_are_let_go_of_stays(again: bool) -> None
     keeps = session.keep_recovered
     session.keep_recovered = keeps if again else None
     found = session.recover()
-    session.keep_recovered, session._recoveries = keeps, ()
+    session.keep_recovered = keeps
+    let_go(session)
     assert finish(30)
     session.arrives = found
     for _ in range(2):
@@ -506,7 +520,7 @@ def test_what_was_taken_up_goes_with_its_plan() -> None:
         keeper = early or kept(session)
         keeper.took_up()
         assert keeper.has(session.recovered)
-    session._recoveries = ()
+    let_go(session)
     keeper.settle()
     assert finish(30)
     assert not recovered_files.files_of(key(REQUEST))

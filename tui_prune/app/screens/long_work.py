@@ -8,7 +8,7 @@ from tui_prune.app import headlines
 from tui_prune.app.cells import Line
 from tui_prune.app.headlines import Doing, Score
 from tui_prune.app.heat_table import points_there
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed
+from tui_prune.app.jobs import Job, JobEnded, JobProgressed, taken_in
 from tui_prune.app.screens.recovery_report import RecoveryReport
 from tui_prune.app.widgets.details_pane import PicturesPane
 from tui_prune.formatting import in_turn, score
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui_prune.result import Accuracy, Result, TuningPoint
     from tui_prune.search.curves import ErrorCurves
     from tui_prune.search.sensitivity import Sensitivity
+    from tui_prune.session.searching import Search
     from tui_prune.tasks.task import Task
 
 RECOVERING, SCANNING, SUGGESTING, READING = "recovering", "scanning", "suggesting", "reading"
@@ -49,7 +50,7 @@ class LongWork:
         self._left_behind: tuple[Job, Line] | None = None
         """The work that was last said to go on in the background, and the line that says so."""
         self.doing: Doing | None = None
-        self._waiting: list[tuple[str, Callable[[Progress], Outcome]]] = []
+        self._waiting: list[tuple[str, Callable[[Search, Progress], Outcome]]] = []
         self.sensitivity: Sensitivity | None = None
         """What is known of what each layer can bear."""
         self.errors: ErrorCurves | None = None
@@ -105,7 +106,7 @@ class LongWork:
 
     def verify(self) -> None:
         """Cut the network and check the cut one in numbers."""
-        self._start("verifying", lambda progress: (None, self._screen.session.cut(progress), None))
+        self._start("verifying", lambda search, progress: (None, search.work.cut(progress), None))
 
     def evaluate(self) -> None:
         """Measure the network, and the cut one, by the user's task."""
@@ -114,8 +115,8 @@ class LongWork:
     def prepare(self, recipe: "Recipe") -> None:
         """Do what a recipe needs before it can be planned, then choose it."""
 
-        def do(progress: "Progress") -> Outcome:
-            self._screen.session.prepare(recipe, progress)
+        def do(search: "Search", progress: "Progress") -> Outcome:
+            search.work.prepare(recipe, progress)
             return None, None, recipe
 
         self._start("measuring", do)
@@ -125,7 +126,7 @@ class LongWork:
         if self._screen.session.task is not None and self._screen.session.task.evaluate is None:
             self.read_errors()
             return
-        self._learn(SCANNING, lambda progress: self._screen.session.sensitivity(progress, shown=self._scanned))
+        self._learn(SCANNING, lambda search, progress: search.sensitivity(progress, shown=self._scanned))
 
     def read_errors(self) -> None:
         """Work out how wrong the network gets with each layer alone cut, where the task has calibration data and that
@@ -138,8 +139,8 @@ class LongWork:
 
         self._errors_of = task, criterion  # tried once: where it fails, it would again
 
-        def work(progress: "Progress") -> None:
-            self.errors = session.error_curves(progress)
+        def work(search: "Search", progress: "Progress") -> None:
+            self.errors = search.error_curves(progress)
 
         self._learn(READING, work)
 
@@ -147,11 +148,10 @@ class LongWork:
         """Find the recipe that leaves so much and costs the least, and choose it. `wanted` goes to the session's
         `suggest`."""
 
-        def do(progress: "Progress") -> Outcome:
-            found = self._screen.session.suggest(progress, shown=self._scanned, **wanted)
-            words = headlines.suggested(
-                found, self._screen.session.preview(found), self._screen.session.expected(found)
-            )
+        def do(search: "Search", progress: "Progress") -> Outcome:
+            found = search.suggest(progress, shown=self._scanned, **wanted)
+            planned = search.work.state.planning.preview(found)
+            words = headlines.suggested(found, planned, search.expected(found))
             return None, None, lambda: self._choose(found, words)
 
         self._start(SUGGESTING, do)
@@ -168,16 +168,16 @@ class LongWork:
     def recover(self, *, reconstruct: bool, recalibrate: bool, finetune: bool) -> None:
         """Win accuracy back after the cut, by the task."""
 
-        def do(progress: "Progress") -> Outcome:
-            session = self._screen.session
-            before = () if session.recovered is None else session.recovered.report.recovered
-            self.recovery = report = RecoveryReport(self._screen, session.plan, tuning=finetune, before=before)
+        def do(search: "Search", progress: "Progress") -> Outcome:
+            work, known = search.work, search.work.state.recovered
+            before = () if known is None else known.report.recovered
+            self.recovery = report = RecoveryReport(self._screen, work.plan, tuning=finetune, before=before)
 
             def tuned(point: "TuningPoint") -> None:
                 report.point(point)
                 self._tuned(point)
 
-            result = session.recover(
+            result = work.recover(
                 progress,
                 reconstruct=reconstruct,
                 recalibrate=recalibrate,
@@ -191,11 +191,11 @@ class LongWork:
 
     def compare(self, recipes: "Sequence[Recipe]") -> None:
         """Evaluate the plans of recipes by the user's task."""
-        self._learn(COMPARING[0], lambda progress: self._screen.session.evaluate_plans(recipes, progress))
+        self._learn(COMPARING[0], lambda search, progress: search.work.evaluate_plans(recipes, progress))
 
     def time(self, recipes: "Sequence[Recipe]") -> None:
         """Measure the latency of the plans of recipes on this device."""
-        self._learn(COMPARING[1], lambda progress: self._screen.session.time_plans(recipes, progress))
+        self._learn(COMPARING[1], lambda search, progress: search.work.time_plans(recipes, progress))
 
     def _scanned(self, found: "Sensitivity") -> None:
         self.sensitivity, self._has_points = found, True
@@ -223,7 +223,7 @@ class LongWork:
     def take_task(self, path: str, then: "Callable[[], None]") -> None:
         """Read a task file, which may take long or fail, and work by it from now on."""
 
-        def do(progress: "Progress") -> Outcome:
+        def do(search: "Search", progress: "Progress") -> Outcome:
             from tui_prune.tasks.registry import open_task
 
             task = open_task(path).for_network(self._screen.session.opened)
@@ -245,7 +245,7 @@ class LongWork:
 
     def measure_activations(self) -> None:
         """Run the task's calibration data once, for the pictures of what layers put out."""
-        self._learn("calibrating", lambda progress: self._screen.session.measure_activations(progress))
+        self._learn("calibrating", lambda search, progress: search.work.measure_activations(progress))
 
     @property
     def recovering(self) -> bool:
@@ -279,7 +279,7 @@ class LongWork:
             )
             self._left_behind = (job, self._screen.said)
 
-    def _start(self, words: str, do: "Callable[[Progress], Outcome]") -> None:
+    def _start(self, words: str, do: "Callable[[Search, Progress], Outcome]") -> None:
         """Start some work, or let it wait for what is going on."""
         if self.job is not None:
             again = words == self.job.words and self._screen.session.plan is self._plan
@@ -288,33 +288,30 @@ class LongWork:
                 self._show_scan()
             return
         self._said, self._has_points = "", False
-        self._plan = plan = self._screen.session.plan
-        self.job = Job(words, lambda progress: (plan, *do(progress)))
+        session = self._screen.session
+        self._plan = plan = session.plan
+        search = session.search(taken_in(session, self._screen))
+        self.job = Job(words, lambda progress: (plan, *do(search, progress)))
         self.doing = Doing(words, "", 0.0)
         self._screen.remark("")
         self._show_scan()
         self._screen.run_job(self.job)
 
-    def _learn(self, words: str, work: "Callable[[Progress], object]") -> None:
+    def _learn(self, words: str, work: "Callable[[Search, Progress], object]") -> None:
         """Start some work of which the session itself keeps what it finds out."""
 
-        def do(progress: "Progress") -> Outcome:
-            work(progress)
+        def do(search: "Search", progress: "Progress") -> Outcome:
+            work(search, progress)
             return None, None, None
 
         self._start(words, do)
 
-    def _evaluate(self, progress: "Progress") -> Outcome:
-        session = self._screen.session
-        recipe = session.recipe
-        accuracy = session.evaluate(progress)
-        remarks = () if session.task is None else session.task.remarks()
+    def _evaluate(self, search: "Search", progress: "Progress") -> Outcome:
+        work = search.work
+        accuracy = work.evaluate(progress)
+        remarks = () if work.state.task is None else work.state.task.remarks()
         then = (lambda: self._screen.remark(" ".join(remarks))) if remarks else None
-        if accuracy.after is None:
-            return accuracy, None, then
-        if session.recipe != recipe:  # the plan has changed meanwhile: nobody knows which one was measured
-            return dataclasses.replace(accuracy, after=None), None, then
-        return accuracy, session.cut(progress), then
+        return accuracy, None if accuracy.after is None else work.cut(progress), then
 
     def _show_scan(self) -> None:
         if self._screen.tabs.active == "sensitivity":

@@ -19,7 +19,7 @@ from tui_prune import paths
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
 from tui_prune.app.headlines import Doing
-from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, RunsJobs
+from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, RunsJobs, taken_in
 from tui_prune.app.recovered import in_words, replaces
 from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import Completion, complete
@@ -254,11 +254,11 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
     # Writing
 
     def _run(self, path: Path, *, force: bool) -> None:
-        session, plan = self.session, self.session.plan
+        plan, work = self.session.plan, self.session.work(taken_in(self.session, self))
 
         def save(progress: Any) -> Any:
-            result = session.cut(progress)
-            return plan, result, session.save(path, force=force, progress=progress)
+            result = work.cut(progress)
+            return plan, result, work.save(path, force=force, progress=progress)
 
         self.state = "writing"
         self._found = Completion("")

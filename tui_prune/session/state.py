@@ -1,0 +1,214 @@
+"""All that a session knows, as one frozen value, and the outcomes of long work that add to it.
+
+Work in a thread begins with a state and hands out outcomes. Each names the plan that it belongs to, and gives the state
+that follows from another one: `Session.accept` takes it in. So nothing that a thread reads changes under it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tui_prune.planning.plan import Plan
+from tui_prune.planning.recipe import Recipe
+from tui_prune.result import Accuracy, Result
+from tui_prune.session.evaluation import Evaluation
+from tui_prune.session.looking.activations import Activations
+from tui_prune.session.plans import Planning
+from tui_prune.session.recoveries import Recoveries
+from tui_prune.session.shelf import Figures, Measurements, Shelf
+from tui_prune.session.steps import Choices
+from tui_prune.tasks.evidence import Half
+from tui_prune.tasks.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What was chosen for one network, and what was found out about it."""
+
+    choices: Choices
+    planning: Planning
+    evaluation: Evaluation
+    reporting: Half | None = None
+    """The half of the task's examples that tells what a network is worth, since the other half has chosen something;
+    None: all of them."""
+    cut: Result | None = None
+    """The latest cut network."""
+    measured: tuple[Plan, Accuracy] | None = None
+    """The latest accuracy."""
+    recoveries: Recoveries = field(default_factory=Recoveries)
+    measurements: Measurements = field(default_factory=Measurements)
+    shelf: Shelf = field(default_factory=Shelf)
+    activations: Mapping[str, Activations] | None = None
+    saved: Recipe = field(default_factory=Recipe)
+    saved_to: Path | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The present plan."""
+        return self.choices.plan
+
+    @property
+    def recovered(self) -> Result | None:
+        """The recovered network of the present plan."""
+        return self.recoveries.of(self.plan)
+
+    @property
+    def task(self) -> Task | None:
+        """The task, by all of its examples."""
+        return self.evaluation.task
+
+    def plan_of(self, recipe: Recipe) -> Plan:
+        """The plan of a recipe. Raises `UsageError`."""
+        return self.plan if self.plan.recipe == recipe else self.planning.make(recipe)
+
+    def figures(self, recipe: Recipe) -> Figures:
+        """What is known of the network that a recipe gives."""
+        found = self.measurements.figures.get(recipe, Figures())
+        if all(one.plan.recipe != recipe for one in self.recoveries.held):  # it is no longer held
+            found = replace(found, recovered=None)
+        if recipe == Recipe():  # nothing is cut
+            known = self.evaluation.known_baseline(self.reporting)
+            return replace(found, accuracy=known, latency=self.measurements.uncut_latency)
+        return found
+
+    def with_evaluation(self, evaluation: Evaluation) -> State:
+        """The same by another task: what the last one has measured is forgotten, what was recovered by it stays."""
+        return replace(
+            self,
+            planning=self.planning.with_task(evaluation.task),
+            evaluation=evaluation,
+            reporting=None,
+            measured=None,
+            activations=None,
+            recoveries=self.recoveries.without_scores(),
+            measurements=self.measurements.without_scores(),
+        )
+
+    def noting(self, plan: Plan, accuracy: Accuracy) -> State:
+        """The same, with what the task has said of a plan's network."""
+        known = {} if accuracy.after is None else {"accuracy": accuracy.after}
+        found = self.measurements.with_figures(plan.recipe, **known, recovered=accuracy.recovered, cost=plan.after)
+        return replace(self, measured=(plan, accuracy), measurements=found)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome(ABC):
+    """Something that long work has found out."""
+
+    plan: Plan
+    """The plan that it belongs to."""
+    evaluation: Evaluation
+    """By which task. What another one has said in the meantime isn't mixed with it."""
+
+    @abstractmethod
+    def onto(self, state: State) -> State:
+        """The state that follows from another one."""
+
+
+@dataclass(frozen=True, eq=False)
+class CutMade(Outcome):
+    """A plan was carried out. The result's own plan is another one where the network's code has locked something."""
+
+    result: Result
+    remembering: bool = True
+    """Whether it takes the place of the latest cut network."""
+
+    def onto(self, state: State) -> State:
+        """What the cut has locked holds for its recipe, and for all others where it is the present one's."""
+        found = self.result.plan
+        if found is not self.plan:
+            present = state.plan is self.plan
+            networks = state.planning.networks.learning(self.plan, found.graph, everywhere=present)
+            choices = state.choices.with_plan(found) if present else state.choices
+            state = replace(state, planning=state.planning.with_networks(networks), choices=choices)
+        return replace(state, cut=self.result) if self.remembering else state
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated(Outcome):
+    """The task has said what a plan's network is worth."""
+
+    accuracy: Accuracy
+
+    def onto(self, state: State) -> State:
+        return state.noting(self.plan, self.accuracy) if state.evaluation is self.evaluation else state
+
+
+@dataclass(frozen=True, eq=False)
+class Recovered(Outcome):
+    """A network has won accuracy back."""
+
+    result: Result
+
+    def onto(self, state: State) -> State:
+        result, accuracy = self.result, self.result.report.accuracy
+        if state.evaluation is not self.evaluation:
+            result = replace(result, report=replace(result.report, accuracy=None))
+        elif accuracy is not None:
+            state = state.noting(result.plan, accuracy)
+        return replace(state, recoveries=state.recoveries.holding(result))
+
+
+@dataclass(frozen=True, eq=False)
+class Recognised(Outcome):
+    """A recovered network is in a file of the user's."""
+
+    recoveries: Recoveries
+
+    def onto(self, state: State) -> State:
+        models = {found.model for found in state.recoveries.held}
+        known = {model: file for model, file in self.recoveries.files.items() if model in models}
+        return replace(state, recoveries=replace(state.recoveries, files={**state.recoveries.files, **known}))
+
+
+@dataclass(frozen=True, eq=False)
+class Compared(Outcome):
+    """Something was measured of a plan's network, to be compared with others."""
+
+    recipe: Recipe
+    figures: Mapping[str, object]
+    """Fields of `Figures`."""
+
+    def onto(self, state: State) -> State:
+        other = state.evaluation is not self.evaluation
+        found = {name: value for name, value in self.figures.items() if not (other and name == "accuracy")}
+        return replace(state, measurements=state.measurements.with_figures(self.recipe, **found))
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(Outcome):
+    """Half of the task's examples has chosen something: from now on the other half tells what networks are worth."""
+
+    def onto(self, state: State) -> State:
+        """What all examples have said can't be compared with what half of them say."""
+        if state.evaluation is not self.evaluation or state.reporting is not None:
+            return state
+        measurements = state.measurements.without_scores()
+        return replace(state, reporting=Half.REPORTING, measured=None, measurements=measurements)
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationsMeasured(Outcome):
+    """Calibration data was run through the opened network."""
+
+    activations: Mapping[str, Activations]
+
+    def onto(self, state: State) -> State:
+        return replace(state, activations=self.activations) if state.evaluation is self.evaluation else state
+
+
+@dataclass(frozen=True, eq=False)
+class Saved(Outcome):
+    """A checkpoint was written."""
+
+    result: Result
+    file: Path
+
+    def onto(self, state: State) -> State:
+        recoveries = state.recoveries
+        if self.result.report.recovered:
+            recoveries = recoveries.saved(self.result, self.file)
+        return replace(state, saved=self.plan.recipe, saved_to=self.file, recoveries=recoveries)
