@@ -13,6 +13,7 @@ COMMANDS = frozenset(
         "export",
         "guide",
         "inspect",
+        "latency",
         "open",
         "plot",
         "prune",

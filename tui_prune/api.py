@@ -9,6 +9,7 @@ from typing import Any, overload
 import torch
 from torch import nn
 
+from tui_prune.cost.latency_table import read_table
 from tui_prune.errors import UsageError
 from tui_prune.graph.graph import Graph
 from tui_prune.graph.grouping import build_graph, rebuilt
@@ -49,6 +50,7 @@ def prune(
     example_kwargs: Mapping[str, Any] | None = None,
     inplace: bool = False,
     task: Task | str | Path | None = None,
+    latency_table: str | Path | None = None,
     progress: Progress = silent,
     **fields: Any,
 ) -> Result:
@@ -56,7 +58,8 @@ def prune(
 
     `example_inputs` is what `forward` takes: a tensor, or a tuple of positional arguments. The choices are a `recipe`,
     or its fields as keywords (`ratio=0.5, align=8`), or both: keywords win. Criteria that need calibration data take it
-    from a `task`: a task file, or `tui_prune.Task(calibration=lambda: batches)`.
+    from a `task`: a task file, or `tui_prune.Task(calibration=lambda: batches)`. A latency is measured on this device,
+    or planned by a `latency_table` that `tui-prune latency` has measured on another one.
 
     The model stays as it is, unless `inplace`: then it becomes the cut network, once that is proved. It isn't even
     run: a copy over its weights is, so its hooks write into copies of what they write into, and globals that its code
@@ -74,6 +77,7 @@ def prune(
         task=_task(task),
         recipe=chosen,
         probing=False,
+        table=None if latency_table is None else read_table(latency_table),
         progress=progress,
     )
     result = session.cut(progress)

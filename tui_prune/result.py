@@ -32,16 +32,19 @@ class Equivalence:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of one forward pass on this device."""
+    """Seconds of one forward pass: on this device, or by a table on another one."""
 
     before: float
     """The median of several passes."""
     predicted: float
     """Of the cut network, by what single layers take at their widths, and what a cut network took before."""
-    after: float
-    """Of the cut network: the median share of the time that the network before takes, by passes of both in turn."""
-    between: tuple[float, float]
+    after: float | None
+    """Of the cut network: the median share of the time that the network before takes, by passes of both in turn. None:
+    it is for another device, where nobody has measured it."""
+    between: tuple[float, float] | None
     """The least and the most that `after` may be by the noise of the passes, with 95 % certainty."""
+    device: str | None = None
+    """The other device, in words."""
 
 
 @dataclass(frozen=True)

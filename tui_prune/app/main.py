@@ -56,6 +56,7 @@ def run(request: OpenRequest, recipe: "Recipe | None") -> int:
             task=wanted.task or bundled_task(wanted.spec, wanted.weights),
             recipe=None if work is not None and work.chosen else given,
             device=wanted.device,
+            latency_table=wanted.latency_table,
             progress=progress,
         )
         if session.task is not None and session.task.notes:

@@ -20,14 +20,19 @@ def with_input(session: "Session", input_spec: str, progress: Progress) -> "Sess
 
     opened = opened_with(session.opened, input_spec)
     try:
-        traced = Session(opened, task=session.task, recipe=session.recipe, progress=progress)
+        traced = Session(
+            opened, task=session.task, recipe=session.recipe, table=session.latency_table, progress=progress
+        )
         traced.restore(session.state())
         _take_over(session, traced, progress)
         return traced
     except UsageError as error:
         note = f"Choices for single layers were left out: {error}"
         opened = dataclasses.replace(opened, notes=(note, *opened.notes))
-        return Session(opened, task=session.task, recipe=_for_all(session.recipe), progress=progress)
+        recipe = _for_all(session.recipe)
+        if session.latency_table is not None:  # which is of the other input
+            recipe = recipe.changed(target_latency=None)
+        return Session(opened, task=session.task, recipe=recipe, table=session.latency_table, progress=progress)
 
 
 def _take_over(session: "Session", traced: "Session", progress: Progress) -> None:

@@ -98,6 +98,7 @@ def open_session(
     task: str | None = None,
     *,
     probing: bool = True,
+    latency_table: str | None = None,
 ) -> "Session":
     """Open a network with its recipe; what there is to note about it goes to stderr. `probing` as in `Session`.
 
@@ -114,6 +115,7 @@ def open_session(
             task=task,
             recipe=recipe,
             probing=probing,
+            latency_table=latency_table,
             progress=progress,
         )
     print_notes((*session.opened.notes, *(() if session.task is None else session.task.notes)))

@@ -34,6 +34,7 @@ def prune(
     task: options.Task = None,
     chosen: Mapping[str, Any] = MappingProxyType({}),
     recipe_file: options.RecipeFile = None,
+    latency_table: options.LatencyTable = None,
     dead: options.Dead = False,
     suggest: options.Suggest = False,
     thorough: options.Thorough = False,
@@ -102,7 +103,9 @@ def prune(
         check_export(export_to, force=force)
     task = task or (console.bundled_task(model, weights) if suggest or reconstruct or recalibrate or finetune else None)
     # A recipe that is carried out at once is its own trial, as in `tui_prune.prune`; a search meets other widths too.
-    session = console.open_session(model, weights, input_spec, device, recipe, task, probing=suggest)
+    session = console.open_session(
+        model, weights, input_spec, device, recipe, task, probing=suggest, latency_table=latency_table
+    )
     remarks: Sequence[str] = ()
     with console.progress_line() as progress:
         if suggest:

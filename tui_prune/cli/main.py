@@ -119,6 +119,7 @@ def open_app(
     input_spec: options.Input = None,
     task: options.Task = None,
     recipe_file: options.RecipeFile = None,
+    latency_table: options.LatencyTable = None,
     device: options.Device = "cpu",
 ) -> None:
     """Open the app (what tui-prune does when no command is named)."""
@@ -131,7 +132,7 @@ def open_app(
 
     from tui_prune.app.main import run
 
-    raise typer.Exit(run(OpenRequest(model, weights, input_spec, task, device), recipe) or 0)
+    raise typer.Exit(run(OpenRequest(model, weights, input_spec, task, device, latency_table), recipe) or 0)
 
 
 for _command in (
@@ -144,6 +145,7 @@ for _command in (
     output.report,
     show.plot,
     measure.bench,
+    measure.latency,
 ):
     app.command()(console.reporting(_command))
 app.command()(console.reporting(show.guide))

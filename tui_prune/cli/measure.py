@@ -1,6 +1,7 @@
 """The commands that measure: what the layers can bear, and how long the network takes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -123,3 +124,50 @@ def bench(
         console.print_json(report)
     else:
         console.print_lines(tables.bench_lines(report))
+
+
+def latency(
+    model: options.Model,
+    weights: options.Weights = None,
+    input_spec: options.Input = None,
+    device: options.Device = "cpu",
+    engine: Annotated[str, typer.Option(metavar="torch|onnxruntime", help="What runs the network there.")] = "torch",
+    threads: Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads of the CPU; all without it.")] = None,
+    export_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="TABLE.json|SCRIPT.py",
+            help="Write the table; or a script that measures it on another device, where only torch or onnxruntime is "
+            "needed.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Measure what the network and its layers take on a device, so that plans can be made for it anywhere.
+
+    On the device itself --export TABLE.json writes the table. For a device without tui-prune, --export SCRIPT.py writes
+    a script to be run there. prune and the app take the table as --latency-table.
+    """
+    from tui_prune.saving.whole_file import check_target
+    from tui_prune.session.latency_work import is_script, save_text, script_of, table_of
+
+    if export_to is not None:
+        check_target(export_to, force=force)
+    session = console.open_session(model, weights, input_spec, device, options.recipe_from(None, {}))
+    with console.progress_line() as progress:
+        work = session.latency_work(engine, progress)
+        if export_to is not None and is_script(export_to):
+            save_text(export_to, script_of(work), force=force)
+            console.print_lines([f"Written to {export_to}. On the device: python {export_to.name} -o table.json"])
+            return
+        table = table_of(work, threads, device, progress)
+    if export_to is not None:
+        save_text(export_to, table, force=force)
+    report = session.latency_report(table)
+    if as_json:
+        console.print_json({**report, "output": None if export_to is None else str(export_to)})
+    else:
+        console.print_lines(tables.latency_lines(report))
+        console.print_lines([] if export_to is None else ["", f"Written to {export_to}."])

@@ -36,6 +36,14 @@ Task = Annotated[
         "options after commas (imagefolder:DIR,size=224,limit=5000).",
     ),
 ]
+LatencyTable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TABLE.json",
+        help="Plan latencies for the device that this table was measured on (tui-prune latency --export), not for this "
+        "one.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Jobs = Annotated[
     int | None,

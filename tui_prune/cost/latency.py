@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -33,6 +34,14 @@ SWEPT = 3
 
 SWEPT_MACS = (1e6, 2e8)
 """Calls of this size are swept first: they take long enough to be told from the clock's noise, and not for ever."""
+
+
+class Measuring(Protocol):
+    """Where the seconds of calls come from."""
+
+    def seconds(self, calls: Sequence[SizedCall]) -> list[float | None]:
+        """For each call what it takes; None where that can't be told."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +72,7 @@ class _Timed:
 class LatencyModel:
     """What a graph's network takes on the device that it is on. Measuring runs single calls, never the model."""
 
-    def __init__(self, graph: Graph, stopwatch: Stopwatch | None = None, whole: WholeNetwork | None = None) -> None:
+    def __init__(self, graph: Graph, stopwatch: Measuring | None = None, whole: WholeNetwork | None = None) -> None:
         """`whole`: what is known of the network as a whole; None: its calls are taken for all."""
         self._graph = graph
         self._costs = CostModel(graph)
@@ -98,6 +107,12 @@ class LatencyModel:
         """Correct predictions by what a network with these channels was measured to take of the uncut one's time; gives
         whether that had been predicted."""
         return self._whole is None or self._whole.learn(self._by_calls(keep) / self._all_calls, measured)
+
+    @property
+    def known_share(self) -> float:
+        """The share of the uncut network's multiply-accumulates whose calls could be measured."""
+        known = [call.seconds > 0 for call in self._calls or ()]
+        return float(self._uncut.macs[known].sum() / (self._uncut.macs.sum() or 1.0))
 
     def by_layer(self, keep: np.ndarray) -> Mapping[str, float]:
         """The same for each layer that has calls."""

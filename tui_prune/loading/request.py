@@ -17,6 +17,8 @@ class OpenRequest:
     input_spec: str | None = None
     task: str | None = None
     device: str = "cpu"
+    latency_table: str | None = None
+    """A file with what calls take on the device that plans are for; None: on this one."""
 
     @property
     def name(self) -> str:

@@ -190,10 +190,15 @@ def _sums_table(report: Mapping[str, Any]) -> str:
             before, after = pair
             rows.append([title, _N(in_words(before)), _N(in_words(after)), _N(formatting.share(after, before))])
     latency = report.get("latency")
-    if isinstance(latency, Mapping) and all(isinstance(latency.get(k), float) for k in ("before", "after")):
-        before, after = latency["before"], latency["after"]
-        words = [_N(formatting.latency(seconds)) for seconds in (before, after)]
-        rows.append(["latency", *words, _N(formatting.share(after, before))])
+    if isinstance(latency, Mapping):
+        device = latency.get("device")
+        title = f"latency, predicted for {device}" if isinstance(device, str) else "latency"
+        known = [latency.get("before"), latency.get("predicted" if latency.get("after") is None else "after")]
+        seconds = [value for value in known if isinstance(value, float)]
+        if len(seconds) == 2:
+            rows.append(
+                [title, *(_N(formatting.latency(one)) for one in seconds), _N(formatting.share(*seconds[::-1]))]
+            )
     return _table(("", _N("before"), _N("after"), _N("left")), rows)
 
 

@@ -66,6 +66,25 @@ def bench_lines(report: Mapping[str, Any]) -> list[str]:
     return [*lines, "", f"Measured with {shape}on {report['device']}."]
 
 
+SLOWEST = 10
+"""So many layers are listed."""
+
+
+def latency_lines(report: Mapping[str, Any]) -> list[str]:
+    """The object of `latency --json` as text: the network, its cuts, and the layers that take the longest."""
+    whole = report["latency"]
+    rows = [("whole network", formatting.latency(whole), "")]
+    for one in report["networks"]:
+        if one["share"] < 1:
+            share = formatting.share(one["seconds"], whole)
+            rows.append((f"with {100 * one['share']:.0f} % of its channels", formatting.latency(one["seconds"]), share))
+    slowest = sorted(report["layers"], key=lambda layer: -layer["seconds"])[:SLOWEST]
+    rows += [
+        (one["name"], formatting.latency(one["seconds"]), formatting.share(one["seconds"], whole)) for one in slowest
+    ]
+    return [*table((str(report["model"]), "", ""), rows, right=(1, 2)), "", f"Measured on {report['device']}."]
+
+
 def settings_lines(found: Mapping[str, Any]) -> list[str]:
     """The object of `config --json` as text: where things are, what is in them, and what is wrong with the settings."""
     config = found["config"]
@@ -244,13 +263,13 @@ def _found_lines(report: Mapping[str, Any]) -> list[str]:
         def part(seconds: float) -> str:
             return formatting.share(seconds, latency["before"])
 
+        predicted = f"{formatting.latency(latency['predicted'])} ({part(latency['predicted'])}) predicted"
+        line = f"Latency: {formatting.latency(latency['before'])} before, {predicted}"
+        if latency["after"] is None:
+            return [*lines, f"{line} for {latency['device']}"]
         least, most = map(part, latency["between"])
         noise = "" if least == most else f", by its noise {least} to {most}"
-        lines.append(
-            f"Latency: {formatting.latency(latency['before'])} before, "
-            f"{formatting.latency(latency['predicted'])} ({part(latency['predicted'])}) predicted, "
-            f"{formatting.latency(latency['after'])} ({part(latency['after'])}{noise}) measured"
-        )
+        lines.append(f"{line}, {formatting.latency(latency['after'])} ({part(latency['after'])}{noise}) measured")
     return lines
 
 

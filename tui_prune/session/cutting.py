@@ -64,7 +64,10 @@ def _result_of(planning: Planning, fitted: Fitted, seconds: Mapping[str, float],
     for name, part in made.module.named_modules():
         part.training = originals[name].training if name in originals else opened.module.training
     latency = None
-    if plan.recipe.target_latency is not None:
+    table = planning.networks.latency_table
+    if plan.recipe.target_latency is not None and table is not None:
+        latency = Latency(*planning.latencies(plan), None, None, table.device)
+    elif plan.recipe.target_latency is not None:
         before, after = measure([opened.module, made.module], *subject.arguments, progress)
         latency = _latency(before, after, plan.predicted_share)
     report = Report(

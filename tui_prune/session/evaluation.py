@@ -92,5 +92,7 @@ class Evaluation:
                 task = f"{self.task.file} {hashlib.sha256(self.task.file.read_bytes()).hexdigest()}"
         except OSError:
             task = ""
-        device = environment(device_of(self.networks.opened.module))
+        device, table = environment(device_of(self.networks.opened.module)), self.networks.latency_table
+        if table is not None:
+            device = f"{table.device}, by {table.path}"
         return {"weights": self.networks.weights_digest, "task": task, "device": device}

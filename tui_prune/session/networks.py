@@ -13,6 +13,7 @@ import numpy as np
 
 from tui_prune.archives.pruned_file import checksum
 from tui_prune.cost.cost import CostModel
+from tui_prune.cost.latency_table import LatencyTable
 from tui_prune.errors import TuiPruneError
 from tui_prune.graph.branches import Branch, find_branches
 from tui_prune.graph.graph import Gone, GoneLayer, Graph
@@ -46,6 +47,7 @@ class Networks:
         first: Recipe,
         *,
         probing: bool = True,
+        table: LatencyTable | None = None,
         progress: Progress = silent,
     ) -> None:
         """Trace the network in the units of the `first` recipe. With `probing`, try a cut as well.
@@ -53,6 +55,8 @@ class Networks:
         Raises `TuiPruneError` when its forward pass fails, or where there is nothing to cut.
         """
         self.opened = opened
+        self.latency_table = table
+        """What calls take on the device that latencies are planned for; None: this one is measured."""
         self.subject = Subject(opened.module, opened.example_inputs, dict(kwargs))
         self._first, self._probing = first, probing
         started = time.perf_counter()

@@ -12,6 +12,7 @@ import numpy as np
 from tui_prune.cost.bench import measure
 from tui_prune.cost.cost import Cost
 from tui_prune.cost.latency import LatencyModel
+from tui_prune.cost.latency_table import LatencyTable
 from tui_prune.cost.stopwatch import Stopwatch
 from tui_prune.cost.whole import WholeNetwork, share_of
 from tui_prune.errors import UsageError
@@ -34,6 +35,9 @@ from tui_prune.tasks.task import Task
 REMEMBERED = 32
 """So many plans with targets are remembered, since each is found by trying a dozen others."""
 
+EVEN_SHARES = (0.75, 0.5, 0.25)
+"""The shares of the channels that stay in the cut networks of a latency table."""
+
 CORRECTIONS = 3
 """So many times a prediction is corrected by the cut network that it has led to."""
 
@@ -43,9 +47,12 @@ Arguments = tuple[Sequence[Any], Mapping[str, Any]]
 class Plans:
     """Plans of the graphs of one traced network. What takes long is done once, at its first use or by `prepare`."""
 
-    def __init__(self, task: Task | None = None, arguments: Arguments | None = None) -> None:
-        """`arguments` are the example input: with it the latency of the whole network is measured, too."""
-        self._task = task
+    def __init__(
+        self, task: Task | None = None, arguments: Arguments | None = None, table: LatencyTable | None = None
+    ) -> None:
+        """`arguments` are the example input: with it the latency of the whole network is measured, too; or taken from
+        `table`, which was measured on another device."""
+        self._task, self.table = task, table
         self._arguments = arguments
         self._planners: dict[Graph, Planner] = {}
         self._parts: dict[tuple[Graph, str, int], Any] = {}
@@ -61,7 +68,7 @@ class Plans:
 
     def with_task(self, task: Task | None) -> Plans:
         """Plans by the calibration data of another task. They share all that no task has shown."""
-        other = Plans(task, self._arguments)
+        other = Plans(task, self._arguments, self.table)
         other._planners, other._latencies = self._planners, self._latencies
         other._stopwatch, other._whole, other._dead = self._stopwatch, self._whole, self._dead
         other._gathered = {needs: found for needs, found in self._gathered.copy().items() if needs == "bounds"}
@@ -94,6 +101,8 @@ class Plans:
             checked_calibration(self._task)
             return "the task's calibration data has to be run"
         latency = self._latencies.get(graph)
+        if self.table is not None:
+            return ""
         predicting = recipe.target_latency is not None
         ready = latency is not None and latency.ready_for(predicting, recipe.finds_multiple)
         unchecked = predicting and self._arguments is not None and not (self._whole and self._whole.checked)
@@ -175,6 +184,8 @@ class Plans:
     def _latency(self, graph: Graph, recipe: Recipe, progress: Progress) -> LatencyModel | None:
         if not recipe.needs_latency:
             return None
+        if self.table is not None:
+            return self.latency_by_table(graph)
         if self._stopwatch is None:
             self._stopwatch = Stopwatch(graph.model)
         predicting = recipe.target_latency is not None
@@ -192,6 +203,23 @@ class Plans:
             self._check(graph, recipe, model, progress)
             self._whole.checked = True
         return model
+
+    def latency_by_table(self, graph: Graph) -> LatencyModel:
+        """What a graph's networks take on the device of the table. Raises `UsageError` where that is another
+        network's."""
+        assert self.table is not None
+        if graph not in self._latencies:
+            cuts = {share: plan.keep for share, plan in self.even_cuts(graph).items()}
+            self._latencies[graph] = self.table.model(graph, cuts)
+        return self._latencies[graph]
+
+    def even_cuts(self, graph: Graph) -> dict[float, Plan]:
+        """Plans that leave about some shares of all channels; which ones stay means nothing."""
+        planner, found = self._planner(graph), {}
+        for share in EVEN_SHARES:
+            recipe = Recipe(ratio=1 - share, criterion="random", grouped=graph.units.grouped, heads=graph.units.heads)
+            found[share] = planner.plan(recipe, self.scores(graph, recipe))
+        return found
 
     def _check(self, graph: Graph, recipe: Recipe, latency: LatencyModel, progress: Progress) -> None:
         """Cut the network as far as the recipe asks, measure what that really takes, and correct the prediction by it.
@@ -229,7 +257,7 @@ class Planning:
 
     def __init__(self, networks: Networks, task: Task | None) -> None:
         self.networks = networks
-        self._plans: dict[Names, Plans] = {(): Plans(task, networks.subject.arguments)}
+        self._plans: dict[Names, Plans] = {(): Plans(task, networks.subject.arguments, networks.latency_table)}
         self._task = task
         self._costs: dict[tuple[Graph, Recipe], Cost] = {}
 
@@ -249,7 +277,8 @@ class Planning:
         """The plans of a graph."""
         names = names_of(graph)
         if names not in self._plans:
-            self._plans.setdefault(names, Plans(self._task, self.networks.subject.arguments))
+            plans = Plans(self._task, self.networks.subject.arguments, self.networks.latency_table)
+            self._plans.setdefault(names, plans)
         return self._plans[names]
 
     def make(self, recipe: Recipe) -> Plan:
@@ -286,6 +315,11 @@ class Planning:
         """As `Plans.prepare`."""
         graph = self.networks.graph_for(recipe)
         self.of(graph).prepare(graph, recipe, progress)
+
+    def latencies(self, plan: Plan) -> tuple[float, float]:
+        """Seconds that the uncut network and that of a plan take on the device of the latency table."""
+        model = self.of(plan.graph).latency_by_table(plan.graph)
+        return model.seconds(np.ones(plan.graph.classes.channels, bool)), model.seconds(plan.keep)
 
     def check(self, recipe: Recipe) -> None:
         """As `Plans.check`."""

@@ -18,6 +18,7 @@ import torch
 
 from tui_prune import paths
 from tui_prune.copies.modules import named_tensors
+from tui_prune.cost.latency_table import read_table
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.graph.graph import Graph
 from tui_prune.loading.open_model import open_model
@@ -104,7 +105,8 @@ def opened_again(request: Mapping[str, Any], recipe: Mapping[str, Any], state: s
         for name, tensor in named_tensors(opened.module):
             tensor.copy_(tensors[name])
     task = None if asked.task is None else open_task(asked.task)
-    session = Session(opened, task=task, recipe=Recipe.from_dict(recipe))
+    table = None if asked.latency_table is None else read_table(asked.latency_table)
+    session = Session(opened, task=task, recipe=Recipe.from_dict(recipe), table=table)
     if graph_key(session.graph) != key:
         raise TuiPruneError(
             "A worker has traced another network than this process, so its code isn't the same in each run. "

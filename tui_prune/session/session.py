@@ -15,6 +15,7 @@ from torch import nn
 
 from tui_prune.archives.pruned_file import Checkpoint
 from tui_prune.cost.cost import Cost
+from tui_prune.cost.latency_table import LatencyTable, read_table
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.graph.branches import Branch
 from tui_prune.graph.graph import Graph
@@ -84,10 +85,12 @@ class Session:
         task: Task | None = None,
         recipe: Recipe | None = None,
         probing: bool = True,
+        table: LatencyTable | None = None,
         progress: Progress = silent,
     ) -> None:
         """Trace the network; with `probing`, also try a cut, which shows the sizes that its own code fixes, and the
-        widths of uneven groups for any recipe. Without it, the cut itself shows them, for this recipe.
+        widths of uneven groups for any recipe. Without it, the cut itself shows them, for this recipe. `table` says
+        what calls take on the device that latencies are planned for; None: this one is measured.
 
         Raises `TuiPruneError` when its forward pass fails, `UsageError` when the recipe doesn't fit it.
         """
@@ -102,7 +105,7 @@ class Session:
         """Held for as long as a state takes the place of another one."""
         kwargs = opened.example_kwargs if example_kwargs is None else example_kwargs
         first = Recipe() if recipe is None else recipe
-        networks = Networks(opened, kwargs, first, probing=probing, progress=progress)
+        networks = Networks(opened, kwargs, first, probing=probing, table=table, progress=progress)
         evaluation = Evaluation(networks, task)
         planning = Planning(networks, evaluation.task)
         plan = planning.on(networks.graph_for(first), first, progress)
@@ -121,19 +124,22 @@ class Session:
         task: str | Path | None = None,
         recipe: Recipe | None = None,
         probing: bool = True,
+        latency_table: str | Path | None = None,
         progress: Progress = silent,
     ) -> Session:
         """Open what the user names (`loading.open_model`) and trace it. Raises `TuiPruneError`, `UsageError`."""
         loaded = None if task is None else open_task(task)
+        table = None if latency_table is None else read_table(latency_table)
         opened = open_model(spec, weights=weights, input_spec=input_spec, device=device, model=model, progress=progress)
         try:
-            session = cls(opened, task=loaded, recipe=recipe, probing=probing, progress=progress)
+            session = cls(opened, task=loaded, recipe=recipe, probing=probing, table=table, progress=progress)
         except TuiPruneError as error:
             if opened.guess is None or opened.guess.runs or isinstance(error, UsageError):
                 raise
             raise TuiPruneError(f"{error} {opened.guess}") from error
         if model is None:
-            session.request = OpenRequest(absolute(spec), absolute(weights), input_spec, absolute(task), device)
+            files = absolute(spec), absolute(weights), input_spec, absolute(task), device, absolute(latency_table)
+            session.request = OpenRequest(*files)
         return session
 
     # What there is
@@ -163,6 +169,11 @@ class Session:
     def branches(self) -> tuple[Branch, ...]:
         """The residual branches that a ratio of 1 for one of their layers lets go whole, where the code allows it."""
         return self._state.planning.networks.branches
+
+    @property
+    def latency_table(self) -> LatencyTable | None:
+        """What calls take on the device that latencies are planned for; None: this one is measured."""
+        return self._state.planning.networks.latency_table
 
     @property
     def saved_to(self) -> Path | None:
@@ -399,6 +410,8 @@ class Session:
     evaluate = _at_once(Work.evaluate)
     evaluate_plans = _at_once(Work.evaluate_plans)
     time_plans = _at_once(Work.time_plans)
+    latency_work = _at_once(Work.latency_work)
+    latency_report = _at_once(Work.latency_report)
     measure_activations = _at_once(Work.measure_activations)
     recover = _at_once(Work.recover)
     elsewhere = _at_once(Work.elsewhere)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from tui_prune.recovery.recover import Reached, recover
 from tui_prune.result import Accuracy, Result
 from tui_prune.saving.kept_weights import lay_in
 from tui_prune.session.cutting import carry_out
+from tui_prune.session.latency_work import report_of, work_for
 from tui_prune.session.looking.activations import measure_activations
 from tui_prune.session.ranks import Launch
 from tui_prune.session.state import (
@@ -197,16 +198,21 @@ class Work:
 
     def time_plans(self, recipes: Sequence[Recipe], progress: Progress = silent) -> None:
         """Measure the latency of the networks of recipes on this device, those that weren't before, each in turn with
-        the uncut network. What `progress` stops keeps what it has found so far.
+        the uncut network; or look it up in the latency table. What `progress` stops keeps what it has found so far.
 
         Raises `TuiPruneError` when a cut fails.
         """
-        subject = self.state.planning.networks.subject
+        planning = self.state.planning
+        subject = planning.networks.subject
         for number, recipe in enumerate(recipes):
             step = part(progress, number / len(recipes), (number + 1) / len(recipes))
             if self.state.figures(recipe).latency is not None:
                 continue
             plan, models, cost = self.state.plan_of(recipe), [subject.model], None
+            if planning.networks.latency_table is not None:
+                uncut, seconds = planning.latencies(plan)
+                self._compared(plan, latency=seconds, uncut_latency=uncut, cost=plan.after)
+                continue
             if plan.cuts:
                 result = self._cut_aside(plan, part(step, 0.0, 0.5))
                 models.append(result.model)
@@ -214,6 +220,19 @@ class Work:
             both = measure(models, *subject.arguments, part(step, 0.5, 1.0))
             latencies = {"latency": both[-1].latency, "uncut_latency": both[0].latency}
             self._compared(plan, **latencies, cost=cost or plan.after)
+
+    def latency_work(self, engine: str, progress: Progress = silent) -> dict[str, Any]:
+        """What has to be measured on a device to plan for it (`cost.on_target`). Raises `UsageError` for an engine that
+        isn't known, or whose packages are missing."""
+        planning, graph = self.state.planning, self.plan.graph
+        networks, cuts = planning.networks, planning.of(graph).even_cuts(graph)
+        return work_for(networks.opened.title, graph, networks.subject.arguments, cuts, engine, progress)
+
+    def latency_report(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """What the network and its layers take by what was measured of `latency_work`: the object of `latency
+        --json`."""
+        graph = self.plan.graph
+        return report_of(table, graph, self.state.planning.of(graph).even_cuts(graph))
 
     def measure_activations(self, progress: Progress = silent) -> None:
         """Run the task's calibration data through the opened network once, for `Session.look` to show what layers put
