@@ -100,7 +100,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Device]:
 
         monkeypatch.setattr(plans, "Stopwatch", lambda model: device)
         monkeypatch.setattr(plans, "measure", passes)
-        monkeypatch.setattr("tui_prune.session.session.measure", passes)
+        monkeypatch.setattr("tui_prune.session.cutting.measure", passes)
         return device
 
     return pretend
