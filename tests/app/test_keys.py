@@ -5,9 +5,12 @@ from textual import events
 from textual.binding import Binding
 from textual.command import CommandPalette
 
+from tui_prune.app import keymap
 from tui_prune.app.app import PruneApp, key_name
+from tui_prune.app.bindings import GROUPS
 from tui_prune.app.palette import Commands
-from tui_prune.app.screens.dialog import HelpDialog, OpenDialog, QuitDialog
+from tui_prune.app.screens.dialog import OpenDialog, QuitDialog
+from tui_prune.app.screens.help import HelpScreen
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.screens.others import OthersDialog
@@ -36,7 +39,7 @@ OWNERS = [
     OpenDialog,
     EntryList,
     SaveScreen,
-    HelpDialog,
+    HelpScreen,
     QuitDialog,
     LayerTree,
     StructureTable,
@@ -96,19 +99,46 @@ async def test_a_wide_last_line_names_more_keys(start):
         assert "l lock" in desk.keys
 
 
+def help_of(desk) -> str:
+    """The rows of the help, with headings."""
+    return "\n".join(f"{row.sign}  {row.words}" for row in desk.app.screen.rows.shown)
+
+
 @pytest.mark.parametrize("key", ["question_mark", "f1"])
 async def test_help_is_made_from_the_bindings(start, key):
     async with start(size=(80, 24)) as desk:
         await desk.press(key)
-        assert isinstance(desk.app.screen, HelpDialog)
-        lines = ["".join(cell.text for cell in line) for line in desk.app.screen.query_one(LinePane).lines]
-        words = "\n".join(lines)
+        assert isinstance(desk.app.screen, HelpScreen)
+        words = help_of(desk)
         for binding in MainScreen.BINDINGS:
             if binding.id != "half":  # the tree says it in its own words
                 assert binding.tooltip in words
-        assert "Fold" in words
-        await desk.press("j", "G", "escape")
+        headings = [row.sign for row in desk.app.screen.rows.shown if row.sign and not row.words]
+        assert headings == ["Marks", "Here", "Cut", "Look", "Compare", "Accuracy", "File", "Move"]
+        await desk.press("down", "down", "f1")
         assert desk.app.focused is desk.tree
+
+
+async def test_help_is_filtered_by_typing_and_runs_what_is_chosen(start):
+    async with start(size=(80, 24)) as desk:
+        await desk.press("question_mark", *"accuracy eval")
+        assert help_of(desk) == "Accuracy  \ne  Measure the accuracy by your task"
+        await desk.press("escape", *"half", "escape", *"tied to")
+        assert "◆" in help_of(desk)  # a mark, which can't be chosen
+        await desk.press("escape", "g")
+        assert help_of(desk).startswith("g  Type the ratio for the whole network")  # the key itself first
+        await desk.press("enter")
+        await desk.until(lambda: desk.screen.prompt.display, "the question")
+        await desk.press("escape", "question_mark", *"qqq", "enter")
+        assert isinstance(desk.app.screen, HelpScreen)
+        await desk.press("escape", "escape")
+        assert desk.app.screen is desk.screen
+
+
+async def test_a_binding_of_a_group_exists():
+    ids = {one.binding.id for one in keymap.known()}
+    for group in GROUPS.values():
+        assert set(group) <= ids
 
 
 async def test_every_action_is_in_the_palette(start):

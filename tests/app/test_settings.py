@@ -6,7 +6,8 @@ from textual.color import Color
 from tui_prune.app import theme
 from tui_prune.app.app import PruneApp
 from tui_prune.app.cells import COMPONENT_CLASSES, text_of
-from tui_prune.app.screens.dialog import HelpDialog, QuitDialog
+from tui_prune.app.screens.dialog import QuitDialog
+from tui_prune.app.screens.help import HelpScreen
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.config import THEMES, Config
 from tui_prune.loading.request import OpenRequest
@@ -29,8 +30,8 @@ async def test_remapped_keys_work_and_are_shown_everywhere(start):
         await desk.press("f6")
         assert desk.screen.prompt.display
         await desk.press("escape", "f1")
-        assert isinstance(desk.app.screen, HelpDialog)
-        assert "f6" in lines(desk.app.screen)
+        assert isinstance(desk.app.screen, HelpScreen)
+        assert "f6" in [row.sign for row in desk.app.screen.rows.shown]
         await desk.press("escape")
         titles = [command.title for command in desk.app.get_system_commands(desk.screen)]
         assert "Target  (f6)" in titles

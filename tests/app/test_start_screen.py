@@ -21,7 +21,8 @@ from tui_prune.app import garbage
 from tui_prune.app.app import PruneApp
 from tui_prune.app.cells import text_of
 from tui_prune.app.entries import Folder
-from tui_prune.app.screens.dialog import HelpDialog, OpenDialog
+from tui_prune.app.screens.dialog import OpenDialog
+from tui_prune.app.screens.help import HelpScreen
 from tui_prune.app.screens.main import MainScreen
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.screens.others import OthersDialog
@@ -176,7 +177,7 @@ async def test_keys_of_the_main_screen_go_to_it_once_it_is_there(begin):
     ("key", "leads"),
     [
         ("s", lambda desk: isinstance(desk.app.screen, SaveScreen)),
-        ("question_mark", lambda desk: isinstance(desk.app.screen, HelpDialog)),
+        ("question_mark", lambda desk: isinstance(desk.app.screen, HelpScreen)),
         ("t", lambda desk: desk.screen.prompt.question is not None),
         ("2", lambda desk: desk.screen.tabs.active == "histogram"),
         ("tab", lambda desk: desk.screen.in_details),

@@ -19,6 +19,7 @@ from tui_prune.app.keymap import key_name
 from tui_prune.app.openings import Openings, OpenSession
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.config import THEMES, Config, at_home, config_file
+from tui_prune.guide import chapters
 from tui_prune.loading.request import OpenRequest
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ class PruneApp(App[None]):
             tooltip="Quit, from every dialog and while you type, too",
             show=False,
             priority=True,  # a dialog and a field would have it otherwise
+        ),
+        Binding(
+            "f2",
+            "guide",
+            "Guide",
+            id="guide",
+            tooltip="The guide, at the chapter about what you do here",
+            show=False,
+            priority=True,  # while one types and in dialogs, too
         ),
         Binding(
             "ctrl+z", "suspend_process", "Suspend", id="suspend", tooltip="To the shell; fg comes back", show=False
@@ -171,14 +181,27 @@ class PruneApp(App[None]):
     # Help and palette
 
     def action_help(self) -> None:
-        from tui_prune.app.screens.dialog import HelpDialog
+        from tui_prune.app.screens.help import HelpScreen
 
-        groups: dict[Any, list[tuple[str, str]]] = {}
-        for one in keymap.active(self.screen):
-            if one.tooltip:
-                groups.setdefault(one.node, []).append(("  ".join(map(key_name, one.keys)), one.tooltip))
-        ordered = sorted(groups, key=lambda node: node is not self.screen)  # what one does, then how one moves
-        self.push_screen(HelpDialog([groups[node] for node in ordered]))
+        marks = getattr(self.screen, "MARKS", ())
+        self.push_screen(HelpScreen(keymap.active(self.screen), marks), self._run_chosen)
+
+    async def _run_chosen(self, chosen: keymap.Active | None) -> None:
+        if chosen is not None and chosen.node.is_attached:
+            await self.run_action(chosen.binding.action, chosen.node)
+
+    def action_guide(self, topic: str | None = None) -> None:
+        from tui_prune.app.screens.guide import GuideScreen
+
+        if isinstance(self.screen, GuideScreen):
+            self.screen.action_close()
+            return
+        self.push_screen(GuideScreen(self._topic_here() if topic is None else topic))
+
+    def _topic_here(self) -> str:
+        """The chapter about what the user does: of the widget that has the keys, of what is around it, or none."""
+        places = self.screen.focused.ancestors_with_self if self.screen.focused is not None else [self.screen]
+        return next((topic for place in places if (topic := getattr(place, "guide_topic", ""))), "")
 
     def get_key_display(self, binding: Binding) -> str:
         return binding.key_display or key_name(binding.key)
@@ -188,6 +211,9 @@ class PruneApp(App[None]):
             if one.tooltip:
                 act = functools.partial(self.run_action, one.binding.action, one.node)
                 yield SystemCommand(f"{one.title}  ({self.get_key_display(one.binding)})", one.tooltip, act)
+        for chapter in chapters().values():
+            read = functools.partial(self.action_guide, chapter.topic)
+            yield SystemCommand(f"Guide: {chapter.topic}", chapter.about, read)
         for name, look in theme.choices(self):
             words = f"{THEMES[name][:1].upper()}{THEMES[name][1:]}; for as long as the app is open"
             yield SystemCommand(f"Theme: {name}", words, functools.partial(self._wear, name, look))

@@ -131,3 +131,20 @@ MAIN = [
         show=False,
     ),
 ]
+
+HERE, MOVE, LOOK = "Here", "Move", "Look"
+"""Groups of the help: what the widget that has the keys does, how one moves in it, and what has no other group."""
+GROUPS = {
+    HERE: ("guide",),
+    "Cut": (
+        *("ratio.layer", "ratio.more", "ratio.less", "ratio.global", "ratio.clear", "target", "align", "align.layer"),
+        *("lock", "criterion", "scope", "dead", "presets", "recipe"),
+        *("mark", "mark.all", "copy", "paste", "undo", "redo", "history"),
+    ),
+    LOOK: (),
+    "Compare": ("plans", "table.copy"),
+    "Accuracy": ("evaluate", "scan", "suggest", "recover", "verify"),
+    "File": ("save", "export", "open.another", "open.input", "failure", "palette", "help", "quit", "quit.anywhere"),
+    MOVE: (),
+}
+"""The groups of the help in their order, and by the ids of their bindings what is in each."""

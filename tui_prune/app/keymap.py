@@ -13,6 +13,7 @@ from textual.dom import DOMNode
 from textual.keys import Keys, key_to_character
 from textual.screen import Screen
 
+from tui_prune.app.bindings import GROUPS, HERE, LOOK, MOVE
 from tui_prune.config import near
 
 NAMES = {
@@ -88,6 +89,16 @@ class Active:
     def title(self) -> str:
         """Its description, as the start of a line."""
         return f"{self.binding.description[:1].upper()}{self.binding.description[1:]}"
+
+    @property
+    def group(self) -> str:
+        """Its group of the help."""
+        found = next((group for group, ids in GROUPS.items() if self.binding.id in ids), None)
+        if found is not None:
+            return found
+        if isinstance(self.node, (App, Screen)):
+            return LOOK
+        return MOVE if (self.binding.id or "").partition(".")[0] in ("rows", "lines") else HERE
 
 
 def active(screen: Screen[Any]) -> list[Active]:

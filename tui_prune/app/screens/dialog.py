@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from tui_prune.app import keymap
-from tui_prune.app.cells import Cell, Line, cell_len, left
+from tui_prune.app.cells import Cell, Line
 from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.widgets.line_pane import LinePane
 
@@ -122,33 +122,3 @@ def unsaved(kept: bool, weights: str, kept_weights: bool, where: str = "") -> li
         said = Cell(f"{what} and {weights} are in no checkpoint yet.")
         return [(said,), *([(Cell(KEPT_WITH, "dim"),)] if kept else [])]
     return [(Cell(f"{what} is in no checkpoint yet."),), *([(Cell(KEPT, "dim"),)] if kept else [])]
-
-
-class HelpDialog(Dialog[None]):
-    """All keys that work where one is, made from the bindings."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "escape,q,question_mark,f1",
-            "close",
-            "closes",
-            key_display="esc",
-            id="help.close",
-            tooltip="Back to where you were",
-        ),
-    ]
-
-    def __init__(self, groups: list[list[tuple[str, str]]]) -> None:
-        super().__init__()
-        self._groups = groups
-
-    def on_mount(self) -> None:
-        column = max((cell_len(key) for group in self._groups for key, _ in group), default=0) + 2
-        lines: list[Line] = []
-        for group in self._groups:
-            lines += [(Cell(left(key, column), "key"), Cell(words)) for key, words in group]
-            lines.append(())
-        lines += [(Cell("What the marks mean", "strong"),)]
-        lines += [(Cell(left(mark, column), "strong"), Cell(words)) for mark, words in MARKS]
-        self.say("Keys that work here", lines)
-        self.query_one("#words").focus()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class GoingOn(RunsJobs, Dialog[bool]):
     """Gives the session the kept choices (True), or leaves it as it is with the kept ones to undo to (False)."""
 
+    guide_topic = "kept-work"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "go_on", "goes on with it", id="going_on.go_on", tooltip="Go on where you were"),
         Binding(

@@ -20,6 +20,7 @@ from tui_prune.app.heat_table import sensitivity_lines
 from tui_prune.app.jobs import JobEnded, JobProgressed
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.compare_keys import CompareKeys
+from tui_prune.app.screens.dialog import MARKS
 from tui_prune.app.screens.jump_keys import JumpKeys
 from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.plan_keys import PlanKeys
@@ -55,6 +56,14 @@ WIDE = 100
 LEAST = (80, 24)
 """The smallest window in which everything can be reached."""
 TABS = (*TabLine.NAMES,)
+TOPICS = {
+    "histogram": "pictures",
+    "sensitivity": "suggestions",
+    "recovery": "recovery",
+    "recipe": "recipe",
+    "channels": "opening",
+}
+"""Chapters of the guide about tabs."""
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
@@ -62,6 +71,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
+    MARKS = MARKS
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide")]  # type: ignore[misc]
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
@@ -352,6 +362,11 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         if tab == "sensitivity":
             self.work.read_errors()
         self._show_details(from_start=True)
+
+    @property
+    def guide_topic(self) -> str:
+        """The chapter of the guide about the tab that is shown."""
+        return TOPICS.get(self.tabs.active, "")
 
     @property
     def everything(self) -> bool:

@@ -18,6 +18,7 @@ WIDEST = 72
 class OpeningScreen(Screen[None]):
     """Calm words in the middle."""
 
+    guide_topic = "opening"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "again", "try again", id="opening.again", tooltip="Open it once more"),
         Binding("I", "ask_input", "type an input", id="opening.input", tooltip="Give the shape of its input"),

@@ -26,6 +26,7 @@ MOST_ROWS = 10
 class OthersDialog(LeavesOnce, ModalScreen[str | None]):
     """Gives the name of the network to take instead; None: the one that was taken stays."""
 
+    guide_topic = "kept-work"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "keeps it", id="dialog.close", tooltip="Keep the network that was taken"),
     ]

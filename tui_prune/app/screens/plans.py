@@ -46,6 +46,7 @@ class Row:
 class PlansDialog(ListDialog):
     """A row a plan, with what is known of it; keys to keep, rename and delete plans, and to measure them all."""
 
+    guide_topic = "suggestions"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "goes", id="plans.take", tooltip="Make this the present plan; u takes it back"),
         Binding("c", "compare", "compares", id="plans.compare", tooltip="Show it beside the present one, by widths"),

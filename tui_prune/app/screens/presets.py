@@ -27,6 +27,7 @@ COLUMNS = (
 class PresetsDialog(ListDialog):
     """Presets for this network, for any, and the user's own; up and down show what each would do, enter takes it."""
 
+    guide_topic = "recipe"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "takes it", id="presets.take", tooltip="Take this recipe; u takes it back"),
         Binding("w", "write", "writes yours", id="presets.write", tooltip="Write your present recipe into this list"),

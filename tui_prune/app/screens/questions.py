@@ -67,6 +67,7 @@ class Questions:
             str(changes.alignment_of(session.plan, target)),
             lambda text: changes.with_alignment(session.plan, target, read(text)),
             target,
+            topic="targets",
         )
 
     def field(self, field: "Field", value: str | None = None) -> None:
@@ -80,6 +81,7 @@ class Questions:
             lambda text: field.changed(session.recipe, text),
             few=field.choices,
             meanings=MEANINGS if field.name == "criterion" else {},
+            topic="criteria" if field.name == "criterion" else "recipe",
         )
 
     def task(self, then: Callable[[], None]) -> None:
@@ -95,6 +97,7 @@ class Questions:
             preview,
             lambda text: self._screen.work.take_task(typed_task(text), then),
             complete=_completed,
+            topic="tasks",
         )
         self.ask(question)
 
@@ -108,6 +111,7 @@ class Questions:
             lambda text: session.recipe.changed(criterion=text.strip()),
             few=CRITERIA,
             meanings=MEANINGS,
+            topic="criteria",
         )
 
     def target(self) -> None:
@@ -118,6 +122,7 @@ class Questions:
             f"{answers.TARGETS}; several hold together",
             answers.said_targets(session.recipe) or "50 % macs",
             lambda text: session.recipe.changed(**answers.targets(text)),
+            topic="targets",
         )
 
     def suggestion(self) -> None:
@@ -143,7 +148,7 @@ class Questions:
             self._screen.work.suggest(**answers.suggestion(text))
 
         label = "suggest a recipe that leaves at most:"
-        self.ask(Question(label, "50 % macs, 30 % params", "50 % macs", preview, accept))
+        self.ask(Question(label, "50 % macs, 30 % params", "50 % macs", preview, accept, topic="suggestions"))
 
     def recovery(self) -> None:
         """Ask how to win accuracy back after the cut."""
@@ -175,6 +180,7 @@ class Questions:
             accept,
             choices=(*RECOVERIES,),
             meanings=RECOVERIES,
+            topic="recovery",
         )
         self.ask(question)
 
@@ -217,6 +223,7 @@ class Questions:
         few: tuple[str, ...] = (),
         slider: Callable[[str], float] | None = None,
         meanings: Mapping[str, str] = NOTHING,
+        topic: str = "recipe",
     ) -> None:
         """Ask for something that changes the recipe. The whole screen shows what would come of it."""
         screen = self._screen
@@ -239,7 +246,8 @@ class Questions:
             before = screen.session.recipe
             screen.show_choice(before, screen.session.apply(chosen))
 
-        self.ask(Question(label, hint, value, preview, accept, screen.settle, few, meanings, slider))
+        question = Question(label, hint, value, preview, accept, screen.settle, few, meanings, slider, topic=topic)
+        self.ask(question)
 
     def ask(self, question: Question) -> None:
         """Ask in the two last lines."""

@@ -52,6 +52,7 @@ LISTED = 3
 class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
     """Goes through asking, writing and done; gives back the plan that was saved and its result, or None."""
 
+    guide_topic = "checkpoints"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "save", "Save", id="save.save", tooltip="Write the file"),
         Binding("tab", "complete", "Complete", id="save.complete", tooltip="Complete the path; then go through them"),

@@ -18,6 +18,7 @@ class SharingDialog(Dialog[str]):
     """Ask what to do where another window has the same network open: returns `JOIN`, `COPY` or `TAKE`. None, when it is
     left, means a copy, which changes nothing for the other window."""
 
+    guide_topic = "kept-work"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "j",

@@ -56,6 +56,7 @@ class Place:
 class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
     """Asks what to open; None: nothing else."""
 
+    guide_topic = "opening"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "type", "types", id="start.type", tooltip="Type a name or a path", show=False),
         Binding("tab", "complete", "Complete", id="start.complete", tooltip="Complete what is typed", show=False),

@@ -19,6 +19,7 @@ WIDEST = 120
 class TracebackDialog(Dialog[None]):
     """What failed and where, to look at and to copy."""
 
+    guide_topic = "tasks"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "copies it", id="traceback.copy", tooltip="Put it all in your terminal's clipboard"),
         Binding(

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from tui_prune.app.cells import Cell, Line, cell_len, left
 from tui_prune.app.entries import Entry
-from tui_prune.app.widgets.row_list import RowList
+from tui_prune.app.widgets.headed_list import HeadedList
 from tui_prune.formatting import size
 
 WIDEST_NAME = 0.55
@@ -20,7 +20,7 @@ HALF_A_YEAR = 180 * 86400
 """Seconds after which the year of a file says more than the hour, as ls has it."""
 
 
-class EntryList(RowList):
+class EntryList(HeadedList):
     """Shows entries; the cursor passes over headings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,17 +50,15 @@ class EntryList(RowList):
             self._side_width = max(self._side_width, SIZE_AND_DATE)
         self._has_words = any(entry.words for entry in entries if entry.leads is not None)
         self._sides = {}
-        if self.scroll_offset.y:
-            self.scroll_to(y=0, animate=False, force=True)
-        first = next((index for index, entry in enumerate(entries) if entry.leads is not None), 0)
-        self.show_cursor(first if cursor is None else cursor)
-        self.rows_changed()
-        self._reveal()
+        self.start_again(cursor)
 
     # As a list of rows
 
     def row_count(self) -> int:
         return len(self.entries)
+
+    def can_choose(self, index: int) -> bool:
+        return self.entries[index].leads is not None
 
     def header_cells(self, width: int) -> Line:
         return (Cell(left(f" {self._heading}", width), "header"),)
@@ -89,21 +87,6 @@ class EntryList(RowList):
         if entry.path not in self._sides:
             self._sides[entry.path] = _size_and_date(entry.path)
         return self._sides[entry.path]
-
-    def _go(self, index: int) -> None:
-        """To a row that can be chosen: beyond headings in the direction of the way, else the nearest before them."""
-        index = max(0, min(index, self.row_count() - 1))
-        step = 1 if index >= self.cursor else -1
-        ahead = range(index, self.row_count()) if step > 0 else range(index, -1, -1)
-        back = range(index, -1, -1) if step > 0 else range(index, self.row_count())
-        found = next((row for row in (*ahead, *back) if self.entries[row].leads is not None), self.cursor)
-        super()._go(found)
-        if not any(entry.leads is not None for entry in self.entries[:found]):
-            self.scroll_to(y=0, animate=False, force=True)  # the heading above the first row, too
-
-    def _reveal(self) -> None:
-        if self.size.height >= 2:  # before it is laid out there is no telling what is in sight
-            super()._reveal()
 
 
 def _size_and_date(path: Path) -> str:

@@ -47,6 +47,8 @@ class Question:
     is."""
     complete: Callable[[str], str] | None = None
     """Where tab completes what one has begun to type."""
+    topic: str = ""
+    """The chapter of the guide about it."""
 
 
 class PromptLine(Vertical):
@@ -82,6 +84,11 @@ class PromptLine(Vertical):
             typed.cursor_blink = False
             yield typed
         yield OneLine(id="prompt-effect")
+
+    @property
+    def guide_topic(self) -> str:
+        """The chapter of the guide about what is asked."""
+        return "" if self.question is None else self.question.topic
 
     @property
     def field(self) -> Input:
