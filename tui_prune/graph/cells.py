@@ -1,12 +1,11 @@
 """How a group's channels fall into cells, of which equally many must stay, and cells into families."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tui_prune.graph.classes import Classes, components
-from tui_prune.graph.record import Axis, TraceRecord
+from tui_prune.graph.classes import components
 
 Rows = tuple[np.ndarray, str]
 """A block: rows of channels (-1: none), and why."""
@@ -122,21 +121,12 @@ def _row_sets(places: np.ndarray, size: int) -> np.ndarray:
     return found
 
 
-def signature_cells(record: TraceRecord, sorted_classes: Classes, channels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Positions of the channels that run through the same axes as often: the cells of an uneven group."""
-    signatures = axis_signatures(record.axes, sorted_classes.channel)
+def signature_cells(signatures: Mapping[int, tuple[int, ...]], channels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Positions of the channels that run through the same axes as often: the cells of an uneven group.
+
+    `signatures`: those of all channels, `Classes.signatures`.
+    """
     cells: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for position, channel in enumerate(channels.tolist()):
         cells[signatures[channel]].append(position)
     return tuple(np.array(positions) for _, positions in sorted(cells.items()))
-
-
-def axis_signatures(axes: Sequence[Axis], class_of_slot: np.ndarray) -> dict[int, tuple[int, ...]]:
-    """For each class of slots, the numbers of the axes that it lies on, each as often as it does."""
-    numbers = np.concatenate([np.full(axis.size, n) for n, axis in enumerate(axes)])
-    slots = np.concatenate([axis.slots for axis in axes])
-    order = np.lexsort((numbers, class_of_slot[slots]))
-    owners, numbers = class_of_slot[slots][order], numbers[order]
-    found, starts = np.unique(owners, return_index=True)
-    parts = np.split(numbers, starts[1:])
-    return {int(owner): tuple(part.tolist()) for owner, part in zip(found, parts, strict=True)}

@@ -1,14 +1,15 @@
 """From ties to channels: connected components, and how each grouped convolution and each group norm is taken."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from tui_prune.graph.record import GROUP_NORM, Grouped, TraceRecord, slot_numbers
+from tui_prune.graph.record import GROUP_NORM, Axis, Grouped, TraceRecord, slot_numbers
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 
@@ -28,6 +29,26 @@ class Classes:
     whole_heads: frozenset[int] = frozenset()
     heads: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     """For each channel, whether it is a whole head."""
+    axes: Sequence[Axis] = ()
+    """All axes of the record, in their order."""
+
+    @cached_property
+    def signatures(self) -> dict[int, tuple[int, ...]]:
+        """For each channel, the numbers of the axes that it lies on, each as often as it does."""
+        return axis_signatures(self.axes, self.channel)
+
+
+def axis_signatures(axes: Sequence[Axis], class_of_slot: np.ndarray) -> dict[int, tuple[int, ...]]:
+    """For each class of slots, the numbers of the axes that it lies on, each as often as it does."""
+    numbers = np.concatenate([np.full(axis.size, n) for n, axis in enumerate(axes)])
+    slots = np.concatenate([axis.slots for axis in axes])
+    order = np.lexsort((numbers, class_of_slot[slots]))
+    owners, numbers = class_of_slot[slots][order], numbers[order]
+    found, starts = np.unique(owners, return_index=True)
+    each, ends = numbers.tolist(), [*starts[1:].tolist(), len(numbers)]
+    return {
+        owner: tuple(each[start:end]) for owner, start, end in zip(found.tolist(), starts.tolist(), ends, strict=True)
+    }
 
 
 def components(size: int, pairs: Pairs) -> tuple[int, np.ndarray]:
@@ -70,7 +91,7 @@ def classes(
     for i in whole_heads:
         rows = record.head_rows[i].rows
         heads[channel[slot_numbers([rows])]] |= rows.shape[1] > 1
-    return Classes(atom, channel, count, whole, whole_heads, heads)
+    return Classes(atom, channel, count, whole, whole_heads, heads, record.axes)
 
 
 def taken_whole(record: TraceRecord, atom: np.ndarray, mode: str) -> frozenset[int]:

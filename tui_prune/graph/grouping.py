@@ -317,7 +317,7 @@ def _make_group(
     shares = _shares(outputs)
     parts = parts_by_producer(shares, len(channels))
     families = (
-        (signature_cells(record, sorted_classes, channels),)
+        (signature_cells(sorted_classes.signatures, channels),)
         if flows
         else in_common_units(
             families_of(channels, blocks, parts, sorted_classes.channels), channels, blocks, sorted_classes.channels

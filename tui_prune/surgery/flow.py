@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tui_prune.graph.cells import axis_signatures, signature_cells
-from tui_prune.graph.classes import atoms
+from tui_prune.graph.cells import signature_cells
+from tui_prune.graph.classes import atoms, axis_signatures
 from tui_prune.graph.findings import Flow
 from tui_prune.graph.graph import Graph, Group
 from tui_prune.graph.grouping import UNEVEN, rebuilt
@@ -130,7 +130,7 @@ def _possible_widths(graph: Graph, group: Group, widths: Iterable[int]) -> list[
 
 
 def _whole(graph: Graph, group: Group) -> Flow:
-    cells = signature_cells(graph.record, graph.classes, group.channels)
+    cells = signature_cells(graph.classes.signatures, group.channels)
     return Flow(group.width, tuple(len(cell) for cell in cells))
 
 
@@ -169,11 +169,11 @@ def _try_widths(
     theirs = axis_signatures(record.axes, atoms(record, graph.record, graph.findings.fixed_sizes))
     numbers = [names[axis.tensor, axis.dim, axis.groups > 1] for axis in record.axes]
     dealt = Counter(tuple(sorted(numbers[n] for n in signature)) for signature in theirs.values())
-    ours = axis_signatures(graph.record.axes, graph.classes.channel)
+    ours = graph.classes.signatures
     found = {}
     for index, width in widths.items():
         group = graph.groups[index]
-        cells = signature_cells(graph.record, graph.classes, group.channels)
+        cells = signature_cells(graph.classes.signatures, group.channels)
         counts = tuple(dealt.get(ours[int(group.channels[cell[0]])], 0) for cell in cells)
         complete = sum(counts) * group.width == width * len(group.channels)
         if complete and all(count <= len(cell) for count, cell in zip(counts, cells, strict=True)):

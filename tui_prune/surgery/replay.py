@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tui_prune.graph.cells import axis_signatures
-from tui_prune.graph.classes import atoms
+from tui_prune.graph.classes import atoms, axis_signatures
 from tui_prune.graph.graph import Graph
 from tui_prune.graph.record import GROUPED_CONVOLUTION, Axis, Grouped, TraceRecord
 from tui_prune.surgery.correspondence import FIXED, Correspondence, Slots
