@@ -62,7 +62,7 @@ def main(networks: list[str]) -> None:
     for name in networks:
         session = Session.open(name)
         graph, inputs = session.graph, session.opened.example_inputs
-        cuts = {share: plan.keep for share, plan in session._plans.even_cuts(graph).items()}
+        cuts = {share: plan.keep for share, plan in session.snapshot.planning.of(graph).even_cuts(graph).items()}
         results = []
         for recipe in RECIPES:
             session.apply(recipe)

@@ -16,6 +16,7 @@ from textual.worker import Worker, get_current_worker
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError, said_of
 from tui_prune.formatting import seconds
+from tui_prune.memory import said_of_memory
 
 if TYPE_CHECKING:
     from tui_prune.session.session import Session
@@ -150,6 +151,11 @@ def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> 
         wrong_use = isinstance(error, UsageError)
         post(JobEnded(job, failure=str(error), wrong_use=wrong_use, traceback=tracebacks.of_error(error)))
     except BaseException as error:  # of other people's code too: a thread that ends in silence would be waited for
+        words = said_of_memory(error)
+        if words is not None:
+            _log.warning("%s: %s", ended("failed"), error)
+            post(JobEnded(job, failure=words))
+            return
         _log.exception(ended("failed"))
         from tui_prune.app import crashes
 

@@ -15,6 +15,7 @@ from tui_prune import __version__, paths
 from tui_prune.cli import console, cut, measure, options, output, show
 from tui_prune.errors import INTERRUPTED, TuiPruneError, UsageError
 from tui_prune.loading.request import OpenRequest
+from tui_prune.memory import said_of_memory
 from tui_prune.planning.recipe import Recipe
 
 _WRONG_WORDS: type[BaseException] = typer.BadParameter.__mro__[2]
@@ -54,6 +55,10 @@ class _Commands(TyperGroup):
         except Exception as error:
             if isinstance(error, OSError) and error.filename is None:
                 raise  # help couldn't be printed
+            words = said_of_memory(error)
+            if words is not None:
+                console.print_error(words)
+                raise typer.Exit(1) from None
             from tui_prune.app import crashes
 
             crashes.tell(error)
