@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import clock
-from tests.benchmarks.figures import Figures, Target, targets
+from tests.benchmarks.figures import Figures, targets
+from tests.benchmarks.targets import Target, as_rows, line
 
 MODELS = (
     "nin plain_conv alexnet vgg16_bn resnet18 resnet50 resnext50_32x4d densenet121 densenet201 googlenet inception_v3 "
@@ -127,13 +128,6 @@ def table(found: Sequence[Figures]) -> Table:
     return drawn
 
 
-def line(target: Target) -> str:
-    """One target as a line of text."""
-    of = f" ({target.model})" if target.model else ""
-    verdict = "met" if target.met else "not met"
-    return f"{target.name}: {_number(target.value, 2) or 'nothing measured'}{of}, wanted {target.wanted}: {verdict}"
-
-
 def as_json(found: Sequence[Figures], summary: Sequence[Target], clock_name: str) -> dict[str, Any]:
     """Plain values, with what they were measured with."""
     versions = {name: metadata.version(name) for name in ("torch", "torchvision", "torch-pruning")}
@@ -147,7 +141,7 @@ def as_json(found: Sequence[Figures], summary: Sequence[Target], clock_name: str
         },
         "units": {"time": "s", "peak": "MiB"},
         "networks": [dataclasses.asdict(figures) for figures in found],
-        "targets": [dataclasses.asdict(target) for target in summary],
+        "targets": as_rows(summary),
     }
 
 

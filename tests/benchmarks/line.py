@@ -63,6 +63,14 @@ class Line:
             self._read(0.05)
         return time.perf_counter() - self.started
 
+    def shows(self, text: str) -> float:
+        """Seconds from the start of the program until the screen shows a text."""
+        while text not in self.text:
+            if not self._process.isalive() or time.perf_counter() - self.started > PATIENCE:
+                raise RuntimeError(f"Never shown: {text}\n{self.text}")
+            self._read(0.02)
+        return time.perf_counter() - self.started
+
     def settle(self, seconds: float = 3.0, shown: str = "") -> None:
         """Read until the screen shows a text and nothing more comes for a while."""
         until = time.perf_counter() + PATIENCE

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.line import Line, mean
+from tests.benchmarks.targets import Found, Target, as_rows, at_most
 
 ROOT = Path(__file__).parents[2]
 MANY = f"{Path(__file__).parent / 'many_modules.py'}:make_network"
@@ -88,7 +89,8 @@ def main() -> None:
                 figures += keys(model, size, Path(folder))
     Console(width=None if sys.stdout.isatty() else 140).print(table(figures))
     if asked.json:
-        asked.json.write_text(json.dumps([{**asdict(figure), "met": figure.met} for figure in figures], indent=1))
+        written = {"figures": [asdict(figure) for figure in figures], "targets": as_rows(targets(figures))}
+        asked.json.write_text(json.dumps(written, indent=1) + "\n")
     sys.exit(0 if all(figure.met for figure in figures) else 1)
 
 
@@ -199,6 +201,20 @@ def rows_of(model: str, folder: Path) -> Path:
         command = [sys.executable, "-m", "tests.benchmarks.bare_rows", *MODELS[model], str(file)]
         subprocess.run(command, cwd=ROOT, check=True)
     return file
+
+
+def targets(figures: Sequence[Figure]) -> list[Target]:
+    """The worst of each limit."""
+
+    def found(name: str, kept: Callable[[Figure], bool] = lambda figure: True) -> list[Found]:
+        values = [(getattr(figure, name), f"{figure.model}, {figure.size}") for figure in figures if kept(figure)]
+        return [(value, where) for value, where in values if value is not None]
+
+    return [
+        at_most("bytes of a key over the bare app's, worst", found("bytes_ratio"), MORE_BYTES),
+        at_most("time of a key or first frame over the bare app's, worst", found("time_ratio"), SLOWER),
+        at_most("bytes at rest", found("our_bytes", lambda figure: figure.what == "rest"), 0.0),
+    ]
 
 
 def table(figures: Sequence[Figure]) -> Table:

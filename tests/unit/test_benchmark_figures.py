@@ -1,20 +1,24 @@
 """What the benchmarks print follows from what they measured."""
 
 import dataclasses
+import importlib
 from types import SimpleNamespace
 
 import pytest
 
 from tests.benchmarks import quality
+from tests.benchmarks.__main__ import BENCHMARKS, all_met, summary
 from tests.benchmarks.coverage import each_family, each_network, markdown
-from tests.benchmarks.engine import as_json, line, table
+from tests.benchmarks.engine import as_json, table
 from tests.benchmarks.figures import Figures, targets
+from tests.benchmarks.scale import exponents
+from tests.benchmarks.targets import as_rows, at_least, at_most, line
 from tests.networks.conftest import pytest_terminal_summary
 from tests.networks.sweep import Outcome
 
 QUICK = Figures(
     "quick", forward=1.0, trace=1.2, ours=2.0, plan_again=0.01, our_peak=50.0, kind="exact", gmacs=5.0,
-    build=2.0, step=6.0, peer=8.0, peer_peak=100.0, peer_equal=True,
+    build=2.0, step=8.0, peer=10.0, peer_peak=100.0, peer_equal=True,
 )  # fmt: skip
 SLOW = dataclasses.replace(QUICK, model="slow", trace=1.6, ours=4.0, plan_again=0.5, our_peak=110.0)
 ALONE = dataclasses.replace(
@@ -28,9 +32,9 @@ def values(*figures: Figures) -> list[tuple[float | None, bool, str]]:
 
 def test_all_targets_met() -> None:
     assert values(QUICK, ALONE) == [
-        (4.0, True, ""),
-        (4.0, True, "quick"),
-        (800.0, True, "quick"),
+        (pytest.approx(5.0), True, ""),
+        (5.0, True, "quick"),
+        (1000.0, True, "quick"),
         (1.2, True, "quick"),
         (0.5, True, "quick"),
     ]
@@ -38,14 +42,41 @@ def test_all_targets_met() -> None:
 
 def test_the_worst_network_decides() -> None:
     (mean, met, _), *others = values(QUICK, SLOW, ALONE)
-    assert mean == pytest.approx(8**0.5)
+    assert mean == pytest.approx(12.5**0.5)
     assert not met
-    assert others == [(2.0, True, "slow"), (16.0, False, "slow"), (1.6, False, "slow"), (1.1, False, "slow")]
+    assert others == [(2.5, True, "slow"), (20.0, False, "slow"), (1.6, False, "slow"), (1.1, False, "slow")]
 
 
 def test_what_was_not_measured_is_not_met() -> None:
     assert values(ALONE) == [(None, False, "")] * 5
-    assert line(targets([ALONE])[0]).endswith("nothing measured, wanted ≥ 3: not met")
+    assert line(targets([ALONE])[0]).endswith("nothing measured, wanted ≥ 4.5: not met")
+
+
+def test_all_benchmarks_are_summed_up() -> None:
+    met, missed = at_least("faster", [(2.0, "a"), (3.0, "b")], 1.5), at_most("memory", [(0.5, "a"), (1.2, "b")], 1.0)
+    found = {"engine": {"targets": as_rows([met, missed])}}
+    assert summary(found) == [
+        "engine",
+        "  faster: 2.00 (a), wanted ≥ 1.5: met",
+        "  memory: 1.20 (b), wanted ≤ 1: not met",
+    ]
+    assert not all_met(found)
+    assert all_met({"engine": {"targets": as_rows([met])}})
+    failed = {"failure": "ended with status 1", "targets": []}
+    assert summary({"scale": failed}) == ["scale: ended with status 1"]
+    assert not all_met({"scale": failed})
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_benchmark_of_the_command_can_write_its_figures(name: str) -> None:
+    module = importlib.import_module(f"tests.benchmarks.{name}")
+    assert callable(module.main)
+    assert "--json FILE" in module.__doc__
+
+
+def test_growth_is_told_from_the_fixed_costs() -> None:
+    seconds = {size: dict.fromkeys(("trace", "plan", "step"), 1e-6 * size) for size in (500, 1000, 2000, 5000)}
+    assert exponents(seconds)["plan"] == pytest.approx(1.0)
 
 
 def test_the_table_has_a_row_for_each_network_and_the_json_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
