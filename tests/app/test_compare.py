@@ -8,6 +8,8 @@ from textual.geometry import Region
 
 from tui_prune.app.cells import text_of
 from tui_prune.app.screens import compare_keys
+from tui_prune.app.screens.command_log import CommandLogDialog
+from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.loading.open_model import open_model
 
@@ -344,3 +346,16 @@ async def test_the_home_of_nobody_is_no_crash(start, small):
         await desk.type("~nobody-at-all/a.md")
         await desk.press("enter")
         assert desk.effect.startswith("!")
+
+
+async def test_what_was_done_is_told_as_commands_and_copied(start):
+    async with start((80, 24)) as desk:
+        await desk.press("g", "2", "5", "enter", "Y")
+        assert isinstance(desk.app.screen, CommandLogDialog)
+        words = "\n".join(text_of(line) for line in desk.app.screen.query_one(LinePane).lines)
+        assert "tui-prune prune nin --ratio 0.25 -o nin-pruned.pt" in words
+        for key, start_of in (("t", "ratio = 0.25"), ("p", "import tui_prune"), ("c", "tui-prune prune nin")):
+            await desk.press(key)
+            assert desk.app.clipboard.startswith(start_of)
+        await desk.press("escape")
+        assert desk.app.screen is desk.screen

@@ -115,6 +115,14 @@ MAIN = [
         "E", "ask_export", "Export", id="export", tooltip="Write the comparison or the recipe to a file", show=False
     ),
     Binding(
+        "Y",
+        "command_log",
+        "Command log",
+        id="commands.log",
+        tooltip="What you did as a command line, a recipe file and Python",
+        show=False,
+    ),
+    Binding(
         "comma",
         "recipe",
         "Recipe",
@@ -144,7 +152,18 @@ GROUPS = {
     LOOK: (),
     "Compare": ("plans", "table.copy"),
     "Accuracy": ("evaluate", "scan", "suggest", "recover", "verify"),
-    "File": ("save", "export", "open.another", "open.input", "failure", "palette", "help", "quit", "quit.anywhere"),
+    "File": (
+        "save",
+        "export",
+        "commands.log",
+        "open.another",
+        "open.input",
+        "failure",
+        "palette",
+        "help",
+        "quit",
+        "quit.anywhere",
+    ),
     MOVE: (),
 }
 """The groups of the help in their order, and by the ids of their bindings what is in each."""

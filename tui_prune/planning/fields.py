@@ -81,6 +81,17 @@ class Field:
         """Whether a recipe says something else than a new one."""
         return bool(getattr(recipe, self.name) != getattr(default_of(type(recipe)), self.name))
 
+    def arguments(self, recipe: Recipe) -> list[str]:
+        """What a recipe says as arguments of the command line; none where that is what a new one says."""
+        value = getattr(recipe, self.name)
+        if not self.is_changed(recipe):
+            return []
+        if isinstance(value, Mapping):
+            texts = [f"{key}={entry!r}" for key, entry in value.items()]
+        else:
+            texts = [str(one) for one in value] if self.option.repeated else [str(value)]
+        return [word for text in texts for word in (self.option.flag, text)]
+
     def changed(self, recipe: Recipe, text: str) -> Recipe:
         """The recipe with this field as a text says. Raises `UsageError`."""
         return recipe.changed(**{self.name: self.read(text)})
@@ -453,6 +464,11 @@ FIELDS = (
     ),
 )
 """In the order in which they are shown: how much to cut, by what, within which limits, and where."""
+
+
+def options(recipe: Recipe, fields: Sequence[Field] = FIELDS) -> list[str]:
+    """The arguments of the command line that choose a recipe: ["--ratio", "0.5", "--lock", "conv1"]."""
+    return [word for field in fields for word in field.arguments(recipe)]
 
 
 def with_comments(toml: str, fields: Sequence[Field] = FIELDS) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tui_prune import paths
 from tui_prune.app.cells import Cell, shortened
@@ -44,6 +44,15 @@ class CompareKeys(MainParts):
         if octets > LARGEST_COPY:
             said += "; terminals may refuse so much: E writes it to a file"
         self.remark(said)
+
+    def action_command_log(self) -> None:
+        from tui_prune.app.screens.command_log import CommandLogDialog
+        from tui_prune.session.command_log import command_log
+
+        session, app = self.session, cast("Any", self.app)  # screens don't import the app
+        recovered = () if session.recovered is None else session.recovered.report.recovered
+        output = session.saved_to or Path(f"{file_name(session.opened.title)}-pruned.pt")
+        app.push_screen(CommandLogDialog(command_log(app.request, session.recipe, recovered, output)))
 
     def action_ask_export(self) -> None:
         title, replace = self.session.opened.title, set[Path]()
