@@ -42,6 +42,8 @@ _TRIALS = 40
 """The number of failed trials after which no more sizes are tried, and suspected groups are locked instead."""
 _SAME_LINE = 2
 """Where one line of code fails more often, all groups in modules of the same class are locked."""
+_NARROWED = 24
+"""Trials to find out which of the groups that seem to be the reason for a failure are."""
 _HALVES = 48
 """Trials to find out which groups make a result differ, where nothing else tells."""
 
@@ -133,6 +135,7 @@ def fit(
     linked: dict[str | None, tuple[np.ndarray, ...]] = {}
     known = frozenset(graph.findings.repairs)
     search, halving, failures = SizeSearch(), _Halving(subject, verifying), _Failures()
+    narrowing = _Narrowing(subject, planning)
     while True:
         plan = planning(graph)
         progress("cut", len(graph.findings.locks) / (len(graph.groups) + 1))
@@ -173,6 +176,8 @@ def fit(
                         f"No cut of this model can be proved{place}: {reason}. "
                         "Lock layers, or choose lower ratios, and try again."
                     ) from misfit
+                if groups == misfit.groups:
+                    groups = narrowing.to_blame(plan.graph, groups, misfit)
                 findings = base.with_lock(_slots_of(graph, groups), misfit.lock)
             graph = rebuilt(graph, findings)
 
@@ -290,6 +295,38 @@ class _Failures:
         return misfit.groups | _groups_alike(
             plan, misfit.groups, [n for n, part in parts.items() if type(part) is kind]
         )
+
+
+class _Narrowing:
+    """Finds out which of the groups that seem to be the reason for a failure are."""
+
+    def __init__(self, subject: Subject, planning: Planning) -> None:
+        self._subject, self._planning = subject, planning
+        self._left = _NARROWED
+
+    def to_blame(self, graph: Graph, groups: frozenset[int], misfit: Misfit) -> frozenset[int]:
+        """The smallest part of the groups, found by halving them, without whose cut more goes right: often the smallest
+        group, or the last one before the failure."""
+        rest = sorted(groups, key=lambda number: len(graph.groups[number].channels))
+        while misfit.error is not None and len(rest) > 1:
+            parts = rest[:1], [max(rest)], rest[: len(rest) // 2], rest[len(rest) // 2 :]
+            parts = [part for number, part in enumerate(parts) if part not in parts[:number]]
+            found = next((part for part in parts if self._helps(graph, part, misfit)), None)
+            if found is None:
+                break
+            rest = found
+        return frozenset(rest)
+
+    def _helps(self, graph: Graph, groups: Sequence[int], misfit: Misfit) -> bool:
+        if not self._left:
+            return False
+        self._left -= 1
+        findings = graph.findings.with_lock(_slots_of(graph, frozenset(groups)), misfit.lock)
+        try:
+            self._subject.try_plan(self._planning(rebuilt(graph, findings)), verifying=False)
+        except Misfit as other:
+            return other.reached > misfit.reached
+        return True
 
 
 def _groups_alike(plan: Plan, groups: frozenset[int], modules: Sequence[str]) -> frozenset[int]:

@@ -27,13 +27,15 @@ class Fit(IntEnum):
     """The length of an axis of the module's own tensors or its children's."""
     CELL = 1
     """The size of the cells (one head) on such an axis."""
-    INSIDE = 2
+    CELLS = 2
+    """The size of several cells on such an axis (where values are wider than queries and keys)."""
+    INSIDE = 3
     """The length of an axis deeper inside."""
-    AROUND = 3
+    AROUND = 4
     """The length of an axis of a module around it."""
-    CELL_AROUND = 4
+    CELL_AROUND = 5
     """The size of the cells on such an axis."""
-    PART = 5
+    PART = 6
     """A multiple or a part of an axis of the module itself, or of the next module around it that has weights."""
 
 
@@ -135,11 +137,13 @@ class SizesOf:
         yield from self.fitting_near(module, value)
         inside, around = self._below[module], self._around(module)
         for axis, left in inside:
-            if not _is_near(axis, module):
-                if axis.size == value:
-                    yield Fit.INSIDE, axis, left
-                elif value in self._cell_sizes(axis):
-                    yield Fit.CELL, axis, left
+            if _is_near(axis, module):
+                if any(1 < cell < value < axis.size and value % cell == 0 for cell in self._cell_sizes(axis)):
+                    yield Fit.CELLS, axis, left
+            elif axis.size == value:
+                yield Fit.INSIDE, axis, left
+            elif value in self._cell_sizes(axis):
+                yield Fit.CELL, axis, left
         for axis, left in around:
             if axis.size == value:
                 yield Fit.AROUND, axis, left

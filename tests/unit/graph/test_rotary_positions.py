@@ -1,6 +1,8 @@
 """Rotary positions: a head's places go in pairs, with their frequencies. Efficient channel attention."""
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import tui_prune
+from tests.cuts import check_cut, reasons
 from tests.exactness import Kept, prune_exactly, widths
 from tests.small_nets import IMAGES, conv
 
@@ -93,7 +96,7 @@ def test_positions_worked_out_in_the_code_keep_a_heads_places() -> None:
     assert any(lock["layer"] == "q" and lock["where"] for lock in result.report.locks)
 
 
-def test_a_convolution_along_the_channels_locks_them_with_its_line() -> None:
+def test_a_convolution_along_the_channels_sees_the_neighbours_that_stay() -> None:
     class Gated(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -106,10 +109,29 @@ def test_a_convolution_along_the_channels_locks_them_with_its_line() -> None:
             scales = self.gate(means).squeeze(1).sigmoid()
             return self.out(F.relu(self.b(y * scales[:, :, None, None])))
 
-    result = prune_exactly(Gated().eval(), torch.randn(IMAGES))
-    assert (widths(result)["a"], widths(result)["b"]) == ((16, 16), (12, 6))
-    reasons = {lock["reason"]: lock["where"] for lock in result.report.locks if lock["layer"] == "a"}
-    assert "self.gate(means)" in reasons["a convolution slides over these positions"]
+    def reference(masked: Any, kept: Kept) -> None:
+        channels, small = kept["a.weight/0"], copy.deepcopy(masked.gate)
+        masked.gate.forward = lambda x: torch.zeros_like(x).index_copy(2, channels, small(x.index_select(2, channels)))
+
+    check_cut(Gated, torch.randn(IMAGES), {"a": 8, "b": 6}, others=[torch.randn(3, 3, 9, 9)], reference=reference)
+
+
+@pytest.mark.parametrize("settings", [{"padding": 0}, {"padding": 1, "stride": 2}, {"padding": 1, "out_channels": 2}])
+def test_a_convolution_along_the_channels_that_gives_others_locks_them_with_its_line(settings: dict[str, int]) -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.out = conv(3, 16), nn.LazyLinear(4)
+            self.mix = nn.Conv1d(1, kernel_size=3, **{"out_channels": 1, **settings})
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.mix(F.relu(self.a(x)).mean((2, 3)).unsqueeze(1)).flatten(1))
+
+    model = Mixed().eval()
+    model(torch.randn(IMAGES))
+    result = tui_prune.prune(model, torch.randn(IMAGES), ratio=0.5)
+    assert widths(result)["a"] == (16, 16)
+    assert any("self.mix(" in reason for reason in reasons(result, "a"))
 
 
 def test_every_second_channel() -> None:

@@ -56,6 +56,54 @@ def test_heads_that_are_split_off_get_narrower() -> None:
     assert result.report.equivalence.kind == "exact"
 
 
+class WiderValues(nn.Module):
+    """Attention over an image whose values are twice as wide as its queries and keys; all in one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.key_size, self.head_size = 2, 8, 16
+        self.inner, self.packed, self.join = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 64, 1), nn.Conv2d(32, 32, 1)
+        self.out = nn.Conv2d(32, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(x)
+        batch, width, *sides = x.shape
+        packed = self.packed(x).view(batch, self.heads, self.key_size * 2 + self.head_size, -1)
+        query, key, value = packed.split([self.key_size, self.key_size, self.head_size], dim=2)
+        weights = (query.transpose(-2, -1) @ key * 0.3).softmax(-1)
+        return self.out(x + self.join((value @ weights.transpose(-2, -1)).view(batch, width, *sides)))
+
+
+def test_values_that_are_wider_than_queries_and_keys_get_narrower() -> None:
+    torch.manual_seed(0)
+    result = tui_prune.prune(WiderValues().eval(), torch.randn(1, 3, 4, 4), ratio=0.5)
+    assert widths(result) == {"inner": (32, 16), "packed": (64, 32), "join": (32, 16), "out": (4, 4)}
+    assert (result.model.heads, result.model.key_size, result.model.head_size) == (2, 4, 8)
+    assert result.report.equivalence.kind == "exact"
+
+
+class LinearAttention(nn.Module):
+    """Weighs values by queries and keys without a softmax; a row of ones beside the values gives what to divide by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(6, 16) for _ in range(3))
+        self.join = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (p(x).view(*x.shape[:2], 2, -1).transpose(1, 2) for p in (self.query, self.key, self.value))
+        query, key, value = query.exp(), key.exp(), F.pad(value, (0, 1), value=1.0)
+        summed = query @ (key.transpose(-1, -2) @ value)
+        return self.join((summed[..., :-1] / summed[..., -1:]).transpose(1, 2).flatten(2))
+
+
+def test_a_row_of_ones_beside_channels_fixes_none() -> None:
+    torch.manual_seed(0)
+    result = tui_prune.prune(LinearAttention().eval(), torch.randn(1, 7, 6), ratio=0.5)
+    assert widths(result) == {**dict.fromkeys(("query", "key", "value"), (16, 8)), "join": (4, 4)}
+    assert result.report.equivalence.kind == "exact"
+
+
 class Windows(nn.Module):
     """Keeps a width and a window of as many positions; its methods have their own word for the module."""
 

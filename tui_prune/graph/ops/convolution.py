@@ -1,11 +1,12 @@
 """Convolutions of any dimension, plain, transposed, grouped or depthwise, by a layer's own kernel or a computed one."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tui_prune.graph.labels import Labels, collapse, compact, distinct_in_order, spread
+from tui_prune.graph.labels import Dims, Labels, collapse, compact, distinct_in_order, spread
 from tui_prune.graph.ops.shared import Kept, single, tied_over, zero_cut
 from tui_prune.graph.record import GROUPED_CONVOLUTION, Grouped, LayerUse, Way
 from tui_prune.graph.registry import Call, masked, rule
@@ -66,8 +67,8 @@ def _convolve(tracer: "Tracer", call: Call, *, transposed: bool) -> None:
             way: Way = "whole" if whole_only else _way(tracer, own, groups, in_width)
             rows = inputs.view(groups, -1), outputs.view(groups, -1)
             tracer.record.grouped.append(Grouped(tracer.layer_of(own or ""), *rows, way=way))
-    _take_in(tracer, x, weight, inputs, in_width)
-    made: Labels = {}
+    made = _slid_along(tracer, call, x, weight)
+    _take_in(tracer, x, weight, inputs, in_width, made)
     if outputs is not None:
         for label in tracer.labels(bias).values():
             tracer.tie(outputs, label.reshape(-1), "bias")
@@ -158,10 +159,36 @@ def _per_group_slots(
     return slots
 
 
-def _take_in(tracer: "Tracer", x: Tensor, weight: Tensor, inputs: Tensor | None, in_width: int) -> None:
-    """Tie what the input carries to the weight's in-axis."""
+def _slid_along(tracer: "Tracer", call: Call, x: Tensor, weight: Tensor) -> Labels:
+    """Labels of the image that the output has at the same places: those along which one small kernel slides, from
+    channel to channel (efficient channel attention, Wang et al. 2020). It sees what stays of a channel's neighbours."""
+    if call.name not in _NAMES or call.arg("transposed", False) or weight.shape[:2] != (1, 1):
+        return {}
+    found: Labels = {}
+    for dims, label in tracer.labels(x).items():
+        if len(dims) == 1 and dims[0] > 1 and _keeps_size(call, weight, dims[0] - 2):
+            if weight.shape[dims[0]] > 1:
+                tracer.statistic(compact(label, dims), "convolution along channels")
+            found[dims] = collapse(label, dims).expand(call.first_out.shape)
+    return found
+
+
+def _keeps_size(call: Call, weight: Tensor, dim: int) -> bool:
+    """Whether an image of any size keeps it along one of its dimensions."""
+    stride, padding, dilation = (
+        int(values[min(dim, len(values) - 1)]) for values in map(call.arg, ("stride", "padding", "dilation"))
+    )
+    return stride == 1 and 2 * padding == dilation * (weight.shape[dim + 2] - 1)
+
+
+def _take_in(
+    tracer: "Tracer", x: Tensor, weight: Tensor, inputs: Tensor | None, in_width: int, passing: Collection[Dims]
+) -> None:
+    """Tie what the input carries to the weight's in-axis. `passing`: what only passes."""
     tied = False
     for dims, label in tracer.labels(x).items():
+        if dims in passing:
+            continue
         if dims == (1,) and inputs is not None:
             tracer.tie(inputs, compact(label, dims), "feeds")
             tied = True
@@ -224,10 +251,21 @@ def _kind(weight: Tensor, transposed: bool, groups: int, width: int, in_width: i
 
 @masked(*_NAMES, "torchvision::deform_conv2d")
 def masked_convolution(call: Call, cut: Kept) -> Tensor:
-    """Cut channels of the input are zero; of one that carries none (a constant), the weight's columns for them."""
+    """Cut channels of the input are zero; of one that carries none (a constant), the weight's columns for them.
+
+    A kernel that slides along channels sees those that stay, and nothing comes out at the others.
+    """
     x, weight = call.arg("input"), call.arg("weight")
     if cut(x):
-        x = zero_cut(x, cut)
-    elif call.arg("groups", 1) == 1:
+        along = [(dims[0], mask) for dims, mask in cut(x).items() if len(dims) == 1 and dims[0] > 1]
+        small = zero_cut(x, lambda tensor: {dims: mask for dims, mask in cut(tensor).items() if dims[0] < 2})
+        for dim, mask in along:
+            small = small.index_select(dim, mask.nonzero().flatten())
+        out: Tensor = call.func(small, weight, *call.args[2:], **call.kwargs)
+        for dim, mask in along:
+            shape = [*out.shape[:dim], len(mask), *out.shape[dim + 1 :]]
+            out = out.new_zeros(shape).index_copy(dim, mask.nonzero().flatten(), out)
+        return out
+    if call.arg("groups", 1) == 1:
         weight = zero_cut(weight, cut)
     return call.func(x, weight, *call.args[2:], **call.kwargs)

@@ -82,13 +82,19 @@ def take_part(tracer: "Tracer", call: Call) -> None:
 
 def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: int) -> None:
     """What a slice [start, end) takes and what it leaves must stay in proportion: equally many of each run as long as
-    their common unit. Of every second position, both of two go together. Any other place is locked."""
+    their common unit. Of every second position, both of two go together. Any other place is locked.
+
+    Nothing has to stay where it only parts channels from positions that can't go away (a row of ones beside them).
+    """
     size = label.shape[dim]
     start, end, step = call.arg("start") or 0, call.arg("end"), call.arg("step", 1)
     end = size if end is None else min(end, size)
     start = start + size if start < 0 else start
     end = end + size if end < 0 else end
     unit = gcd(start, end, size)
+    taken = label.narrow(dim, start, end - start) if step == 1 and end > start else None
+    if taken is not None and _parts_from_fixed(taken, label, dims, dim, start, end):
+        return
     if step > 1 and size % step == 0 and start < step and end == size:
         runs = compact(label, dims).unflatten(dims.index(dim), (-1, step))
         tracer.tie(runs.narrow(dims.index(dim) + 1, 0, 1), runs, "taken in steps")
@@ -97,6 +103,14 @@ def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: in
         tracer.block(ids.reshape(size // unit, -1), "is sliced into equal parts")
     else:
         tracer.lock_label(label, dims, "is sliced at a fixed place")
+
+
+def _parts_from_fixed(taken: Tensor, label: Tensor, dims: Dims, dim: int, start: int, end: int) -> bool:
+    """Whether a slice takes all positions that can't go away and no other, or the reverse."""
+    left = torch.cat([label.narrow(dim, 0, start), label.narrow(dim, end, label.shape[dim] - end)], dim)
+    fixed = [bool((part < 0).all()) for part in (taken, left)]
+    real = [bool((part >= 0).all()) for part in (taken, left)]
+    return bool(taken.numel() and left.numel()) and (fixed[0] and real[1] or real[0] and fixed[1])
 
 
 @rule("pixel_shuffle")
