@@ -309,7 +309,7 @@ class _Narrowing:
         group, or the last one before the failure."""
         rest = sorted(groups, key=lambda number: len(graph.groups[number].channels))
         while misfit.error is not None and len(rest) > 1:
-            parts = rest[:1], [max(rest)], rest[: len(rest) // 2], rest[len(rest) // 2 :]
+            parts = [rest[:1], [max(rest)], rest[: len(rest) // 2], rest[len(rest) // 2 :]]
             parts = [part for number, part in enumerate(parts) if part not in parts[:number]]
             found = next((part for part in parts if self._helps(graph, part, misfit)), None)
             if found is None:

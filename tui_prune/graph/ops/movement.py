@@ -108,9 +108,10 @@ def _even_slice(tracer: "Tracer", call: Call, label: Tensor, dims: Dims, dim: in
 def _parts_from_fixed(taken: Tensor, label: Tensor, dims: Dims, dim: int, start: int, end: int) -> bool:
     """Whether a slice takes all positions that can't go away and no other, or the reverse."""
     left = torch.cat([label.narrow(dim, 0, start), label.narrow(dim, end, label.shape[dim] - end)], dim)
-    fixed = [bool((part < 0).all()) for part in (taken, left)]
-    real = [bool((part >= 0).all()) for part in (taken, left)]
-    return bool(taken.numel() and left.numel()) and (fixed[0] and real[1] or real[0] and fixed[1])
+    if not taken.numel() or not left.numel():
+        return False
+    fixed, channels = (left, taken) if bool((left < 0).all()) else (taken, left)
+    return bool((fixed < 0).all()) and bool((channels >= 0).all())
 
 
 @rule("pixel_shuffle")
