@@ -52,6 +52,9 @@ def _unets() -> Iterator[tuple[str, str, dict[str, Any], Example]]:
         "UpBlock3D")}
     yield "unet-3d-condition", "UNet3DConditionModel", {**CROSS, **solid, "attention_head_dim": 8}, noise((4, 2, 16,
         16), text=(7, 32))
+    kandinsky = {"time_embedding_dim": 32, "groups": 8, "attention_head_dim": 8, "layers_per_block": 2,
+        "block_out_channels": (16, 32, 32, 64), "cross_attention_dim": 32, "encoder_hid_dim": 32}
+    yield "unet-kandinsky3", "Kandinsky3UNet", kandinsky, noise((4, 16, 16), text=(7, 32), encoder_attention_mask=(7,))
     control = {name: value for name, value in CROSS.items() if name not in ("up_block_types", "sample_size")}
     control["conditioning_embedding_out_channels"] = (16, 32)
     yield "controlnet", "ControlNetModel", control, noise((4, 16, 16), text=(7, 32), controlnet_cond=(3, 32, 32))

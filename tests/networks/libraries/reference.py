@@ -178,6 +178,7 @@ class Sizes:
         places = [
             (functional, "scaled_dot_product_attention", self._attention),
             (functional, "layer_norm", self._layer_norm),
+            (functional, "group_norm", self._group_norm),
             (functional, "softmax", self._softmax),
             (torch, "softmax", self._softmax),
             (Tensor, "softmax", self._softmax),
@@ -211,6 +212,19 @@ class Sizes:
             return torch.zeros_like(x).index_copy(-1, kept, part)
 
         return layer_norm
+
+    def _group_norm(self, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def group_norm(x: Tensor, groups: int, weight: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+            if weight is not None:
+                return original(x, groups, weight, *args, **kwargs)
+            channels, groups = self._size(x.shape[1]), self._size(groups)
+            kept = (x != 0).any([d for d in range(x.dim()) if d != 1]).nonzero().flatten()
+            if len(kept) != channels or len(kept) == x.shape[1]:
+                return original(x, groups, weight, *args, **kwargs)
+            part = original(x.index_select(1, kept), groups, weight, *args, **kwargs)
+            return torch.zeros_like(x).index_copy(1, kept, part)
+
+        return group_norm
 
     def _softmax(self, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def softmax(x: Tensor, dim: int | None = None, *args: Any, **kwargs: Any) -> Tensor:

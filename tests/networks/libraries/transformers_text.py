@@ -64,6 +64,7 @@ def networks() -> Iterator[Network]:
         "funnel": ("Funnel", "ForSequenceClassification", {"vocab_size": VOCABULARY, "d_model": 64, "n_head": 4,
             "d_head": 16, "d_inner": 128, "block_sizes": [1, 1], "num_decoder_layers": 1}),
         "longformer": ("Longformer", "ForSequenceClassification", {**PLAIN, "attention_window": [8, 8]}),
+        "mpnet": ("MPNet", "ForSequenceClassification", PLAIN),
         "mobilebert": ("MobileBert", "ForSequenceClassification", {**PLAIN, "embedding_size": 32,
             "intra_bottleneck_size": 32}),
         "modernbert": ("ModernBert", "ForSequenceClassification", {**PLAIN, "cls_token_id": 1, "sep_token_id": 2,

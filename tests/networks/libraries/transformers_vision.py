@@ -66,6 +66,7 @@ def networks() -> Iterator[Network]:
         "swiftformer": ("SwiftFormer", HEAD, {"depths": [1, 1, 1, 1], "embed_dims": [24, 32, 48, 64],
             "image_size": SIDE}),
         "swin": ("Swin", HEAD, SWIN),
+        "swinv2": ("Swinv2", HEAD, SWIN),
         "vit": ("ViT", HEAD, VIT),
     }
     backbone = {"backbone_config": _configuration("ResNet", **RESNET, out_features=["stage2", "stage3", "stage4"])}
