@@ -105,3 +105,38 @@ def test_equal_scores_may_be_ranked_either_way() -> None:
     result = tui_prune.prune(RankedPairs().eval(), torch.randn(1, 32, 6), ratio=0.5)
     assert result.report.equivalence.kind == "exact"
     assert result.model.inner.out_features == 16
+
+
+class FindsMore(nn.Module):
+    """Looks closer at rows that score above zero: at none of the original's, and all of the cut network's."""
+
+    def __init__(self, closer: Callable[[Tensor], Tensor], boxes: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.score, self.middle, self.out = (nn.Linear(*n) for n in ((6, 16), (16, 1), (16, 8), (8, 6)))
+        self.closer, self.boxes = closer, boxes
+        with torch.no_grad():
+            self.inner.weight[8:] /= 10
+            self.inner.bias.fill_(1.0)
+            self.score.weight.copy_(torch.tensor([0.01] * 8 + [-5.0] * 8))
+            self.score.bias.fill_(0.0)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.inner(x).relu()
+        scores = self.score(hidden)
+        rows = hidden[scores.squeeze(-1) > 0]
+        if len(rows):
+            rows = self.closer(rows)
+        boxes = self.out(self.middle(rows).relu()).view(-1, 2, 3)
+        return scores, self.boxes(boxes) if len(boxes) else boxes
+
+
+@pytest.mark.parametrize("places", [(torch.exp, torch.clone), (torch.clone, torch.exp)], ids=["channels", "uncut rows"])
+def test_what_only_the_cut_network_finds_is_compared_by_its_channels(
+    places: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]],
+) -> None:
+    torch.manual_seed(0)
+    model, x = FindsMore(*places).eval(), torch.rand(4, 6) / 10
+    assert not bool((model(x)[0] > 0).any())
+    result = tui_prune.prune(model, x, ratio=0.5)
+    assert bool((result.model(x)[0] > 0).all())
+    assert (result.model.inner.out_features, result.report.equivalence.kind) == (8, "exact")
