@@ -23,6 +23,13 @@ def net():
         made.conv1.weight[3, 1, 0, 0] = float("nan")
     return made
 """
+FEW_INPUTS = """
+from itertools import islice
+from tui_prune.models import digits
+
+def calibration():
+    return (batch[:48] for batch in islice(digits.calibration(), 2))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +60,9 @@ def plot(*arguments: str | Path, kind: str, layer: str = FIRST) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_text_as_large_as_the_terminal_and_svg(kind: str, tmp_path: Path) -> None:
-    done = plot(kind=kind)
+    task = tmp_path / "task.py"
+    task.write_text(FEW_INPUTS)
+    done = plot("--task", task, kind=kind)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{FIRST} · conv 5x5 · ")
@@ -62,7 +71,7 @@ def test_every_kind_is_text_as_large_as_the_terminal_and_svg(kind: str, tmp_path
     assert "\x1b" not in done.stdout
 
     target = tmp_path / "picture.svg"
-    done = plot("-o", target, kind=kind)
+    done = plot("--task", task, "-o", target, kind=kind)
     assert (done.exit_code, done.stdout) == (0, f"Written to {target}.\n")
     picture = ElementTree.parse(target).getroot()
     assert picture.tag == f"{SVG}svg"

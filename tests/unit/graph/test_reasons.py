@@ -231,7 +231,7 @@ def check_line(plan: Plan, asked: Plan | None, name: str, line: str) -> None:
 def test_widths_dealt_out_by_the_networks_own_code_are_said_to_be() -> None:
     from tui_prune.loading.open_model import open_model
 
-    opened = Session(open_model("shufflenet_v2_x1_0", input_spec="1,3,64,64"))
+    opened = Session(open_model("shufflenet_v2_x0_5", input_spec="1,3,64,64"))
     for fields in ({"ratio": 0.5}, {"ratio": 0.5, "align": 8}, {"ratio": 0.3, "scope": "global"}):
         plan = opened.preview(Recipe(**fields))
         lines = {layer.name: width_reason(plan, layer.name) for layer in plan.layers}
