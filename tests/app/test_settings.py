@@ -9,7 +9,7 @@ from tui_prune.app.cells import COMPONENT_CLASSES, text_of
 from tui_prune.app.screens.dialog import QuitDialog
 from tui_prune.app.screens.help import HelpScreen
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.config import THEMES, Config
+from tui_prune.config import THEMES, Config, config_file, load
 from tui_prune.loading.request import OpenRequest
 
 
@@ -70,7 +70,7 @@ async def test_a_theme_is_changed_from_the_palette_for_this_session(start):
         commands["Theme: light"]()
         await desk.pilot.pause()
         assert desk.app.theme == "tui-prune-light"
-        assert 'to keep it: theme = "light" in' in desk.status
+        assert "f3 keeps light as the theme" in desk.status
         ground = desk.tree.rich_style.bgcolor
         assert ground is not None
         assert ground.name == theme.LIGHT.background
@@ -112,3 +112,43 @@ def test_the_app_reads_no_file_by_itself():
     app = PruneApp(lambda request, progress: None, OpenRequest("nin"))
     assert app.theme == theme.QUIET.name
     assert app.wrong_settings() == ""
+
+
+async def test_a_theme_is_tried_while_one_moves_over_it_and_kept_by_enter(start):
+    async with start((80, 24)) as desk:
+        await desk.press("f3", "down")
+        assert desk.app.theme == theme.LIGHT.name
+        await desk.press("escape")
+        assert desk.app.theme == theme.QUIET.name
+        assert not config_file().exists()
+        await desk.press("f3", "down", "enter")
+        assert "kept in" in text_of(desk.app.screen.said.line)
+        await desk.press("escape")
+        assert desk.app.theme == theme.LIGHT.name
+        assert load().theme == "light"
+
+
+async def test_a_key_is_typed_works_at_once_and_is_kept(start):
+    async with start() as desk:
+        await desk.press("f3", *"target", "enter", "f6")
+        assert load().keys == {"target": "f6"}
+        await desk.press("enter", "g")  # which is that of something else
+        assert "g is that of" in text_of(desk.app.screen.said.line)
+        await desk.press("escape", "escape")
+        assert "f6 target" in desk.keys
+        await desk.press("t")
+        assert not desk.screen.prompt.display
+        await desk.press("f6")
+        assert desk.screen.prompt.display
+        await desk.press("escape", "f3", *"target", "enter", "delete", "escape", "escape", "t")
+        assert desk.screen.prompt.display
+        assert load().keys == {}
+
+
+async def test_a_file_that_cannot_be_changed_says_so(start):
+    async with start() as desk:
+        config_file().parent.mkdir(parents=True)
+        config_file().write_text("theme =")
+        await desk.press("f3", "enter")
+        assert "! " in text_of(desk.app.screen.said.line)
+        assert config_file().read_text() == "theme ="

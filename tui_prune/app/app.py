@@ -18,7 +18,7 @@ from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, in_a_thread
 from tui_prune.app.keymap import key_name
 from tui_prune.app.openings import Openings, OpenSession
 from tui_prune.app.screens.opening import OpeningScreen
-from tui_prune.config import THEMES, Config, at_home, config_file
+from tui_prune.config import THEMES, Config, config_file
 from tui_prune.guide import chapters
 from tui_prune.loading.request import OpenRequest
 
@@ -62,6 +62,7 @@ class PruneApp(App[None]):
             show=False,
             priority=True,  # while one types and in dialogs, too
         ),
+        Binding("f3", "settings", "Settings", id="settings", tooltip="Themes and keys, to try and to keep", show=False),
         Binding(
             "ctrl+z", "suspend_process", "Suspend", id="suspend", tooltip="To the shell; fg comes back", show=False
         ),
@@ -69,10 +70,10 @@ class PruneApp(App[None]):
 
     def __init__(self, open_session: OpenSession, request: OpenRequest, config: Config | None = None) -> None:
         super().__init__(ansi_color=True if theme.few_colors() else None)
-        config = config or Config()
+        self.config = config or Config()
         anybodys = cast("App[Any]", self)
-        theme.apply(anybodys, config.theme)
-        self._wrong_settings = [*config.problems, *keymap.apply(anybodys, config.keys)]
+        theme.apply(anybodys, self.config.theme)
+        self._wrong_settings = [*self.config.problems, *keymap.apply(anybodys, self.config.keys)]
         self.animation_level = "none"
         self.session: Session | None = None
         self.keeper: Keeper | None = None
@@ -198,6 +199,17 @@ class PruneApp(App[None]):
             return
         self.push_screen(GuideScreen(self._topic_here() if topic is None else topic))
 
+    def action_settings(self) -> None:
+        from tui_prune.app.screens.settings import SettingsScreen
+
+        if not isinstance(self.screen, SettingsScreen):
+            self.push_screen(SettingsScreen(self.config, self._take_settings))
+
+    def _take_settings(self, config: Config) -> None:
+        self.config = config
+        theme.apply(cast("App[Any]", self), config.theme)
+        self.set_keymap(keymap.check(config.keys)[0])
+
     def _topic_here(self) -> str:
         """The chapter about what the user does: of the widget that has the keys, of what is around it, or none."""
         places = self.screen.focused.ancestors_with_self if self.screen.focused is not None else [self.screen]
@@ -223,7 +235,8 @@ class PruneApp(App[None]):
         self.theme = look
         remark = getattr(self.screen, "remark", None)
         if remark is not None:
-            remark(f'to keep it: theme = "{name}" in {at_home(config_file())}', "dim")
+            keys = [key_name(one.keys[0]) for one in keymap.active(self.screen) if one.binding.id == "settings"]
+            remark(f"for as long as the app is open; {' '.join(keys)} keeps {name} as the theme", "dim")
 
     def action_command_palette(self) -> None:
         from tui_prune.app.palette import Palette

@@ -221,12 +221,12 @@ def example() -> list[str]:
         if binding.id in shown:
             continue
         shown.add(binding.id or "")
-        keys = ",".join(_written(key) for key in one.keys)
+        keys = ",".join(map(written, one.keys))
         lines.append(f'# "{binding.id}" = {_quoted(keys)}  # {binding.tooltip}')
     return lines
 
 
-def _written(key: str) -> str:
+def written(key: str) -> str:
     """A key as it can be written in the file: commas and blanks by their names."""
     character = NAMES.get(key, "") if NAMES.get(key, "").isascii() else ""
     character = character if len(character) == 1 else key_to_character(key) or ""

@@ -4,19 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Input
 
 from tui_prune.app.bindings import GROUPS
 from tui_prune.app.cells import Cell, Line, cell_len, left
 from tui_prune.app.keymap import Active, key_name
-from tui_prune.app.screens.leaving import LeavesOnce
+from tui_prune.app.screens.filtered import FilteredScreen
 from tui_prune.app.widgets.headed_list import HeadedList
-from tui_prune.app.widgets.row_list import RowList
 
 Marks = Sequence[tuple[str, str]]
 """Signs on the screen, and what they mean."""
@@ -97,61 +91,28 @@ class HelpList(HeadedList):
         return (Cell(" "), Cell(left(row.sign, column), style), Cell(left(row.words, max(0, width - column - 1))))
 
 
-class HelpScreen(LeavesOnce, ModalScreen[Active | None]):
+class HelpScreen(FilteredScreen[Active | None]):
     """All that can be done where one is; gives back what was chosen."""
 
     guide_topic = "keys"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "move(1)", "Down", id="help.down", tooltip="The next row", show=False),
-        Binding("up", "move(-1)", "Up", id="help.up", tooltip="The row before", show=False),
-        Binding("pagedown", "page(1)", "Page down", id="help.page_down", tooltip="A page down", show=False),
-        Binding("pageup", "page(-1)", "Page up", id="help.page_up", tooltip="A page up", show=False),
-        Binding("escape", "back", "Back", id="help.back", tooltip="All rows again; then back", show=False),
         Binding("f1", "close", "closes", id="help.close", tooltip="Back to where you were", show=False),
     ]
+    TITLE_WORDS = "What can be done here"
+    KEYS = "↑↓ choose, enter does it, esc closes"
+    PLACEHOLDER = "type to find a key, a word or a mark"
 
     def __init__(self, done: Sequence[Active], marks: Marks = ()) -> None:
         super().__init__()
         self._done, self._marks = done, marks
+        self.rows = HelpList()
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="box", id="help"):
-            field = Input(placeholder="type to find a key, a word or a mark", id="help-field", compact=True)
-            field.cursor_blink = False
-            yield field
-            yield HelpList(id="help-rows")
+    def make_rows(self) -> HelpList:
+        return self.rows
 
-    def on_mount(self) -> None:
-        box = self.query_one("#help")
-        box.border_title = "What can be done here"
-        box.border_subtitle = "↑↓ choose, enter does it, esc closes"
-        self.rows = self.query_one("#help-rows", HelpList)
-        self.rows.can_focus = False  # typing filters, wherever one has clicked
-        self.field = self.query_one("#help-field", Input)
-        self._fill()
-        self.set_focus(self.field)
+    def fill(self, typed: str) -> None:
+        self.rows.show(help_rows(self._marks, self._done, typed))
 
-    @on(Input.Changed)
-    def _fill(self) -> None:
-        self.rows.show(help_rows(self._marks, self._done, self.field.value.strip()))
-
-    def action_move(self, by: int) -> None:
-        self.rows.action_move(by)
-
-    def action_page(self, by: int) -> None:
-        self.rows.action_page(by)
-
-    def action_back(self) -> None:
-        if self.field.value:
-            self.field.value = ""
-        else:
-            self.action_close()
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-    @on(Input.Submitted)
-    @on(RowList.Chosen)
-    def _chosen(self) -> None:
+    def choose(self) -> None:
         if self.rows.chosen is not None:
             self.dismiss(self.rows.chosen)
