@@ -20,8 +20,9 @@ def export(
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="onnx|pt2|transformers",
-            help="The form; without it, what the suffix of FILE says. transformers: a folder for from_pretrained.",
+            metavar="onnx|pt2|py|transformers",
+            help="The form; without it, what the suffix of FILE says. py: a Python file that needs no tui-prune, with "
+            "its weights beside it. transformers: a folder for from_pretrained.",
         ),
     ] = None,
     model: _OwnNetwork = None,
@@ -30,7 +31,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Export a pruned checkpoint to ONNX or torch.export, and compare what was written with its network."""
+    """Export a pruned checkpoint to ONNX, torch.export or a Python file, and compare that with its network."""
     from tui_prune.loading.sources.factory_file import load_factory
     from tui_prune.saving.exporting.export import export as export_checkpoint
 

@@ -224,8 +224,10 @@ def export_lines(report: Mapping[str, Any]) -> list[str]:
     varies = f"{' and '.join(open_sizes)} may vary" if open_sizes else "batch and input size are fixed"
     own, exported = (formatting.latency(report["seconds"][name]) for name in ("network", "export"))
     rows = [(f"  {one['input']}", f"{one['error']:.0e}") for one in report["compared"]]
+    beside = [f"Its weights are in {report['weights']}."] if report.get("weights") else []
     return [
         f"Written to {report['output']}: {report['format']}{opset}, {formatting.size(report['bytes'])}; {varies}.",
+        *beside,
         *(f"Its configuration: {change}" for change in report.get("config", ())),
         "Compared with the network, by the largest relative error on inputs of",
         *table(("", ""), rows)[1:],

@@ -9,7 +9,7 @@ FORMS = {
     ".safetensors": "weights, recipe and report; to others a plain state dict",
 }
 """What each is, by the suffix of the file; the first is the usual one."""
-EXPORTS = (".onnx", ".pt2")
+EXPORTS = (".onnx", ".pt2", ".py")
 """Suffixes of what `tui-prune export` writes; under such a name a pruned checkpoint would be taken for that."""
 _SUFFIXES = {*FORMS, ".pth", ".bin"}
 

@@ -25,8 +25,9 @@ from tui_prune.graph.trace import evaluating
 from tui_prune.loading.building import build
 from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.progress import Progress, silent
-from tui_prune.saving.exporting import transformers_folder
+from tui_prune.saving.exporting import python_file, transformers_folder
 from tui_prune.saving.exporting.formats import Format, Packed, Runner, format_of
+from tui_prune.saving.exporting.python_file import check_files, check_origin, write_python
 from tui_prune.saving.exporting.shapes import Arguments, Variable, shape_words, variables
 from tui_prune.saving.exporting.transformers_folder import check_folder, write_folder
 from tui_prune.saving.probe import probe_arguments, relative_error, sampled
@@ -60,6 +61,8 @@ class ExportReport:
     """The shapes of the inputs that were run, and how far the outputs differ: relative to their largest."""
     seconds: tuple[float, float]
     """Of one forward pass on the example input: of the network in PyTorch, and of the export."""
+    weights: str | None = None
+    """The file of the weights beside a Python file."""
     changes: tuple[str, ...] = ()
     """Numbers that a configuration of transformers has now: "intermediate_size 3072 → 1536"."""
 
@@ -79,6 +82,7 @@ class ExportReport:
             "max_error": self.max_error,
             "compared": [{"input": shapes, "error": error} for shapes, error in self.compared],
             "seconds": {"network": self.seconds[0], "export": self.seconds[1]},
+            **({"weights": self.weights} if self.weights else {}),
             **({"config": list(self.changes)} if self.changes else {}),
         }
 
@@ -94,7 +98,7 @@ def export(
     force: bool = False,
     progress: Progress = silent,
 ) -> ExportReport:
-    """Export a pruned checkpoint as ONNX or as a program of torch.export, and compare it with its network.
+    """Export a pruned checkpoint as ONNX, a program of torch.export or a Python file, and compare it with its network.
 
     The batch size stays open where the network allows it, and so does the size of its images. What was written is
     run, in ONNX Runtime or as the exported program, on two batch sizes and on another image size; only then does the
@@ -104,8 +108,8 @@ def export(
         source: The pruned checkpoint.
         output: The file to write.
         model: A fresh network of your own (it is cut in place), or a function that makes one.
-        format: "onnx", "pt2", or "transformers" for a folder that `from_pretrained` reads. None: what the suffix of
-            `output` says.
+        format: "onnx", "pt2", "py" for a Python file with its weights beside it, or "transformers" for a folder that
+            `from_pretrained` reads. None: what the suffix of `output` says.
         input_spec: The shape of an input, such as "1,3,224,224". None: what the checkpoint remembers.
         opset: Of ONNX. None: torch's own choice.
         force: Replace `output` if it exists.
@@ -119,16 +123,23 @@ def export(
         TuiPruneError: The network can't be exported, or the export gives other numbers. Nothing was written.
     """
     target = Path(output)
-    form = None if format == transformers_folder.NAME else format_of(target, format)
-    if form is None:
+    code = format == python_file.NAME or (format is None and target.suffix.casefold() == python_file.SUFFIX)
+    form = None if code or format == transformers_folder.NAME else format_of(target, format)
+    if code:
+        check_files(target, force=force)
+    elif form is None:
         check_folder(target, force=force)
     else:
         form.check_installed()
         check_target(target, force=force)
     progress("load", 0.0)
     checkpoint = read_checkpoint(source)
+    if code:
+        check_origin(checkpoint.origin)
     make = model if callable(model) and not isinstance(model, nn.Module) else None
     network = load_pruned(checkpoint, make() if make is not None else model)  # type: ignore[arg-type]
+    if code:
+        return _as_code(checkpoint, network, output, input_spec, force=force, progress=progress)
     if form is None:
         return _as_folder(checkpoint, network, output, force=force, progress=progress)
     arguments = probe_arguments(checkpoint, input_spec)
@@ -161,6 +172,40 @@ def export(
         bytes=len(exported.packed.content),
         compared=compared,
         seconds=seconds,
+    )
+
+
+def _as_code(
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    output: str | Path,
+    input_spec: str | None,
+    *,
+    force: bool,
+    progress: Progress,
+) -> ExportReport:
+    arguments = probe_arguments(checkpoint, input_spec)
+    with evaluating(network), _quiet():
+        ways = variables(arguments, lambda some: _runs(network, some))
+        compared, found = ways[0].compared, list[tuple[str, float]]()
+
+        def check(outputs: tuple[tuple[Tensor, ...], ...]) -> None:
+            made = iter(outputs)
+            found.extend(_compared(network, lambda some: list(next(made)), ways[0]))
+
+        file = write_python(checkpoint, network, Path(output), compared, check, force=force, progress=progress)
+        spent = _seconds(lambda: _outputs(network, arguments))  # the same code runs both
+    progress("export", 1.0)
+    return ExportReport(
+        output=str(output),
+        format=python_file.NAME,
+        opset=None,
+        batch=ways[0].batch,
+        sizes=bool(ways[0].axes),
+        bytes=file.bytes,
+        compared=tuple(found),
+        seconds=(spent, spent),
+        weights=str(file.weights),
     )
 
 

@@ -51,12 +51,14 @@ class Format:
 def format_of(path: Path, name: str | None = None) -> Format:
     """The format of a name, or of the suffix of a file. Raises `UsageError` for another one."""
     if name is not None and name not in FORMATS:
-        raise UsageError(f"--format must be one of {', '.join(FORMATS)}; it is {name!r}.")
+        raise UsageError(f"--format must be one of {', '.join([*FORMATS, 'py', 'transformers'])}; it is {name!r}.")
     for key, form in FORMATS.items():
         if name == key or (name is None and path.suffix.casefold() == form.suffix):
             return form
-    endings = " or ".join(form.suffix for form in FORMATS.values())
-    raise UsageError(f"Name a file that ends in {endings}, or say --format {'|'.join(FORMATS)}; it was {path}.")
+    endings = " or ".join([*(form.suffix for form in FORMATS.values()), ".py"])
+    raise UsageError(
+        f"Name a file that ends in {endings}, or say --format {'|'.join([*FORMATS, 'py'])}; it was {path}."
+    )
 
 
 def _pack_pt2(program: ExportedProgram, names: Mapping[str, str], opset: int | None) -> Packed:
