@@ -1,9 +1,8 @@
 """Which channels stand and fall together.
 
 One forward pass runs under a dispatch mode (`trace`, `tracer`). Every axis of every parameter starts with labels
-(`labelling`), and
-for each operator a rule in `ops/` says what happens to them. Ties between labels make channels, channels make groups
-(`grouping`). An operator without a rule locks what reaches it.
+(`labelling`), and for each operator a rule in `ops/` says what happens to them. Ties between labels make channels,
+channels make groups (`grouping`). An operator without a rule locks what reaches it.
 
 | word | meaning |
 | --- | --- |
