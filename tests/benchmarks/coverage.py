@@ -2,9 +2,11 @@
 
     python -m tests.benchmarks.coverage [MODEL ...] [--timm] [--json FILE] [--each] [--limit-seconds S]
 
-With `--timm`, of each of timm's families the smallest network instead, where timm is installed.
+With `--timm`, of each of timm's modules the smallest network instead, where timm is installed.
 
-Each network has a process of its own and is cut by half; `tests/networks/sweep.py` says what is asked of it.
+Each network has a process of its own and is cut by half; `tests/networks/sweep.py` says what is asked of it. With
+`--json`, networks whose outcome is in FILE already aren't run again, so a sweep that was stopped goes on; which ones of
+timm are the smallest is kept beside it.
 """
 
 import argparse
@@ -26,19 +28,44 @@ def main() -> None:
     parser.add_argument(
         "models", nargs="*", metavar="MODEL", help="of torchvision, or timm:NAME; all of torchvision's by default"
     )
-    parser.add_argument("--timm", action="store_true", help="the smallest network of each of timm's families")
+    parser.add_argument("--timm", action="store_true", help="the smallest network of each of timm's modules")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--each", action="store_true", help="a row for each network instead of each family")
     parser.add_argument("--limit-seconds", type=float, default=1800.0, help="of one network")
     asked = parser.parse_args()
-    outcomes = []
-    for name in asked.models or (timm_names() if asked.timm else names()):
-        outcomes.append(_outcome(name, asked.limit_seconds))
-        print(_summary(outcomes[-1]), file=sys.stderr, flush=True)
+    outcomes = {} if asked.json is None else kept(asked.json)
+    chosen = asked.models or (_smallest_of_timm(asked.json) if asked.timm else names())
+    for name in chosen:
+        if name in outcomes:
+            continue
+        outcomes[name] = _outcome(name, asked.limit_seconds)
+        print(_summary(outcomes[name]), file=sys.stderr, flush=True)
         if asked.json:
-            asked.json.write_text(json.dumps([outcome.to_dict() for outcome in outcomes], indent=1) + "\n")
-    rows = each_network(outcomes) if asked.each else each_family(outcomes)
+            asked.json.write_text(json.dumps([outcome.to_dict() for outcome in outcomes.values()], indent=1) + "\n")
+    shown = [outcomes[name] for name in chosen]
+    rows = each_network(shown) if asked.each else each_family(shown)
     print("\n".join(markdown(rows)))
+
+
+def kept(path: Path) -> dict[str, Outcome]:
+    """The outcomes in a file, by name."""
+    found = json.loads(path.read_text()) if path.exists() else []
+    return {
+        values["name"]: Outcome(
+            **{**values, "problems": tuple(values["problems"]), "untried": tuple(values["untried"])}
+        )
+        for values in found
+    }
+
+
+def _smallest_of_timm(path: Path | None) -> list[str]:
+    """The names, which take minutes to find, as a list beside the outcomes where it is there already."""
+    if path is None:
+        return timm_names()
+    listed = path.with_suffix(".names")
+    if not listed.exists():
+        listed.write_text("\n".join(timm_names()) + "\n")
+    return listed.read_text().split()
 
 
 def each_family(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:

@@ -95,13 +95,16 @@ def names() -> list[str]:
 
 
 def timm_names() -> list[str]:
-    """Of each of timm's families the network with the fewest parameters."""
+    """Of each of timm's modules the network with the fewest parameters."""
+    modules: dict[str, list[str]] = {}
+    for family, names in timm_families().items():
+        modules.setdefault(family.partition(".")[0], []).extend(names)
 
     def size(name: str) -> int:
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in build_timm(name, {}).parameters())
 
-    return [PREFIX + min(family, key=size) for family in timm_families().values()]
+    return [PREFIX + min(names, key=size) for names in modules.values()]
 
 
 def family_of(name: str) -> Family:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import importlib
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.benchmarks import quality
+from tests.benchmarks import coverage, quality
 from tests.benchmarks.__main__ import BENCHMARKS, all_met, summary
 from tests.benchmarks.coverage import each_family, each_network, markdown
 from tests.benchmarks.engine import as_json, table
@@ -102,6 +104,20 @@ def test_coverage_by_family_and_by_network() -> None:
     assert lines[1] == "| --- | --- | --- | --- | --- | --- | --- |"
     assert "| nothing is cut |" in lines[3]
     assert r"| a \| b |" in lines[4]
+
+
+def test_outcomes_of_a_sweep_that_was_stopped_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only what isn't in the file is run."""
+    ran: list[str] = []
+    monkeypatch.setattr(coverage, "_outcome", lambda name, seconds: ran.append(name) or OUTCOMES[len(ran) - 1])
+    for asked in (["one", "two"], ["one", "two", "three"]):
+        monkeypatch.setattr(sys, "argv", ["coverage", *asked, "--json", str(tmp_path / "outcomes.json")])
+        coverage.main()
+    assert ran == ["one", "two", "three"]
+    assert coverage.kept(tmp_path / "outcomes.json") == {outcome.name: outcome for outcome in OUTCOMES}
+    assert "| all | 3 |" in capsys.readouterr().out
 
 
 def test_the_sweep_is_counted_at_the_end() -> None:
