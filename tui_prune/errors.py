@@ -1,15 +1,33 @@
 """What a user can be told: every error here is one sentence that says what is wrong and what to do."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 
 INTERRUPTED = 130
 """The exit status that shells give to what ctrl+c has ended."""
 
 
+class Remedy(Enum):
+    """What the user can do where a network can't be opened."""
+
+    INPUT = auto()
+    """Give another example input."""
+    OWN_CODE = auto()
+    """Name the code that makes the network, and then the weights."""
+    AGAIN = auto()
+    """Mend the file or the code, and try again."""
+    OTHER = auto()
+    """Open something else."""
+
+
 class TuiPruneError(Exception):
     """A failure that the user can understand and act on; shown without a traceback."""
+
+    def __init__(self, *said: object, remedies: Iterable[Remedy] = ()) -> None:
+        super().__init__(*said)
+        self.remedies = tuple(remedies)
 
 
 class UsageError(TuiPruneError):

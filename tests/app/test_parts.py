@@ -6,7 +6,8 @@ import pytest
 
 from tui_prune.app.cells import Cell, changed_columns, left, right, tail, text_of, width_of, wrap
 from tui_prune.app.columns import Column, Part, compose, fit
-from tui_prune.app.headlines import Doing, Score, checked, doing, status, title
+from tui_prune.app.headlines import Doing, Score, at_work, checked, doing, status, title
+from tui_prune.app.jobs import JobKind
 from tui_prune.app.outline import outline, rows
 from tui_prune.app.repeats import globs
 from tui_prune.errors import UsageError
@@ -96,7 +97,7 @@ def test_the_title_says_what_was_recovered_where_there_is_room():
 
 def test_work_and_its_outcome_in_words():
     assert text_of(doing(Doing("saving", "verify", 0.5))).startswith("saving verify     ━━━━━╌╌╌╌╌  50 %")
-    assert text_of(doing(Doing("evaluating", "evaluate", 2.0))).startswith("evaluating ━━━━━━━━━━ 100 %")
+    assert text_of(doing(at_work(JobKind.EVALUATING, "evaluate", 2.0))).startswith("evaluating ━━━━━━━━━━ 100 %")
     assert text_of(checked("exact", 3.2e-7)) == "proved · verified 3e-7"
     assert text_of(checked("structural", 0.0)) == "proved · verified, structural 0e+00"
 

@@ -32,12 +32,13 @@ def describe_layer(plan: "Plan", name: str, width: int) -> tuple[Line, ...]:
             ("ratio", _ratio(layer, plan.recipe.scope)),
         ]
     )
+    from tui_prune.planning.plan import Noted
     from tui_prune.planning.reasons import width_reason  # with torch, as is whatever there is to describe
 
     reason = width_reason(plan, name)
     if layer.before != layer.after or not layer.locked:
         lines += [(), (Cell("Why this width", "strong"),), *_said(reason, width)]
-    if layer.note.startswith("shares"):  # all other notes are part of the reason
+    if layer.noted is Noted.SHARED:  # all other notes are part of the reason
         lines += _said(layer.note, width)
     if group is None:
         reason = layer.locked or "its outputs are in no group of channels"

@@ -10,6 +10,7 @@ from tui_prune.formatting import score as score_in_words
 from tui_prune.tasks.evidence import evidence
 
 if TYPE_CHECKING:
+    from tui_prune.app.jobs import JobKind
     from tui_prune.planning.plan import Plan
     from tui_prune.planning.recipe import Recipe
     from tui_prune.result import Accuracy
@@ -36,6 +37,11 @@ class Doing:
     words: str
     stage: str
     done: float
+
+
+def at_work(kind: "JobKind", stage: str, done: float) -> Doing:
+    """A job on its way, at a stage that is only said where the job's own words don't say it."""
+    return Doing(kind.words, "" if stage in kind.stages else stage, done)
 
 
 def title(name: str, weights: str | None, plan: "Plan | None", score: Score | None, unsaved: bool, width: int) -> Line:
@@ -125,8 +131,7 @@ def doing(work: Doing, stop: str = "   esc stops it") -> Line:
     """How far some work is, and how to stop it."""
     share_done = min(max(work.done, 0), 1)
     heavy = round(BAR * share_done)
-    stage = "" if work.words.startswith(work.stage[:5]) else work.stage
-    words = f"{work.words} {left(stage, 10)}" if stage else work.words
+    words = f"{work.words} {left(work.stage, 10)}" if work.stage else work.words
     bar = (Cell("━" * heavy, "changed"), Cell("╌" * (BAR - heavy), "dim"))
     return (Cell(f"{words} "), *bar, Cell(f" {100 * share_done:3.0f} %"), Cell(stop, "dim"))
 

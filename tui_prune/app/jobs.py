@@ -4,9 +4,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from textual import work
@@ -14,7 +15,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import Worker, get_current_worker
 
-from tui_prune.errors import Cancelled, TuiPruneError, UsageError, said_of
+from tui_prune.errors import Cancelled, Remedy, TuiPruneError, UsageError, said_of
 from tui_prune.formatting import seconds
 from tui_prune.memory import said_of_memory
 
@@ -31,13 +32,40 @@ INTERVAL = 0.1
 """Seconds between two reports of the same stage, so that a thin line isn't filled with them."""
 
 
+class JobKind(Enum):
+    """What a job does: in words, and the stages of it that these words say already."""
+
+    VERIFYING = "verifying", "verify"
+    EVALUATING = "evaluating", "evaluate"
+    MEASURING = "measuring", "measure", "measure layers", "measure widths", "measure a cut"
+    RECOVERING = ("recovering",)
+    SCANNING = ("scanning",)
+    SUGGESTING = "suggesting", "suggest"
+    READING_ERRORS = "reading", "read"
+    READING_TASK = "reading the task", "read"
+    CALIBRATING = "calibrating", "calibrate"
+    EVALUATING_PLANS = "evaluating plans", "evaluate"
+    TIMING_PLANS = ("timing plans",)
+    SAVING = ("saving",)
+    OPENING = "opening", "open"
+    GOING_ON = ("going on",)
+    STARTING_ANEW = ("starting anew",)
+
+    def __init__(self, words: str, *stages: str) -> None:
+        self.words, self.stages = words, stages
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """Some work that takes a progress callback. Its reports carry it, to be told from those of the job before it."""
 
-    words: str
-    """What is being done: "saving"."""
+    kind: JobKind
     work: Callable[["Progress"], Any]
+
+    @property
+    def words(self) -> str:
+        """What is being done."""
+        return self.kind.words
 
 
 class JobProgressed(Message):
@@ -61,12 +89,13 @@ class JobEnded(Message):
         *,
         failure: str | None = None,
         wrong_use: bool = False,
+        remedies: Collection[Remedy] = (),
         stopped: bool = False,
         traceback: str | None = None,
     ) -> None:
         super().__init__()
         self.job, self.outcome, self.stopped = job, outcome, stopped
-        self.failure, self.wrong_use = failure, wrong_use
+        self.failure, self.wrong_use, self.remedies = failure, wrong_use, remedies
         self.traceback = traceback
         """Of the user's own exception behind the failure, as text."""
 
@@ -148,8 +177,15 @@ def carry_out(job: Job, worker: Worker[Any], post: Callable[[Message], Any]) -> 
         _log.warning("%s: %s", ended("failed"), error)
         from tui_prune.app import tracebacks
 
-        wrong_use = isinstance(error, UsageError)
-        post(JobEnded(job, failure=str(error), wrong_use=wrong_use, traceback=tracebacks.of_error(error)))
+        post(
+            JobEnded(
+                job,
+                failure=str(error),
+                wrong_use=isinstance(error, UsageError),
+                remedies=error.remedies,
+                traceback=tracebacks.of_error(error),
+            )
+        )
     except BaseException as error:  # of other people's code too: a thread that ends in silence would be waited for
         words = said_of_memory(error)
         if words is not None:

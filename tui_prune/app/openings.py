@@ -9,7 +9,7 @@ from textual import events
 
 from tui_prune.app import garbage, opening_hints
 from tui_prune.app.bindings import MAIN
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed
+from tui_prune.app.jobs import Job, JobEnded, JobKind, JobProgressed
 from tui_prune.app.screens.opening import OpeningScreen
 from tui_prune.app.typed_ahead import TypedAhead
 from tui_prune.loading.request import OpenRequest
@@ -153,7 +153,7 @@ class Openings:
         # Where nothing was named, the bundled network is what there is to go back to.
         can_stop = not (self._asks_at_start and request == self._app.request)
         self.panel.work_on(request.name, can_stop=can_stop)
-        self._job = Job("opening", functools.partial(how or self._open_session, request))
+        self._job = Job(JobKind.OPENING, functools.partial(how or self._open_session, request))
         self._app.run_opening(self._job)
 
     def progressed(self, event: JobProgressed) -> None:
@@ -170,7 +170,7 @@ class Openings:
             self.ahead.forget()
             self._failed = 2 if event.wrong_use else 1
             sentence = event.failure or STOPPED
-            found = opening_hints.hints(self._request, sentence, wrong_use=event.wrong_use)
+            found = opening_hints.hints(self._request, event.remedies, wrong_use=event.wrong_use)
             self.panel.fail(sentence, found, self._request.input_spec or "", event.traceback)
             return
         self._app.request, self._app.session = self._request, event.outcome

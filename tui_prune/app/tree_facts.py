@@ -100,6 +100,8 @@ class Ties:
 def _block(group: "Group") -> str:
     if not group.blocked:
         return ""
-    if "heads" in group.blocks:
+    from tui_prune.graph.record import GROUP_NORM, GROUPED_CONVOLUTION, HEADS
+
+    if HEADS in group.blocks:
         return "heads"
-    return "grouped" if any(reason.startswith("group") for reason in group.blocks) else "even parts"
+    return "grouped" if {GROUP_NORM, GROUPED_CONVOLUTION} & {*group.blocks} else "even parts"

@@ -22,7 +22,7 @@ from tui_prune.archives.bounds import check_content, check_members, check_room, 
 from tui_prune.archives.inert_file import ModuleTensors, holds_tensors, read_inert
 from tui_prune.archives.inert_pickle import PickleError
 from tui_prune.archives.safetensors_form import SUFFIX, is_safetensors, read_safetensors
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Remedy, TuiPruneError, UsageError
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -72,7 +72,8 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
     if start.startswith(_PICKLE) and not start.startswith(_PICKLE_OF_TORCH):
         raise CodeRefused(
             f"{path} is a Python pickle that torch.save did not write. Reading one runs whatever code it names, so it "
-            f"was refused and nothing of it was run. {_ADVICE}"
+            f"was refused and nothing of it was run. {_ADVICE}",
+            remedies=[Remedy.OTHER],
         )
     mapped = map_memory and start.startswith(_ZIP)
     if start.startswith(_ZIP):
@@ -94,14 +95,18 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
 
 def _first_bytes(path: Path) -> bytes:
     if not paths.is_file(path):
-        raise UsageError(paths.not_a_file(path))
+        raise UsageError(paths.not_a_file(path), remedies=[Remedy.OTHER])
     try:
         with path.open("rb") as file:
             start = file.read(_LARGEST_HEADER)
     except OSError as error:
-        raise TuiPruneError(f"{path} can't be read: {error.strerror}.") from error
+        raise TuiPruneError(
+            f"{path} can't be read: {error.strerror}.", remedies=[Remedy.AGAIN, Remedy.OTHER]
+        ) from error
     if not start:
-        raise TuiPruneError(f"{path} is empty (0 bytes). Save or download it again.")
+        raise TuiPruneError(
+            f"{path} is empty (0 bytes). Save or download it again.", remedies=[Remedy.AGAIN, Remedy.OTHER]
+        )
     return start
 
 
@@ -124,7 +129,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         return read_safetensors(path)
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise TuiPruneError(
-            f"{path} is no whole .safetensors file ({error}). Save, copy or download it again."
+            f"{path} is no whole .safetensors file ({error}). Save, copy or download it again.",
+            remedies=[Remedy.AGAIN, Remedy.OTHER],
         ) from error
 
 
@@ -157,18 +163,27 @@ def _refusal(path: Path, message: str) -> TuiPruneError:
     code = f" ({named[1].rstrip('.')})" if named else ""
     return CodeRefused(
         f"{path} holds more than weights: reading it would run code that the file names{code}. It was refused and "
-        f"nothing of it was run. {_ADVICE}"
+        f"nothing of it was run. {_ADVICE}",
+        remedies=[Remedy.OTHER],
     )
 
 
 def _unreadable(path: Path, start: bytes, error: Exception) -> TuiPruneError:
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return TuiPruneError(f"{path} is a web page, not a file of weights: the download went wrong. Do it again.")
+        return TuiPruneError(
+            f"{path} is a web page, not a file of weights: the download went wrong. Do it again.",
+            remedies=[Remedy.AGAIN, Remedy.OTHER],
+        )
     if text.startswith(b"version https://git-lfs"):
-        return TuiPruneError(f"{path} only points to the weights, which Git LFS keeps. Fetch them with `git lfs pull`.")
+        return TuiPruneError(
+            f"{path} only points to the weights, which Git LFS keeps. Fetch them with `git lfs pull`.",
+            remedies=[Remedy.AGAIN, Remedy.OTHER],
+        )
     if start.startswith(_ZIP) or isinstance(error, EOFError) or "EOF" in str(error):
-        return TuiPruneError(f"{path} is cut short or damaged. Save, copy or download it again.")
+        return TuiPruneError(
+            f"{path} is cut short or damaged. Save, copy or download it again.", remedies=[Remedy.AGAIN, Remedy.OTHER]
+        )
     return TuiPruneError(_NO_WEIGHTS.format(path=path))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tui_prune import formatting
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import Remedy, TuiPruneError
 from tui_prune.memory import free_memory
 
 _DAMAGED = "{path} is cut short or damaged. Save, copy or download it again."
@@ -34,7 +34,7 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(path) as archive:
             return archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise TuiPruneError(_DAMAGED.format(path=path)) from error
+        raise TuiPruneError(_DAMAGED.format(path=path), remedies=[Remedy.AGAIN, Remedy.OTHER]) from error
 
 
 def check_members(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
@@ -45,7 +45,7 @@ def check_members(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
             "Unpack it, or save the weights anew."
         )
     if sum(member.file_size for member in members) > path.stat().st_size:
-        raise TuiPruneError(_DAMAGED.format(path=path))
+        raise TuiPruneError(_DAMAGED.format(path=path), remedies=[Remedy.AGAIN, Remedy.OTHER])
 
 
 def check_sums(path: Path) -> None:
@@ -93,7 +93,7 @@ def check_content(path: Path, content: Any) -> None:
                 storage = tensor.untyped_storage()
                 stored[storage.data_ptr()] = storage.nbytes()
     except (RuntimeError, NotImplementedError) as error:
-        raise TuiPruneError(_DAMAGED.format(path=path)) from error
+        raise TuiPruneError(_DAMAGED.format(path=path), remedies=[Remedy.AGAIN, Remedy.OTHER]) from error
     said = max(sum(stored.values()), shown // _REPEATS)
     if said > octets + _SPARE:
         raise TuiPruneError(

@@ -11,7 +11,7 @@ import safetensors.torch
 from safetensors import safe_open
 from torch import Tensor
 
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import Remedy, TuiPruneError
 
 SUFFIX = ".safetensors"
 _KEY = "tui_prune"
@@ -84,7 +84,10 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         tensors |= {name: tensors[first] for name, first in said["aliases"].items()}
         return {**_from_plain(said["content"], extra), _TENSORS: tensors}
     except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
-        raise TuiPruneError(f"{path} was damaged or altered: its metadata can't be read. Save it again.") from error
+        raise TuiPruneError(
+            f"{path} was damaged or altered: its metadata can't be read. Save it again.",
+            remedies=[Remedy.AGAIN, Remedy.OTHER],
+        ) from error
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

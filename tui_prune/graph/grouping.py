@@ -28,11 +28,13 @@ from tui_prune.graph.findings import Findings, Flow
 from tui_prune.graph.graph import Gone, Graph, Group, Layer, Member
 from tui_prune.graph.lines import joining_line, line_of_blocks
 from tui_prune.graph.record import (
+    FEEDS,
     GROUP_NORM,
     RESHAPED,
     Axis,
     LayerUse,
     Lock,
+    LockKind,
     TraceRecord,
     slot_numbers,
 )
@@ -294,7 +296,7 @@ def _unseen(record: TraceRecord, sorted_classes: Classes) -> np.ndarray:
     """Channels that end in a tensor without elements: code that would read it may not have run (a loop over finds)."""
     if not record.without_elements:
         return np.zeros(0, np.int64)
-    read = [part for tie in record.ties if tie.why == "feeds" for part in (tie.left, tie.right)]
+    read = [part for tie in record.ties if tie.why == FEEDS for part in (tie.left, tie.right)]
     without_elements, fed = (sorted_classes.channel[slot_numbers(parts)] for parts in (record.without_elements, read))
     return np.setdiff1d(without_elements, fed)
 
@@ -335,7 +337,8 @@ def _make_group(
             for cell in cells:
                 locked[cell] = inside[cell] = True
             where = line_of_blocks(record, sorted_classes, channels, parts, _are_uneven)
-            reasons.append(Lock(f"{UNEVEN} ({', '.join(sorted({why for _, why in blocks}))})", where))
+            why = f"{UNEVEN} ({', '.join(sorted({why for _, why in blocks}))})"
+            reasons.append(Lock(why, where, kind=LockKind.UNEVEN))
     if len(channels) > 1 and not flows and not locked.all() and _are_alone(families):
         locked[:] = inside[:] = True
         where = line_of_blocks(record, sorted_classes, channels, parts, _are_alone)
@@ -345,11 +348,7 @@ def _make_group(
         one = axes[0].size == 1
         reasons.append(Lock(SINGLE) if one else Lock(TOGETHER, joining_line(record, sorted_classes, axes[0])))
     layers = tuple(dict.fromkeys(layer for axis in axes for layer in record.producing[axis.first]))
-    proper = (
-        [name for name in layers if name in record.layers and "depthwise" not in record.layers[name].kind]
-        if layers
-        else []
-    )
+    proper = [name for name in layers if name in record.layers and not record.layers[name].depthwise] if layers else []
     residual = summed is not None and len(proper) > 1
     if residual:
         added = f"added to the others{summed}"
@@ -451,11 +450,11 @@ def _members(record: TraceRecord, uses: dict[str, _Use]) -> dict[int, list[Membe
         use = record.layers[name]
         for group in own.output_groups:
             if use.producer:
-                why = "keeps its input's channels" if "depthwise" in use.kind else "puts them out"
+                why = "keeps its input's channels" if use.depthwise else "puts them out"
                 found[group].append(Member(name, use.kind, "producer", why))
             else:
                 found[group].append(Member(name, use.kind, "follower", f"{use.kind} over them"))
-        if use.producer and "depthwise" not in use.kind:
+        if use.producer and not use.depthwise:
             for group in own.input_groups:
                 found[group].append(Member(name, use.kind, "consumer", "reads them"))
     return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +14,12 @@ from tui_prune.graph.model_code import Line
 
 MODEL_OUTPUT = "model output"
 MODEL_INPUT = "model input"
+BATCH_NORM = "batch norm"
+LINEAR = "linear"
+FEEDS = "feeds"
+"""Of a tie: the channels are what a weight reads."""
+ADDED = "added"
+"""Of a tie: the channels meet in a sum."""
 ONE_WITH_SEVERAL = "is one with each of several channels"
 RESHAPED = "is reshaped into equal parts"
 RECURRENT = "recurrent layers stay whole"
@@ -53,6 +60,16 @@ NAMED_OUTPUTS = 3
 """As many of the outputs that a lock stands for are named; the others are counted."""
 
 
+class LockKind(Enum):
+    """What a lock is about, where something depends on that."""
+
+    OUTPUT = auto()
+    """The channels leave the model."""
+    UNEVEN = auto()
+    """They fall into blocks of unequal size."""
+    OTHER = auto()
+
+
 @dataclass(frozen=True)
 class Lock:
     """Why channels can't be cut, and the line of model code that says so, where there is one."""
@@ -60,12 +77,13 @@ class Lock:
     reason: str
     where: str | None = None
     outputs: tuple[str, ...] = ()
-    """Of `MODEL_OUTPUT`: which outputs, as code names them ("past_key_values[0]"). Empty: the network has only one."""
+    """Of `OUTPUT`: which outputs, as code names them ("past_key_values[0]"). Empty: the network has only one."""
+    kind: LockKind = LockKind.OTHER
 
     @property
     def is_output(self) -> bool:
         """Whether the channels stay only because they leave the model: such a lock may be lifted on purpose."""
-        return self.reason == MODEL_OUTPUT
+        return self.kind is LockKind.OUTPUT
 
     @property
     def words(self) -> str:
@@ -250,6 +268,8 @@ class LayerUse(NamedTuple):
     width: int
     in_width: int
     producer: bool
+    depthwise: bool = False
+    """Whether it puts each of its input's channels out again."""
 
 
 @dataclass(repr=False)

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tui_prune.copies.modules import named_modules, named_tensors
 from tui_prune.copies.outside import Outside
 from tui_prune.copies.stand_in import stand_in
-from tui_prune.errors import TuiPruneError, ordinary_errors
+from tui_prune.errors import Remedy, TuiPruneError, ordinary_errors
 from tui_prune.graph.counting import CountingTracer
 from tui_prune.graph.derived import DerivedUses
 from tui_prune.graph.elsewhere import check_that_it_runs_its_layers
@@ -117,7 +117,8 @@ def run(
         place = f" at {where}" if where else ""
         raise TuiPruneError(
             f"The model's forward pass fails on the example input{place} "
-            f"({': '.join(filter(None, (type(error).__name__, message)))}). {_advice(model, inputs, kwargs)}"
+            f"({': '.join(filter(None, (type(error).__name__, message)))}). {_advice(model, inputs, kwargs)}",
+            remedies=[Remedy.INPUT, Remedy.AGAIN],
         ) from error
 
 

@@ -19,6 +19,7 @@ from tui_prune.graph.record import (
     MODEL_OUTPUT,
     LayerUse,
     Lock,
+    LockKind,
     Made,
     Tie,
     TracedCall,
@@ -280,7 +281,7 @@ class Tracer(Labelling):
             if entry is not None and entry.positions is not None:
                 self.lock(entry.positions.ids, positions_are(entry.positions.operator, "put out by the model"))
             for dims, label in self.labels(tensor).items():
-                self.record.locks.append(Lock(MODEL_OUTPUT, outputs=(name,) if name else ()))
+                self.record.locks.append(Lock(MODEL_OUTPUT, outputs=(name,) if name else (), kind=LockKind.OUTPUT))
                 self.record.locked.append((self._each_once(compact(label, dims)), len(self.record.locks) - 1))
         self.record.eval_calls = self.record.eval_calls or len(self.record.calls)
         self._note_other_layers()

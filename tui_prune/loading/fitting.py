@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tui_prune.errors import TuiPruneError, ordinary_errors
+from tui_prune.errors import Remedy, TuiPruneError, ordinary_errors
 
 _NAMED = 3
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
@@ -52,7 +52,10 @@ class WeightsMismatchError(TuiPruneError):
 
     def __init__(self, source: str, network: str, mismatch: Mismatch) -> None:
         self.mismatch = mismatch
-        super().__init__(f"The weights in {source} don't fit {network}, so none were loaded: {mismatch}.")
+        super().__init__(
+            f"The weights in {source} don't fit {network}, so none were loaded: {mismatch}.",
+            remedies=[Remedy.OWN_CODE, Remedy.OTHER],
+        )
 
 
 def fit(module: nn.Module, state: Mapping[str, Tensor], *, source: str, network: str) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tui_prune.errors import UsageError
+from tui_prune.errors import Remedy, UsageError
 from tui_prune.formatting import shown
 from tui_prune.memory import free_memory
 
@@ -52,15 +52,17 @@ class InputShape:
 def parse_input_spec(spec: str) -> tuple[InputShape, ...]:
     """The inputs that `spec` stands for. Raises `UsageError` when it can't be read."""
     if len(spec) > _LONGEST:
-        raise UsageError(f"{shown(spec)} is too long for the shape of an input. {EXPLANATION}")
+        raise UsageError(f"{shown(spec)} is too long for the shape of an input. {EXPLANATION}", remedies=[Remedy.INPUT])
     shapes = tuple(_parse_input(part, spec) for part in re.sub(r"\s", "", spec).split(";"))
     elements = sum(math.prod(shape.sizes) for shape in shapes)
     free = free_memory()
     if elements > _LARGEST or (free is not None and 4 * elements * _SHARE > free):
-        raise UsageError(f"{shown(spec)} is too large for an example input; a batch of 1 is enough.")
+        raise UsageError(
+            f"{shown(spec)} is too large for an example input; a batch of 1 is enough.", remedies=[Remedy.INPUT]
+        )
     names = [shape.name for shape in shapes if shape.name is not None]
     if len(set(names)) < len(names):
-        raise UsageError(f"{shown(spec)} names an input twice. {EXPLANATION}")
+        raise UsageError(f"{shown(spec)} names an input twice. {EXPLANATION}", remedies=[Remedy.INPUT])
     return shapes
 
 
@@ -90,8 +92,11 @@ def make_example_inputs(
 def _parse_input(part: str, spec: str) -> InputShape:
     match = _INPUT.fullmatch(part)
     if match is None:
-        raise UsageError(f"{shown(spec)} is not the shape of an input. {EXPLANATION}")
+        raise UsageError(f"{shown(spec)} is not the shape of an input. {EXPLANATION}", remedies=[Remedy.INPUT])
     sizes = tuple(int(size) for size in match["sizes"].split(","))
     if 0 in sizes:
-        raise UsageError(f"{shown(spec)} has a size of 0: an example input needs at least one element. {EXPLANATION}")
+        raise UsageError(
+            f"{shown(spec)} has a size of 0: an example input needs at least one element. {EXPLANATION}",
+            remedies=[Remedy.INPUT],
+        )
     return InputShape(sizes, match["list"] is not None, match["whole"] is not None, match["name"])

@@ -15,7 +15,7 @@ from tui_prune.archives.archive import read_weights, state_dict_in
 from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.archives.origin import FILE, Origin
 from tui_prune.archives.pruned_file import Checkpoint, is_pruned_checkpoint, read_checkpoint
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Remedy, TuiPruneError, UsageError
 from tui_prune.formatting import shown
 from tui_prune.loading.building import build, default_input_spec, likely_input_specs
 from tui_prune.loading.fitting import device_of, fit, load_weights, replace_tensors
@@ -262,11 +262,14 @@ def _existing_file(spec: str) -> Path:
         beside: list[str] = []
         with suppress(OSError, ValueError):
             beside = os.listdir(path.parent)
-        raise UsageError(f"{paths.not_a_file(path, spec)}{_suggestion(path.name, beside)}")
+        raise UsageError(f"{paths.not_a_file(path, spec)}{_suggestion(path.name, beside)}", remedies=[Remedy.OTHER])
     known = _suggestion(
         spec.lower(), [name for source in SOURCES.values() if not source.prefix for name in source.names()]
     )
-    raise UsageError(f"{spec!r} is neither a network of torchvision or tui-prune nor a file.{known}")
+    raise UsageError(
+        f"{spec!r} is neither a network of torchvision or tui-prune nor a file.{known}",
+        remedies=[Remedy.OTHER] if known else [],
+    )
 
 
 def _is_path(spec: str) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.archives.origin import Origin
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import Remedy, TuiPruneError
 from tui_prune.loading.building import build
 from tui_prune.loading.fitting import WeightsMismatchError, common_prefixes, compare_shapes, fit
 from tui_prune.loading.recognised import Recognised, spec_of
@@ -153,7 +153,8 @@ def _unknown(
     nearest: list[Origin], table: SignatureTable, forms: list[Signature], source: str, advice: str
 ) -> TuiPruneError:
     if not nearest:
-        return TuiPruneError(f"{source} fits no network that tui-prune knows by name. {advice}")
+        sentence = f"{source} fits no network that tui-prune knows by name. {advice}"
+        return TuiPruneError(sentence, remedies=[Remedy.OWN_CODE])
     found = table.signature(nearest[0])
     shapes = max(forms, key=lambda form: _overlap(found, form))
     origin, signature = likely_sizes(nearest[0], found, shapes)
@@ -162,7 +163,8 @@ def _unknown(
     return TuiPruneError(
         f"{source} fits no network that tui-prune knows by name. The nearest is {spec_of(origin)}, but "
         f"{compare_shapes(shapes, signature)}; {same} of {every} names and shapes fit ({same / every:.0%}), and part "
-        f"of a network is never loaded. {advice}"
+        f"of a network is never loaded. {advice}",
+        remedies=[Remedy.OWN_CODE],
     )
 
 

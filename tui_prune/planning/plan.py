@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -25,6 +26,37 @@ class Pair(NamedTuple):
     @property
     def changed(self) -> bool:
         return self.before != self.after
+
+
+class LockedBy(Enum):
+    """What keeps a layer from being cut."""
+
+    USER = auto()
+    RESIDUAL = auto()
+    """The recipe keeps residual streams."""
+    NETWORK = auto()
+
+
+class Noted(Enum):
+    """What a note on a width is about."""
+
+    NOTHING = auto()
+    UNALIGNED = auto()
+    UNRANKED = auto()
+    LIMIT = auto()
+    BLOCKS = auto()
+    """As many in each block, or as the network's own code deals channels out."""
+    ALIGNED = auto()
+    SHARED = auto()
+    """Its weight is another layer's."""
+    GONE = auto()
+
+
+class Note(NamedTuple):
+    """Why a group or a layer has its width, where that needs saying."""
+
+    about: Noted = Noted.NOTHING
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +83,9 @@ class LayerPlan:
     """Why nothing of it can be cut."""
     note: str
     """Why it has this width, where that needs saying."""
+    locked_by: LockedBy | None = None
+    noted: Noted = Noted.NOTHING
+    """What the note is about."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +160,19 @@ class Plan:
 By = Literal["nothing", "lock", "unranked", "ratio", "threshold", "ranking"]
 
 
+class Limit(Enum):
+    """What leaves a family more channels than the ratio asks for."""
+
+    NOTHING = auto()
+    LOCKED = auto()
+    LEAST = auto()
+    """The recipe's `min_channels`."""
+    MOST = auto()
+    """The recipe's `max_ratio`."""
+    STAYING = auto()
+    ONE = auto()
+
+
 @dataclass(frozen=True)
 class FamilySteps:
     """The way of a family of cells to its width. All counts but `cells` are channels of one cell."""
@@ -143,6 +191,8 @@ class FamilySteps:
     """In words, what has raised `wanted` over `asked`; empty where nothing has."""
     step: int
     """How many go at a time, for widths to be aligned."""
+    limited: Limit = Limit.NOTHING
+    """What `limit` is about."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from tui_prune.cost.cost import Cost, CostModel
 from tui_prune.cost.latency import LatencyModel
 from tui_prune.errors import UsageError
 from tui_prune.graph.graph import UNREACHED, GoneLayer, Graph, Layer
-from tui_prune.planning.plan import LayerPlan, Pair, Plan, Reached
+from tui_prune.planning.plan import LayerPlan, LockedBy, Note, Noted, Pair, Plan, Reached
 from tui_prune.planning.recipe import Recipe, matches
 from tui_prune.planning.targets import Spent, found_in_words, goals_of, largest_network, unreachable
-from tui_prune.planning.widths import UNALIGNED, Draft, Kept, Scores, why_unaligned
+from tui_prune.planning.widths import Draft, Kept, Scores, why_unaligned
 
+FAILED = (Noted.UNALIGNED, Noted.UNRANKED)
+"""What couldn't be done with a layer as asked."""
 COLLAPSE = 32
 """A layer has collapsed when it keeps at most one channel in this many."""
 
@@ -96,7 +98,8 @@ class Planner:
         after, layers_after = self._costs.measure(keep)
         before = self._layers_before
         gone = self._gone
-        widths = zip(self.graph.layers, self._outputs.of(keep), self._inputs.of(keep), strict=True)
+        said = [self._note(layer, draft, kept) for layer in self.graph.layers]
+        widths = zip(self.graph.layers, self._outputs.of(keep), self._inputs.of(keep), said, strict=True)
         layers = tuple(
             LayerPlan(
                 name=layer.name,
@@ -114,13 +117,19 @@ class Planner:
                 own_ratio=layer.name in gone
                 or (layer.group is not None and choices[layer.group].own_ratio is not None),
                 locked=choices[layer.group].locked if layer.group is not None else unreached.get(layer.name),
-                note=gone[layer.name] if layer.name in gone else self._note(layer, draft, kept),
+                note=note.words,
+                locked_by=choices[layer.group].locked_by
+                if layer.group is not None
+                else LockedBy.NETWORK
+                if layer.name in unreached
+                else None,
+                noted=note.about,
             )
-            for layer, outputs, inputs in widths
+            for layer, outputs, inputs, note in widths
         )
         named = {group.name for group in self.graph.groups}
         notes = (
-            *(f"{layer.name} {layer.note}" for layer in layers if "can't" in layer.note and layer.name in named),
+            *(f"{layer.name} {layer.note}" for layer in layers if layer.noted in FAILED and layer.name in named),
             *self._output_notes(layers),
             *_collapse_notes(layers),
             *_chance_notes(draft, keep),
@@ -152,6 +161,7 @@ class Planner:
                 macs=Pair(own.macs.before, layers_after.macs.get(layer.name, 0)),
                 bytes=Pair(own.bytes.before, layers_after.bytes.get(layer.name, 0)),
                 note="",
+                noted=Noted.NOTHING,
             )
             for layer, outputs, inputs, own in widths
         )
@@ -170,19 +180,21 @@ class Planner:
                 left = f"{layer.after} of {layer.before} channels"
                 yield f"{layer.name} puts out the model's output, which has {left} left"
 
-    def _note(self, layer: Layer, draft: Draft, kept: Kept) -> str:
+    def _note(self, layer: Layer, draft: Draft, kept: Kept) -> Note:
         """Why a layer has its width, in its own channels."""
+        if layer.name in self._gone:
+            return Note(Noted.GONE, self._gone[layer.name])
         if not layer.producer or layer.group is None:
-            return ""
+            return Note()
         align, note = draft.choices[layer.group].align, kept.notes[layer.group]
-        if note == UNALIGNED:
-            return f"{UNALIGNED} to {align}: {why_unaligned(self.graph, layer, align)}"
+        if note.about is Noted.UNALIGNED and not note.words:
+            return Note(Noted.UNALIGNED, f"can't be aligned to {align}: {why_unaligned(self.graph, layer, align)}")
         if align > 1:
             wanted, stays = int(kept.unaligned[layer.outputs].sum()), int(kept.mask[layer.outputs].sum())
             if wanted != stays:
-                return f"{wanted} aligned to {align}: {stays}"
-        if not note and layer.same_as is not None:
-            return f"shares its weight with {layer.same_as}"
+                return Note(Noted.ALIGNED, f"{wanted} aligned to {align}: {stays}")
+        if note.about is Noted.NOTHING and layer.same_as is not None:
+            return Note(Noted.SHARED, f"shares its weight with {layer.same_as}")
         return note
 
     def check_names(self, recipe: Recipe) -> None:

@@ -6,10 +6,9 @@ import numpy as np
 
 from tui_prune.formatting import share, size
 from tui_prune.graph.graph import Group, Layer
-from tui_prune.planning.plan import Decision, FamilySteps, LayerPlan, Plan
+from tui_prune.planning.plan import Decision, FamilySteps, LayerPlan, Limit, LockedBy, Noted, Plan
 from tui_prune.planning.recipe import matches
 from tui_prune.planning.targets import TARGET_WORDS
-from tui_prune.planning.widths import UNALIGNED
 
 
 def width_reason(plan: Plan, name: str) -> str:
@@ -69,13 +68,13 @@ def _leader(plan: Plan, layer: Layer, group: Group) -> Layer:
 
 def _lock(plan: Plan, planned: LayerPlan, group: Group) -> str:
     reason = planned.locked or "locked"
-    if reason == "locked by you":
+    if planned.locked_by is LockedBy.USER:
         keys = plan.recipe.lock
         if not any(matches(key, planned.name) for key in keys):
             tied = next((n for n in group.layers if any(matches(key, n) for key in keys)), None)
             return f"tied to {tied}, which is locked by you" if tied else reason
         return reason
-    return reason if reason.startswith(("locked", "residual")) else f"locked, {reason}"
+    return f"locked, {reason}" if planned.locked_by is LockedBy.NETWORK else reason
 
 
 def _nothing(plan: Plan, planned: LayerPlan, decision: Decision) -> str:
@@ -112,12 +111,13 @@ def _steps(
     asked, wanted, grid = steps.asked * scale, steps.wanted * scale, steps.step * scale
     words = [_asked(plan, planned, group, decision, steps, unit)]
     if wanted != asked:
-        all_do = wanted == planned.before and steps.limit.startswith("at least")
-        unsaid = planned.after != wanted and str(wanted) not in steps.limit
+        by_number = steps.limited is Limit.LEAST
+        all_do = wanted == planned.before and by_number
+        unsaid = planned.after != wanted and not (by_number and wanted == plan.recipe.min_channels)
         words.append(f"{steps.limit}{f', so all {wanted} do' if all_do else f': {wanted}' if unsaid else ''}")
     if planned.after != wanted:
         words.append(_multiple(plan, planned, decision.align, wanted, grid))
-    elif UNALIGNED in planned.note:
+    elif planned.noted is Noted.UNALIGNED:
         words.append(planned.note)
     return _head(planned.after, asked), "; ".join(words)
 
@@ -179,7 +179,7 @@ def _dealt(plan: Plan, planned: LayerPlan, group: Group, decision: Decision, *, 
     if planned.after != decision.wanted:
         possible = "its code can deal out" if by_code else "leaves as many in each block"
         words.append(f"nearest{' that fits' if decision.align > 1 else ''} that {possible}")
-    if planned.note and not planned.note.startswith(("as its code", "equally many")):
+    if planned.noted not in (Noted.NOTHING, Noted.BLOCKS):
         words.append(planned.note)
     return head, "; ".join(words)
 
@@ -201,7 +201,7 @@ def _part(
     words += sorted({steps.limit for steps in decision.families if steps.limit})[:1]
     if wanted != planned.after:
         words.append(f"aligned to {decision.align}")
-    elif UNALIGNED in planned.note:
+    elif planned.noted is Noted.UNALIGNED:
         words.append(planned.note)
     return _head(planned.after, wanted), "; ".join(words)
 

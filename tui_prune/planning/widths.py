@@ -12,7 +12,7 @@ import numpy as np
 from tui_prune.errors import UsageError
 from tui_prune.graph.graph import Graph, Group, Layer
 from tui_prune.planning.criteria import CRITERIA
-from tui_prune.planning.plan import By, Decision, FamilySteps
+from tui_prune.planning.plan import By, Decision, FamilySteps, Limit, LockedBy, Note, Noted
 from tui_prune.planning.recipe import Recipe, choose, matches
 
 Scores = Sequence[np.ndarray | None]
@@ -29,6 +29,7 @@ class Choice:
     """Per channel: must stay."""
     locked: str | None
     """Why nothing of it can be cut."""
+    locked_by: LockedBy | None
 
     @property
     def own_ratio(self) -> float | None:
@@ -43,8 +44,8 @@ class Kept:
     """Bool, one per channel of the graph."""
     unaligned: np.ndarray
     """The same, if nothing were aligned."""
-    notes: tuple[str, ...]
-    """Why the group is as wide as it is, where that needs saying; `UNALIGNED` alone: no multiple fits."""
+    notes: tuple[Note, ...]
+    """Why the group is as wide as it is, where that needs saying. Where no multiple fits, each layer has own words."""
     decisions: tuple[Decision, ...]
 
     def with_groups(self, other: "Kept", groups: Sequence[Group]) -> "Kept":
@@ -153,7 +154,7 @@ class Draft:
 
     def _keep_in_group(
         self, group: Group, choice: Choice, ratio: float, alive: np.ndarray | None
-    ) -> tuple[tuple[np.ndarray, np.ndarray], str, Decision]:
+    ) -> tuple[tuple[np.ndarray, np.ndarray], Note, Decision]:
         """The mask of a group's kept channels and what it would be without alignment, why it is as it is, and how it
         came to that."""
         kept = np.ones(len(group.channels), bool)
@@ -162,18 +163,18 @@ class Draft:
         by: By = "ratio" if alive is None else "ranking" if self.recipe.threshold is None else "threshold"
         decision = Decision(by, ratio, choice.own and choice.own[0], choice.align)
         if choice.held.all() or (not ratio and alive is None):
-            return (kept, kept), "", replace(decision, by="lock" if choice.held.all() else "nothing")
+            return (kept, kept), Note(), replace(decision, by="lock" if choice.held.all() else "nothing")
         if scores is None:
             missing = f"can't be ranked by {self.recipe.criterion}: {CRITERIA[self.recipe.criterion].missing}"
-            return (kept, kept), missing, replace(decision, by="unranked")
+            return (kept, kept), Note(Noted.UNRANKED, missing), replace(decision, by="unranked")
         if CRITERIA[self.recipe.criterion].exact:  # then neither even blocks nor an alignment take what counts
             choice = replace(choice, held=choice.held | (scores > 0))
             if choice.held.all():
-                return (kept, kept), "", replace(decision, by="nothing")
+                return (kept, kept), Note(), replace(decision, by="nothing")
         if group.flows:
             kept, note, wanted = self._keep_by_flow(group, choice, ratio, alive, scores)
             return (kept, kept), note, replace(decision, wanted=wanted)
-        notes: list[str] = []
+        notes: list[Note] = []
         held = choice.held.copy()
         for share in group.shares:
             held[share[np.argmax(scores[share])]] = True
@@ -184,8 +185,8 @@ class Draft:
                 kept[ranked[steps.stay :]] = False
                 unaligned[ranked[steps.wanted :]] = False
         if not notes and group.blocked:
-            notes.append(f"equally many in each block ({', '.join(group.blocks)})")
-        note = next((note for note in notes if "can't" in note), notes[0] if notes else "")
+            notes.append(Note(Noted.BLOCKS, f"equally many in each block ({', '.join(group.blocks)})"))
+        note = next((note for note in notes if note.about is Noted.UNALIGNED), notes[0] if notes else Note())
         return (kept, unaligned), note, replace(decision, families=families)
 
     def _ranked(self, cell: np.ndarray, scores: np.ndarray, held: np.ndarray) -> np.ndarray:
@@ -202,7 +203,7 @@ class Draft:
         held: np.ndarray,
         ratio: float,
         alive: np.ndarray | None,
-        notes: list[str],
+        notes: list[Note],
     ) -> FamilySteps:
         """How many channels stay in each cell of a family, step by step. `held` counts what must stay in the end,
         `choice.held` what a ratio isn't a share of."""
@@ -210,7 +211,7 @@ class Draft:
         base = gcd(*(len(family[0]) for family in group.families)) if group.linked else size
         steps = FamilySteps(len(cells), size, free, size, size, size, "", 1)
         if group.linked and choice.held.any():
-            return replace(steps, limit="channels that are locked stay")
+            return replace(steps, limit="channels that are locked stay", limited=Limit.LOCKED)
         if alive is None:
             keep = base - floor((base if group.linked else free) * ratio + 1e-9)
         elif group.linked:
@@ -219,29 +220,34 @@ class Draft:
             keep = floor(sum(int(alive[cell].sum()) for cell in cells) / len(cells) + 0.5)
         asked, unit = keep, size // base
         must = max(int(held[cell].sum()) for cell in cells)
-        most, why = self._least(group, base)
+        most, limited, why = self._least(group, base)
         if group.linked:
             must = -(-must * base // size)
         least = max(must, most, 1)
         if most > max(keep, must):
-            notes.append(why)
+            notes.append(Note(Noted.LIMIT, why))
         keep = min(max(keep, least), base)
-        limit = (
-            "" if keep == asked else why if keep == most else "what must stay does" if must else "one stays at least"
-        )
+        if keep == asked:
+            limited, limit = Limit.NOTHING, ""
+        elif keep == most:
+            limit = why
+        elif must:
+            limited, limit = Limit.STAYING, "what must stay does"
+        else:
+            limited, limit = Limit.ONE, "one stays at least"
         step = linked_step(group, choice.align, base) if group.linked else alignment_step(group, choice.align)
-        steps = replace(steps, asked=asked * unit, limit=limit, step=step * unit)
+        steps = replace(steps, asked=asked * unit, limit=limit, step=step * unit, limited=limited)
         if keep == base and (group.linked or base % step == 0):
             return steps
         found = aligned(keep, base, step, self.recipe.align_rounding, least)
         if found is None:
-            kept = f" to {choice.align}: at least {least} of {base} channels stay" if step <= base else ""
-            notes.append(UNALIGNED + kept)
+            kept = f"can't be aligned to {choice.align}: at least {least} of {base} channels stay"
+            notes.append(Note(Noted.UNALIGNED, kept if step <= base else ""))
             found = keep
         return replace(steps, wanted=keep * unit, stay=found * unit)
 
-    def _least(self, group: Group, size: int) -> tuple[int, str]:
-        """How many of `size` the recipe's limits leave at least, and in words which of them does."""
+    def _least(self, group: Group, size: int) -> tuple[int, Limit, str]:
+        """How many of `size` the recipe's limits leave at least, and which of them does, also in words."""
         recipe = self.recipe
         if group.linked:
             steps = [width // size for width in group.producer_widths]
@@ -250,12 +256,12 @@ class Draft:
         counted = min(max(-(-recipe.min_channels // step) for step in steps), size) if recipe.min_channels > 1 else 0
         shared = size - floor(size * recipe.max_ratio + 1e-9)
         if counted >= shared:
-            return counted, f"at least {recipe.min_channels} channels stay"
-        return shared, f"at most {100 * recipe.max_ratio:.3g} % of it goes"
+            return counted, Limit.LEAST, f"at least {recipe.min_channels} channels stay"
+        return shared, Limit.MOST, f"at most {100 * recipe.max_ratio:.3g} % of it goes"
 
     def _keep_by_flow(
         self, group: Group, choice: Choice, ratio: float, alive: np.ndarray | None, scores: np.ndarray
-    ) -> tuple[np.ndarray, str, float]:
+    ) -> tuple[np.ndarray, Note, float]:
         """Of an uneven group: the width next to the wanted one that its code can deal out, and who stays in each
         cell."""
         size = len(group.channels)
@@ -263,14 +269,14 @@ class Draft:
         (cells,) = group.families
         kept = np.ones(size, bool)
         must = [int(choice.held[cell].sum()) for cell in cells]
-        least, why = self._least(group, group.width)
+        least, _, why = self._least(group, group.width)
         possible = [
             flow
             for flow in group.flows
             if flow.width >= least and all(n >= held for n, held in zip(flow.counts, must, strict=True))
         ]
         if not possible:
-            return kept, "", group.width * wanted / size
+            return kept, Note(), group.width * wanted / size
         fitting = [
             flow for flow in possible if all(width % choice.align == 0 for width in flow.widths or (flow.width,))
         ]
@@ -279,11 +285,12 @@ class Draft:
         for cell, count in zip(cells, chosen.counts, strict=True):
             kept[self._ranked(cell, scores, choice.held)[count:]] = False
         if choice.align > 1 and not fitting:
-            return kept, f"can't be aligned to {choice.align}: it can't have such a width", width
+            note = f"can't be aligned to {choice.align}: it can't have such a width"
+            return kept, Note(Noted.UNALIGNED, note), width
         if least > width:
-            return kept, why, width
+            return kept, Note(Noted.LIMIT, why), width
         how = "as its code deals channels out" if chosen.is_seen else "equally many in each block"
-        return kept, f"{how} ({', '.join(group.blocks)})", width
+        return kept, Note(Noted.BLOCKS, f"{how} ({', '.join(group.blocks)})"), width
 
 
 def _free(cells: Sequence[np.ndarray], held: np.ndarray) -> int:
@@ -302,10 +309,11 @@ def _choose(group: Group, recipe: Recipe, align: int, names: Sequence[str], own_
             raise UsageError(f"{unlock} can't be unlocked: {reason}.")
         held = group.locked_inside
     locked = group.locks[0].words if held.all() and group.locks else None
+    by = None if locked is None else LockedBy.NETWORK
     if any(key in names or any(matches(key, name) for name in own_names) for key in recipe.lock):
-        held, locked = np.ones_like(held), "locked by you"
+        held, locked, by = np.ones_like(held), "locked by you", LockedBy.USER
     elif group.residual and recipe.residual == "keep" and not held.all():
-        held, locked = np.ones_like(held), "residual stream kept"
+        held, locked, by = np.ones_like(held), "residual stream kept", LockedBy.RESIDUAL
     own = choose({key: ratio for key, ratio in recipe.layers.items() if ratio < 1}, names, own_names)
     own_align = choose(recipe.layer_align, names, own_names)
     return Choice(
@@ -313,10 +321,8 @@ def _choose(group: Group, recipe: Recipe, align: int, names: Sequence[str], own_
         align=align if own_align is None else own_align[1],
         held=held,
         locked=locked,
+        locked_by=by,
     )
-
-
-UNALIGNED = "can't be aligned"
 
 
 def alignment_step(group: Group, align: int) -> int:

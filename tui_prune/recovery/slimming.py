@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tui_prune.errors import UsageError
 from tui_prune.graph.graph import Graph
-from tui_prune.graph.record import Axis
+from tui_prune.graph.record import BATCH_NORM, Axis
 
 _TINY = 1e-12
 """Keeps the gradient of a root finite where a channel is zero."""
@@ -98,7 +98,7 @@ class _Table:
         self.norms = {
             name: torch.from_numpy(np.flatnonzero(free[channel[use.outputs.numpy()]]))
             for name, use in record.layers.items()
-            if use.kind == "batch norm" and use.outputs is not None and f"{name}.weight" in record.parameters
+            if use.kind == BATCH_NORM and use.outputs is not None and f"{name}.weight" in record.parameters
         }
         """By batch norm, the places of its scales that can be cut."""
         parts: list[_Part] = []

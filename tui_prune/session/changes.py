@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tui_prune.errors import UsageError
 from tui_prune.formatting import share
 from tui_prune.planning.criteria import DEAD_THRESHOLD
-from tui_prune.planning.plan import Plan
+from tui_prune.planning.plan import LockedBy, Plan
 from tui_prune.planning.recipe import Recipe, choose, matches, stepped
 from tui_prune.session.selection import Part, Selection, a_layer
 
@@ -51,8 +51,9 @@ def that_can_be_cut(plan: Plan, where: Selection) -> Selection:
 
 
 def _why_locked(plan: Plan, name: str) -> str:
-    reason, group = plan.layer(name).locked, plan.graph.group_of(name)
-    if reason == "locked by you":
+    layer, group = plan.layer(name), plan.graph.group_of(name)
+    reason = layer.locked
+    if layer.locked_by is LockedBy.USER:
         return f"{name} is locked (by you); l unlocks it."
     if group is not None and group.liftable:
         return f"{name} is locked ({reason}); l unlocks it."

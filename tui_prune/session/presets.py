@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tui_prune.errors import UsageError
+from tui_prune.planning.plan import Noted
 from tui_prune.planning.recipe import Recipe
 from tui_prune.planning.recipe_files import (
     own_recipe_folder,
@@ -94,5 +95,5 @@ def tried(session: Session, preset: Preset) -> Preset:
         return replace(preset, obstacle=str(error))
     if plan.cuts or preset.kind == OWN:
         return preset
-    lost = next((layer.note for layer in plan.layers if "can't be ranked" in layer.note), "nothing of it may be cut")
+    lost = next((layer.note for layer in plan.layers if layer.noted is Noted.UNRANKED), "nothing of it may be cut")
     return replace(preset, obstacle=f"It would cut nothing here: {lost}.")

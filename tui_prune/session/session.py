@@ -16,7 +16,7 @@ from torch import nn
 from tui_prune.archives.pruned_file import Checkpoint
 from tui_prune.cost.cost import Cost
 from tui_prune.cost.latency_table import LatencyTable, read_table
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Remedy, TuiPruneError, UsageError
 from tui_prune.graph.branches import Branch
 from tui_prune.graph.graph import Graph
 from tui_prune.loading.open_model import open_model
@@ -136,7 +136,7 @@ class Session:
         except TuiPruneError as error:
             if opened.guess is None or opened.guess.runs or isinstance(error, UsageError):
                 raise
-            raise TuiPruneError(f"{error} {opened.guess}") from error
+            raise TuiPruneError(f"{error} {opened.guess}", remedies=[Remedy.INPUT, *error.remedies]) from error
         if model is None:
             files = absolute(spec), absolute(weights), input_spec, absolute(task), device, absolute(latency_table)
             session.request = OpenRequest(*files)

@@ -16,8 +16,8 @@ from tui_prune.graph.cells import signature_cells
 from tui_prune.graph.classes import atoms, axis_signatures
 from tui_prune.graph.findings import Flow
 from tui_prune.graph.graph import Graph, Group
-from tui_prune.graph.grouping import UNEVEN, rebuilt
-from tui_prune.graph.record import Axis, owner_of
+from tui_prune.graph.grouping import rebuilt
+from tui_prune.graph.record import GROUPED_CONVOLUTION, Axis, LockKind, owner_of
 from tui_prune.graph.trace import RetraceFailed, retrace
 from tui_prune.planning.recipe import Recipe
 from tui_prune.surgery.attributes import apply_edits
@@ -102,8 +102,8 @@ def _is_uneven(group: Group, graph: Graph) -> bool:
     atoms_of_channels = np.unique(graph.classes.atom[np.isin(graph.classes.channel, group.channels)])
     return (
         bool(group.locks)
-        and "grouped convolution" not in group.blocks
-        and all(lock.reason.startswith(UNEVEN) for lock in group.locks)
+        and GROUPED_CONVOLUTION not in group.blocks
+        and all(lock.kind is LockKind.UNEVEN for lock in group.locks)
         and len(atoms_of_channels) == len(group.channels)
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import Remedy, TuiPruneError
 from tui_prune.graph.labels import Dims, spread
 from tui_prune.graph.nested import all_tensors_in, map_tensors
 from tui_prune.graph.repeated import Repeated
@@ -283,7 +283,8 @@ class _Comparison:
         if any(bool(tensor.isnan().any()) for tensor in (*plain, *reference)):
             raise TuiPruneError(
                 "The model puts out NaN on the example input, so a cut can't be verified. "
-                "Repair its weights, or give it another input."
+                "Repair its weights, or give it another input.",
+                remedies=[Remedy.INPUT],
             )
         operators = tuple(sorted(masked.tracer.without_reference))
         if [t.shape for t in outputs] != [t.shape for t in reference]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tui_prune import paths
-from tui_prune.errors import UsageError
+from tui_prune.errors import Remedy, UsageError
 from tui_prune.loading.opened import OpenedModel
 from tui_prune.progress import Progress, silent
 from tui_prune.tasks import building
@@ -72,7 +72,9 @@ def task(spec: TaskSpec, choices: Mapping[str, Any]) -> Task:
         with np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{file} can't be read as numpy's .npz of plain arrays: {error}.") from error
+        raise UsageError(
+            f"{file} can't be read as numpy's .npz of plain arrays: {error}.", remedies=[Remedy.AGAIN, Remedy.OTHER]
+        ) from error
     return Task(spec=str(spec), bind=lambda opened: _bound(spec, choices, opened, arrays))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tui_prune.errors import UsageError
+from tui_prune.errors import Remedy, UsageError
 from tui_prune.graph.trace import run, untouched
 from tui_prune.loading.opened import OpenedModel
 
@@ -57,7 +57,8 @@ def picture_feed(opened: OpenedModel) -> Feed:
         given = opened.input_spec or "its example input"
         raise UsageError(
             f"{opened.title} takes {what} ({given}): name a picture's shape with --input 1,3,224,224, or give "
-            "arrays:FILE.npz or a task file."
+            "arrays:FILE.npz or a task file.",
+            remedies=[Remedy.INPUT],
         )
     place, shape, listed = found[0]
     return Feed(args, kwargs, place, listed, shape)

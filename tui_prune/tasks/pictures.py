@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tui_prune.config import folders
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Remedy, TuiPruneError, UsageError
 from tui_prune.files import read_json, write_json
 from tui_prune.progress import Progress, silent
 from tui_prune.tasks.decoding import FEW, decode_in_processes, decode_into
@@ -134,7 +134,9 @@ def _decoded(
     try:
         key = f"{_VERSION} {stamp(files)} {json.dumps(asdict(geometry))}"
     except OSError as error:
-        raise TuiPruneError(f"{error.filename} can't be read: {error.strerror}.") from error
+        raise TuiPruneError(
+            f"{error.filename} can't be read: {error.strerror}.", remedies=[Remedy.AGAIN, Remedy.OTHER]
+        ) from error
     folder = folders()["cache"] / "pictures"
     kept = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     shape = (len(files), *geometry.shape)

@@ -9,8 +9,8 @@ from textual.binding import Binding, BindingType
 
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, wrap
-from tui_prune.app.headlines import Doing
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed, RunsJobs
+from tui_prune.app.headlines import at_work
+from tui_prune.app.jobs import Job, JobEnded, JobKind, JobProgressed, RunsJobs
 from tui_prune.app.keeper import kept_recipe, start_above
 from tui_prune.app.recovered import said_of
 from tui_prune.app.screens.dialog import Dialog
@@ -99,14 +99,14 @@ class GoingOn(RunsJobs, Dialog[bool]):
             self.dismiss(False)
         elif self._job is None:
             self._changes_nothing = True
-            self._start("going on", self._restore)
+            self._start(JobKind.GOING_ON, self._restore)
 
     def action_start_anew(self) -> None:
         if self._refused:
             self.dismiss(False)
         elif self._job is None:
-            self._start("starting anew", lambda progress: self._start_above(self._anew, progress))
-        elif self._job.words == "going on":
+            self._start(JobKind.STARTING_ANEW, lambda progress: self._start_above(self._anew, progress))
+        elif self._job.kind is JobKind.GOING_ON:
             self.workers.cancel_group(self, "job")
             if self._changes_nothing:  # then it isn't waited for: a task's own code may never end
                 self._job = None
@@ -135,14 +135,14 @@ class GoingOn(RunsJobs, Dialog[bool]):
             raise
         return False
 
-    def _start(self, words: str, work: Any) -> None:
-        self._job = Job(words, work)
+    def _start(self, kind: JobKind, work: Any) -> None:
+        self._job = Job(kind, work)
         self.run_job(self._job)
 
     @on(JobProgressed)
     def _progressed(self, event: JobProgressed) -> None:
         if event.job is self._job:
-            doing = headlines.doing(Doing(event.job.words, event.stage, event.done))
+            doing = headlines.doing(at_work(event.job.kind, event.stage, event.done))
             self.say("Going on", [(Cell(self.work.summary, "strong"),), (), doing])
             self.query_one(".box").border_subtitle = ""
 

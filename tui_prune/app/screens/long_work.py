@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tui_prune.app import headlines
 from tui_prune.app.cells import Line
-from tui_prune.app.headlines import Doing, Score
+from tui_prune.app.headlines import Doing, Score, at_work
 from tui_prune.app.heat_table import points_there
-from tui_prune.app.jobs import Job, JobEnded, JobProgressed, taken_in
+from tui_prune.app.jobs import Job, JobEnded, JobKind, JobProgressed, taken_in
 from tui_prune.app.screens.recovery_report import RecoveryReport
 from tui_prune.app.widgets.details_pane import PicturesPane
 from tui_prune.formatting import in_turn, score
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tui_prune.session.searching import Search
     from tui_prune.tasks.task import Task
 
-RECOVERING, SCANNING, SUGGESTING, READING = "recovering", "scanning", "suggesting", "reading"
+RECOVERING, SCANNING, SUGGESTING = JobKind.RECOVERING, JobKind.SCANNING, JobKind.SUGGESTING
 STOPPED = "stopped; nothing was changed"
 PATIENCE = 3.0
 """Seconds that work which was asked to stop may take until it is said that it goes on."""
@@ -36,7 +36,7 @@ EVALUATE, RECOVER = "e measures the accuracy", "R wins accuracy back"
 POINT = 0.01
 """A loss of more than this is worth a recovery: of accuracy, of other scores as a share."""
 
-COMPARING = ("evaluating plans", "timing plans")
+COMPARING = (JobKind.EVALUATING_PLANS, JobKind.TIMING_PLANS)
 
 
 class LongWork:
@@ -50,7 +50,7 @@ class LongWork:
         self._left_behind: tuple[Job, Line] | None = None
         """The work that was last said to go on in the background, and the line that says so."""
         self.doing: Doing | None = None
-        self._waiting: list[tuple[str, Callable[[Search, Progress], Outcome]]] = []
+        self._waiting: list[tuple[JobKind, Callable[[Search, Progress], Outcome]]] = []
         self.sensitivity: Sensitivity | None = None
         """What is known of what each layer can bear."""
         self.errors: ErrorCurves | None = None
@@ -100,17 +100,17 @@ class LongWork:
     @property
     def comparing(self) -> bool:
         """Whether plans are being measured beside each other."""
-        return self.job is not None and self.job.words in COMPARING
+        return self.job is not None and self.job.kind in COMPARING
 
     # What is done
 
     def verify(self) -> None:
         """Cut the network and check the cut one in numbers."""
-        self._start("verifying", lambda search, progress: (None, search.work.cut(progress), None))
+        self._start(JobKind.VERIFYING, lambda search, progress: (None, search.work.cut(progress), None))
 
     def evaluate(self) -> None:
         """Measure the network, and the cut one, by the user's task."""
-        self._start("evaluating", self._evaluate)
+        self._start(JobKind.EVALUATING, self._evaluate)
 
     def prepare(self, recipe: "Recipe") -> None:
         """Do what a recipe needs before it can be planned, then choose it."""
@@ -119,7 +119,7 @@ class LongWork:
             search.work.prepare(recipe, progress)
             return None, None, recipe
 
-        self._start("measuring", do)
+        self._start(JobKind.MEASURING, do)
 
     def scan(self) -> None:
         """Ask the task of the network with each layer alone cut."""
@@ -142,7 +142,7 @@ class LongWork:
         def work(search: "Search", progress: "Progress") -> None:
             self.errors = search.error_curves(progress)
 
-        self._learn(READING, work)
+        self._learn(JobKind.READING_ERRORS, work)
 
     def suggest(self, **wanted: Any) -> None:
         """Find the recipe that leaves so much and costs the least, and choose it. `wanted` goes to the session's
@@ -203,12 +203,12 @@ class LongWork:
     @property
     def scanning(self) -> bool:
         """Whether the layers are being scanned, or are to be next."""
-        words = [] if self.job is None else [self.job.words]
-        return any(one in (SCANNING, SUGGESTING) for one in (*words, *(waiting for waiting, _ in self._waiting)))
+        now = [] if self.job is None else [self.job.kind]
+        return any(one in (SCANNING, SUGGESTING) for one in (*now, *(waiting for waiting, _ in self._waiting)))
 
-    def _scan_stopped(self, words: str) -> str:
+    def _scan_stopped(self, kind: JobKind) -> str:
         """What a scan leaves that is stopped."""
-        if words == SUGGESTING:
+        if kind is SUGGESTING:
             return "stopped; what was measured is kept: S goes on with it"
         found = self.sensitivity if self._has_points else None
         return "stopped; n goes on" if found is None else f"stopped; {points_there(found)} kept; n goes on"
@@ -229,7 +229,7 @@ class LongWork:
             task = open_task(path).for_network(self._screen.session.opened)
             return None, None, lambda: self._take_task(task, then)
 
-        self._start("reading the task", do)
+        self._start(JobKind.READING_TASK, do)
 
     def _take_task(self, task: "Task", then: "Callable[[], None]") -> None:
         self._screen.session.set_task(task)
@@ -245,12 +245,12 @@ class LongWork:
 
     def measure_activations(self) -> None:
         """Run the task's calibration data once, for the pictures of what layers put out."""
-        self._learn("calibrating", lambda search, progress: search.work.measure_activations(progress))
+        self._learn(JobKind.CALIBRATING, lambda search, progress: search.work.measure_activations(progress))
 
     @property
     def recovering(self) -> bool:
         """Whether accuracy is being won back right now."""
-        return self.job is not None and self.job.words == RECOVERING
+        return self.job is not None and self.job.kind is RECOVERING
 
     def stop(self) -> None:
         """Ask the work to stop at its next step; nothing is waited for."""
@@ -259,11 +259,11 @@ class LongWork:
             return
         self._screen.workers.cancel_group(self._screen, "job")
         words = STOPPED
-        if job.words == RECOVERING and self.recovery is not None:
+        if job.kind is RECOVERING and self.recovery is not None:
             words = self.recovery.stopped()
             self.recovery.end(words, "dim")
-        elif job.words in (SCANNING, SUGGESTING):
-            words = self._scan_stopped(job.words)
+        elif job.kind in (SCANNING, SUGGESTING):
+            words = self._scan_stopped(job.kind)
         self._stopped[job] = words
         self.job, self.doing = None, None
         self._waiting.clear()
@@ -279,32 +279,32 @@ class LongWork:
             )
             self._left_behind = (job, self._screen.said)
 
-    def _start(self, words: str, do: "Callable[[Search, Progress], Outcome]") -> None:
+    def _start(self, kind: JobKind, do: "Callable[[Search, Progress], Outcome]") -> None:
         """Start some work, or let it wait for what is going on."""
         if self.job is not None:
-            again = words == self.job.words and self._screen.session.plan is self._plan
-            if not again and words not in [waiting for waiting, _ in self._waiting]:
-                self._waiting.append((words, do))
+            again = kind is self.job.kind and self._screen.session.plan is self._plan
+            if not again and kind not in [waiting for waiting, _ in self._waiting]:
+                self._waiting.append((kind, do))
                 self._show_scan()
             return
         self._said, self._has_points = "", False
         session = self._screen.session
         self._plan = plan = session.plan
         search = session.search(taken_in(session, self._screen))
-        self.job = Job(words, lambda progress: (plan, *do(search, progress)))
-        self.doing = Doing(words, "", 0.0)
+        self.job = Job(kind, lambda progress: (plan, *do(search, progress)))
+        self.doing = Doing(kind.words, "", 0.0)
         self._screen.remark("")
         self._show_scan()
         self._screen.run_job(self.job)
 
-    def _learn(self, words: str, work: "Callable[[Search, Progress], object]") -> None:
+    def _learn(self, kind: JobKind, work: "Callable[[Search, Progress], object]") -> None:
         """Start some work of which the session itself keeps what it finds out."""
 
         def do(search: "Search", progress: "Progress") -> Outcome:
             work(search, progress)
             return None, None, None
 
-        self._start(words, do)
+        self._start(kind, do)
 
     def _evaluate(self, search: "Search", progress: "Progress") -> Outcome:
         work = search.work
@@ -323,7 +323,7 @@ class LongWork:
         """Say how far the work is."""
         if event.job is self.job:
             tuned = self.recovery.tuned if self.recovering and self.recovery is not None else None
-            self.doing = Doing(event.job.words, self._said or event.stage, event.done if tuned is None else tuned)
+            self.doing = at_work(event.job.kind, self._said or event.stage, event.done if tuned is None else tuned)
             self._screen.sum_up()
             self.watcher("")
             if self.recovering and self.recovery is not None:
@@ -338,7 +338,7 @@ class LongWork:
                 self._screen.remark(words, "dim")
             if event.outcome is not None:  # fine-tuning gives the best state that it had
                 self.take(*event.outcome[:3])
-            elif event.job.words == RECOVERING and self.recovery is not None and self.job is None:
+            elif event.job.kind is RECOVERING and self.recovery is not None and self.job is None:
                 words = self.recovery.stopped(kept=False)
                 self.recovery.end(words, "dim")
                 self._screen.remark(words, "dim")
@@ -347,7 +347,7 @@ class LongWork:
         self.job, self.doing = None, None
         if event.failure:
             self._screen.remark(f"! {event.failure}", "error", event.traceback)
-            if event.job.words == RECOVERING and self.recovery is not None:
+            if event.job.kind is RECOVERING and self.recovery is not None:
                 self.recovery.end(f"! {event.failure}", "error")
         elif not event.stopped:
             plan, accuracy, result, chosen = event.outcome

@@ -19,7 +19,7 @@ from tui_prune import paths
 from tui_prune.app import headlines
 from tui_prune.app.cells import Cell, Line, cell_len, left, tail, wrap
 from tui_prune.app.headlines import Doing
-from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, RunsJobs, taken_in
+from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobKind, JobProgressed, RunsJobs, taken_in
 from tui_prune.app.recovered import in_words, replaces
 from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import Completion, complete
@@ -265,7 +265,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         self._found = Completion("")
         self._list()
         self._freeze(True)
-        self.job = Job("saving", save)
+        self.job = Job(JobKind.SAVING, save)
         self._say_progress("", 0.0)
         self.run_job(self.job)
         self._say_keys()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tui_prune.graph.labels import Dims, Labels, collapse, compact
 from tui_prune.graph.ops.shared import Kept, zero_cut
+from tui_prune.graph.record import ADDED, FEEDS
 from tui_prune.graph.registry import Call, masked, rule
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def attend(tracer: "Tracer", call: Call) -> None:
         if partner is None:
             tracer.lock(ids, tracer.unlabelled_reason(key))
             continue
-        tracer.tie(ids, compact(partner, dims), "feeds")
+        tracer.tie(ids, compact(partner, dims), FEEDS)
         if outer:
             heads[outer] = tracer.heads_of(ids.reshape(-1, ids.shape[-1])).reshape(ids.shape[:-1])
     for dims, label in keys.items():
@@ -96,7 +97,7 @@ def _meet_mask(tracer: "Tracer", mask: Tensor, shift: int, outer: Dims, heads: T
     own = tuple(d - shift for d in outer)
     label = tracer.labels(mask).get(own)
     if label is not None:
-        tracer.tie(heads, compact(label, own), "added")
+        tracer.tie(heads, compact(label, own), ADDED)
     elif any(d >= 0 and mask.shape[d] > 1 and mask.stride(d) != 0 for d in own):
         tracer.lock(heads, tracer.unlabelled_reason(mask))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tui_prune.graph.labels import Dims, Labels, collapse, compact, distinct_in_order, spread
 from tui_prune.graph.ops.shared import Kept, single, tied_over, zero_cut
-from tui_prune.graph.record import GROUPED_CONVOLUTION, Grouped, LayerUse, Way
+from tui_prune.graph.record import FEEDS, GROUPED_CONVOLUTION, LINEAR, Grouped, LayerUse, Way
 from tui_prune.graph.registry import Call, masked, rule
 
 if TYPE_CHECKING:
@@ -190,12 +190,12 @@ def _take_in(
         if dims in passing:
             continue
         if dims == (1,) and inputs is not None:
-            tracer.tie(inputs, compact(label, dims), "feeds")
+            tracer.tie(inputs, compact(label, dims), FEEDS)
             tied = True
         elif 1 in dims and inputs is not None:
             shape = [1] * x.dim()
             shape[1] = in_width
-            tracer.tie(inputs.view(shape).expand(collapse(label, dims).shape), collapse(label, dims), "feeds")
+            tracer.tie(inputs.view(shape).expand(collapse(label, dims).shape), collapse(label, dims), FEEDS)
             tied = True
         elif 1 in dims:
             if not tracer.is_alike(weight, (1,)):
@@ -204,7 +204,7 @@ def _take_in(
             tracer.lock_label(label, dims, "a convolution slides over these positions")
     free = None if inputs is None or tied else tracer.free_label(x, 1)
     if free is not None and inputs is not None:
-        tracer.tie(inputs, compact(free, (1,)), "feeds")
+        tracer.tie(inputs, compact(free, (1,)), FEEDS)
     elif inputs is not None and not tied:
         tracer.lock(inputs, tracer.unlabelled_reason(x))
 
@@ -237,14 +237,14 @@ def _note_layer(
     layer = tracer.layer_of(own)
     tracer.produce(axis, layer)
     known = tracer.record.layers.get(layer)
-    if known is None or known.kind == "linear":  # a spectral norm has multiplied the weight with vectors before
-        kind = _kind(weight, transposed, groups, width, in_width)
-        tracer.record.layers[layer] = LayerUse(layer, kind, outputs, inputs, width, in_width, True)
+    if known is None or known.kind == LINEAR:  # a spectral norm has multiplied the weight with vectors before
+        depthwise = groups > 1 and groups in (width, in_width)
+        kind = _kind(weight, transposed, groups, depthwise)
+        tracer.record.layers[layer] = LayerUse(layer, kind, outputs, inputs, width, in_width, True, depthwise)
 
 
-def _kind(weight: Tensor, transposed: bool, groups: int, width: int, in_width: int) -> str:
+def _kind(weight: Tensor, transposed: bool, groups: int, depthwise: bool) -> str:
     kernel = "x".join(str(size) for size in weight.shape[2:])
-    depthwise = groups > 1 and groups in (width, in_width)
     prefix = "depthwise " if depthwise else "grouped " if groups > 1 else ""
     return f"{prefix}{'transposed ' if transposed else ''}conv {kernel}"
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from tui_prune.graph.labels import Dims, Labels, collapse, compact
 from tui_prune.graph.ops.pointwise import combine
 from tui_prune.graph.ops.shared import tied_over
+from tui_prune.graph.record import MODEL_INPUT
 from tui_prune.graph.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _side_by_side(
 
 
 def _unlabelled(reason: str) -> str:
-    return "the model input" if reason == "model input" else "values of a fixed size"
+    return "the model input" if reason == MODEL_INPUT else "values of a fixed size"
 
 
 def _in_step(tracer: "Tracer", tensors: list[Tensor], carried: list[Labels], dims: Dims, shape: torch.Size) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tui_prune.graph.labels import Dims, Labels, collapse, compact, distinct_in_order, spread, varying
 from tui_prune.graph.ops.pointwise import combine
 from tui_prune.graph.ops.shared import Kept, places_of, tied_over, zero_cut
-from tui_prune.graph.record import LayerUse
+from tui_prune.graph.record import FEEDS, LINEAR, LayerUse
 from tui_prune.graph.registry import Call, NotUnderstood, masked, rule
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _contract(
     for others in lefts.keys() & rights.keys():
         (left_dims, a), (right_dims, b) = lefts.pop(others), rights.pop(others)
         ids, partners = compact(a, left_dims), compact(b, right_dims)
-        tracer.tie(ids, partners, "feeds")
+        tracer.tie(ids, partners, FEEDS)
         if others:
             heads = tracer.heads_of(ids.movedim(left_dims.index(left_inner), -1).reshape(-1, left_tensor.shape[-1]))
             labels.append(spread(heads.reshape([out.shape[d] for d in others]), others, out.shape))
@@ -114,9 +114,9 @@ def _contract(
         first_left is not None and first_right is not None
     ):  # what is left over meets what has other rows (a table that all heads share) place by place
         for _, label in lefts.values():
-            tracer.tie(_opposite(label, left=True), _opposite(first_right, left=False), "feeds")
+            tracer.tie(_opposite(label, left=True), _opposite(first_right, left=False), FEEDS)
         for _, label in rights.values():
-            tracer.tie(_opposite(first_left, left=True), _opposite(label, left=False), "feeds")
+            tracer.tie(_opposite(first_left, left=True), _opposite(label, left=False), FEEDS)
         return labels
     for one, own, other, inner in (
         (lefts, left_inner, right_tensor, right_inner),
@@ -124,7 +124,7 @@ def _contract(
     ):
         free = tracer.free_label(other, inner)
         if free is not None and () in one and one[()][0] == (own,):
-            tracer.tie(compact(one.pop(())[1], (own,)), compact(free, (inner,)), "feeds")
+            tracer.tie(compact(one.pop(())[1], (own,)), compact(free, (inner,)), FEEDS)
     reason = tracer.unlabelled_reason(right_tensor)
     for dims, label in lefts.values():
         tracer.lock_label(label, dims, reason)
@@ -184,7 +184,7 @@ def _note_layer(
             tracer.produce(axis, layer)
             if axis is not None:  # some rows of a packed weight stand for all
                 slots[outer], width = torch.arange(axis.first, axis.first + axis.size), axis.size
-        use = LayerUse(layer, "linear", slots.get(outer), slots.get(inner), width, tensor.shape[inner], True)
+        use = LayerUse(layer, LINEAR, slots.get(outer), slots.get(inner), width, tensor.shape[inner], True)
         tracer.record.layers.setdefault(layer, use)
         return
 

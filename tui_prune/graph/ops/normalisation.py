@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tui_prune.graph.labels import Labels, collapse, compact, spread
 from tui_prune.graph.ops.shared import Kept, recurs, tied_over, zero_cut
-from tui_prune.graph.record import GROUP_NORM, Grouped, LayerUse
+from tui_prune.graph.record import BATCH_NORM, GROUP_NORM, Grouped, LayerUse
 from tui_prune.graph.registry import Call, masked, rule
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def batch_norm(tracer: "Tracer", call: Call) -> None:
         for dims, label in labels.items():
             if dims != (1,):
                 tracer.statistic(compact(label, dims), call.name)
-    tracer.put(call.first_out, _tie_parameters(tracer, x, parameters, "batch norm"))
-    _note(tracer, parameters, "batch norm", x.shape[1])
+    tracer.put(call.first_out, _tie_parameters(tracer, x, parameters, BATCH_NORM))
+    _note(tracer, parameters, BATCH_NORM, x.shape[1])
     if not parameters:
         tracer.note_bare_norm(labels, 1)
 

@@ -10,6 +10,7 @@ from tui_prune.graph.labels import Dims, Labels, collapse, compact
 from tui_prune.graph.nested import tensors_in
 from tui_prune.graph.ops.shared import places_of, tied_over
 from tui_prune.graph.ops.writing import write_through
+from tui_prune.graph.record import ADDED
 from tui_prune.graph.registry import Call, rule
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def pointwise(tracer: "Tracer", call: Call) -> None:
     if len(operands) == 1 and operands[0].shape == out.shape:
         labels = tracer.labels(operands[0])
     else:
-        why = "added" if call.name in _SUMS else f"meets in {call.name.rstrip('_')}"
+        why = ADDED if call.name in _SUMS else f"meets in {call.name.rstrip('_')}"
         labels = combine(tracer, operands, out, why)
     whole = [operand for operand in operands if operand.shape == out.shape]
     factor = tracer.factor_of(call, whole[0]) if len(whole) == 1 else None
@@ -87,7 +88,7 @@ def _meet(
         if other_dims == dims:
             ids = compact(label, dims)
             tracer.tie(compact(other, dims), ids, why)
-            if why == "added" and tracer.leaf(operand) is None and tracer.leaf(source) is None:
+            if why == ADDED and tracer.leaf(operand) is None and tracer.leaf(source) is None:
                 tracer.note_sum(ids)
             return
     for other_dims, other, source in others:

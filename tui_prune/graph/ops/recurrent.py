@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tui_prune.graph.labels import Labels, compact, spread
 from tui_prune.graph.ops.shared import Kept, single, zero_cut
-from tui_prune.graph.record import RECURRENT, LayerUse
+from tui_prune.graph.record import FEEDS, RECURRENT, LayerUse
 from tui_prune.graph.registry import Call, masked, rule
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _take_in(tracer: "Tracer", x: Tensor, inputs: Tensor | None) -> None:
     last = x.dim() - 1
     for dims, label in tracer.labels(x).items():
         if dims == (last,) and inputs is not None:
-            tracer.tie(inputs, compact(label, dims), "feeds")
+            tracer.tie(inputs, compact(label, dims), FEEDS)
         else:
             tracer.lock_label(label, dims, RECURRENT)
     if inputs is not None and single(tracer.labels(x), last) is None:

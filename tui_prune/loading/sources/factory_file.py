@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from tui_prune import paths
-from tui_prune.errors import TuiPruneError, UsageError, ordinary_errors
+from tui_prune.errors import Remedy, TuiPruneError, UsageError, ordinary_errors
 from tui_prune.loading.sources.factory_names import factory_names
 
 _loads = itertools.count()
@@ -34,11 +34,13 @@ def split_factory_spec(spec: str) -> tuple[Path, str]:
         name, _, factory = spec.rpartition(":")
     file = paths.absolute(name)
     if not paths.is_file(file):
-        raise UsageError(paths.not_a_file(file, name))
+        raise UsageError(paths.not_a_file(file, name), remedies=[Remedy.OTHER])
     if not factory:
         offered = _callables(file)
         example = f"{name}:{offered[0]}" if offered else f"{name}:make"
-        raise UsageError(f"Say which function or class of {file.name} makes the network, as in {example}.")
+        raise UsageError(
+            f"Say which function or class of {file.name} makes the network, as in {example}.", remedies=[Remedy.OTHER]
+        )
     return file.resolve(), factory
 
 
@@ -58,7 +60,7 @@ def load_factory(spec: str) -> Callable[[], nn.Module]:
     except AttributeError:
         close = difflib.get_close_matches(name, _callables(file))
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise UsageError(f"{file.name} has no {name!r}.{hint}") from None
+        raise UsageError(f"{file.name} has no {name!r}.{hint}", remedies=[Remedy.OTHER]) from None
     return lambda: _make(file, name, factory)
 
 
@@ -112,7 +114,7 @@ def own_errors(file: Path, when: str, passing: tuple[type[BaseException], ...] =
     except passing:
         raise
     except Exception as error:
-        raise TuiPruneError(f"{_place(error, file)}: {_in_words(error)}, {when}.") from error
+        raise TuiPruneError(f"{_place(error, file)}: {_in_words(error)}, {when}.", remedies=[Remedy.AGAIN]) from error
 
 
 def _place(error: BaseException, file: Path) -> str:

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 from typing import NamedTuple
 
-from tui_prune.errors import TuiPruneError
+from tui_prune.errors import Remedy, TuiPruneError
 
 
 class FactoryName(NamedTuple):
@@ -23,9 +23,11 @@ def factory_names(file: Path) -> list[FactoryName]:
     try:
         body = ast.parse(file.read_text(encoding="utf-8")).body
     except OSError as error:
-        raise TuiPruneError(f"{file.name} can't be read: {error.strerror}.") from error
+        raise TuiPruneError(
+            f"{file.name} can't be read: {error.strerror}.", remedies=[Remedy.AGAIN, Remedy.OTHER]
+        ) from error
     except SyntaxError as error:
-        raise TuiPruneError(f"{file.name}, line {error.lineno}: {error.msg}.") from error
+        raise TuiPruneError(f"{file.name}, line {error.lineno}: {error.msg}.", remedies=[Remedy.AGAIN]) from error
     except (ValueError, RecursionError) as error:
         raise TuiPruneError(f"{file.name} is no Python file.") from error
     functions = [node for node in body if isinstance(node, ast.FunctionDef) and not _required(node)]

@@ -17,7 +17,7 @@ from torch import nn
 
 from tui_prune import paths
 from tui_prune.archives.origin import Origin
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Remedy, TuiPruneError, UsageError
 
 KIND = "huggingface"
 PREFIX = "hf:"
@@ -210,5 +210,6 @@ def _transformers() -> Any:
 
 def _missing() -> UsageError:
     return UsageError(
-        "transformers isn't installed, so its networks can't be opened; install it with: pip install transformers"
+        "transformers isn't installed, so its networks can't be opened; install it with: pip install transformers",
+        remedies=[Remedy.AGAIN, Remedy.OTHER],
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from tui_prune.errors import UsageError
+from tui_prune.errors import Remedy, UsageError
 
 KIND = "timm"
 ARGUMENTS = frozenset({"num_classes", "in_chans"})
@@ -63,7 +63,7 @@ def check_timm_name(name: str) -> None:
     if "/" in name or ":" in name or not timm.is_model(name):
         close = difflib.get_close_matches(name.lower(), timm.list_models(), n=3)
         hint = f" Did you mean {' or '.join(PREFIX + other for other in close)}?" if close else ""
-        raise UsageError(f"timm {timm_version()} has no network {name!r}.{hint}")
+        raise UsageError(f"timm {timm_version()} has no network {name!r}.{hint}", remedies=[Remedy.OTHER])
 
 
 def build_timm(name: str, arguments: Mapping[str, Any]) -> nn.Module:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from tui_prune.graph.graph import Graph, Group
-from tui_prune.graph.record import Axis, owner_of
+from tui_prune.graph.record import BATCH_NORM, Axis, owner_of
 from tui_prune.planning.criteria.moments import Moments
 
 
@@ -97,7 +97,7 @@ class Evidence:
         channel, position = self.graph.classes.channel, self._positions()
         found = []
         for name, use in self.graph.record.layers.items():
-            if use.kind == "batch norm" and use.outputs is not None:
+            if use.kind == BATCH_NORM and use.outputs is not None:
                 scale = getattr(self.model.get_submodule(name), "weight", None)
                 places = position[channel[use.outputs.numpy()]]
                 if scale is not None and (places >= 0).any():

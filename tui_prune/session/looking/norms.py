@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from tui_prune.graph.record import LayerUse
+from tui_prune.graph.record import BATCH_NORM, LayerUse
 from tui_prune.planning.plan import Plan
 
 
@@ -24,7 +24,7 @@ def norm_scales(model: nn.Module, plan: Plan, path: str) -> NormScales | None:
     None where there are none.
     """
     record, group = plan.graph.record, plan.graph.group_of(path)
-    norms = {name: use for name, use in record.layers.items() if use.kind == "batch norm"}
+    norms = {name: use for name, use in record.layers.items() if use.kind == BATCH_NORM}
     inside = [name for name in norms if not path or name == path or name.startswith(f"{path}.")]
     if not inside and group is not None:
         over = [member.layer for member in group.members if member.layer in norms]
