@@ -25,7 +25,11 @@ ROOT = Path(__file__).parents[2] / "tui_prune"
 SHOWN = {"words", "note", "notes", "reason", "locked", "limit", "obstacle", "failure", "said", "remark", "summary"}
 """Attributes whose values are shown."""
 ASKING = {"startswith", "endswith", "find", "index", "count"}
-FOREIGN = {("tasks/batches.py", "'more than 1 value per channel' in message"), ("cost/measured_times.py", "model name")}
+FOREIGN = {
+    ("tasks/batches.py", "'more than 1 value per channel' in message"),
+    ("cost/measured_times.py", "model name"),
+    ("cost/on_target.py", "model name"),
+}
 """Words of others: PyTorch's exception, which has no type of its own, and a file of Linux."""
 
 
