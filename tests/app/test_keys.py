@@ -90,6 +90,21 @@ async def test_the_last_line_names_few_keys_and_those_that_matter_here(start):
         assert desk.screen.prompt.display
 
 
+async def test_a_click_on_the_last_line_does_what_is_written_there(start):
+    async with start((80, 24)) as desk:
+        for words, done in (
+            ("help", lambda: isinstance(desk.app.screen, HelpScreen)),
+            ("details", lambda: desk.screen.in_details),
+            ("target", lambda: desk.screen.prompt.display),
+        ):
+            assert await desk.pilot.click("#keys", offset=(desk.keys.index(words) + 2, 0))
+            await desk.until(done, words)
+            await desk.press("escape")
+        await desk.pilot.click("#keys", offset=(79, 0))
+        assert desk.app.screen is desk.screen
+        assert not desk.screen.prompt.display
+
+
 async def test_a_wide_last_line_names_more_keys(start):
     async with start((130, 36)) as desk:
         for said in ("t target", "a align", "l lock", "u undo", "e evaluate", "W why", "P plans"):

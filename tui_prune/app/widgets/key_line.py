@@ -5,12 +5,15 @@ from collections.abc import Callable
 from textual import events
 
 from tui_prune.app import keymap
-from tui_prune.app.cells import Cell, Line
+from tui_prune.app.cells import Cell, Line, cell_len
 from tui_prune.app.columns import Part, compose
+from tui_prune.app.keymap import Active
 from tui_prune.app.widgets.one_line import OneLine
 
 MOST = 6
-"""Entries at the most; help and the palette have the rest."""
+"""Entries at the most in a narrow line; help and the palette have the rest."""
+HELP = "help"
+"""The binding that the line always has."""
 WIDE = 118
 """Columns from which there is room for more of them."""
 MORE = {"align": "align", "lock": "lock", "undo": "undo", "evaluate": "evaluate", "why": "why", "plans": "plans"}
@@ -30,15 +33,40 @@ class KeyLine(OneLine):
             self.refresh()
 
     def _words(self, width: int) -> Line:
-        active = keymap.active(self.screen)
-        shown = [(one.binding, one.binding.description) for one in active if one.binding.show][:MOST]
-        if width >= WIDE:
-            by_id = {one.binding.id: one.binding for one in active}
-            shown += [(by_id[name], said) for name, said in MORE.items() if name in by_id]
         parts = []
-        for place, (binding, said) in enumerate(shown):
-            parts.append(Part(place, ((Cell(self.app.get_key_display(binding), "key"), Cell(f" {said}", "dim")),)))
+        for place, (one, said) in enumerate(self._entries(width)):
+            rank = 0 if one.binding.id == HELP else place + 1
+            parts.append(Part(rank, ((Cell(self.app.get_key_display(one.binding), "key"), Cell(f" {said}", "dim")),)))
         return compose(parts, width)
+
+    def _entries(self, width: int) -> list[tuple[Active, str]]:
+        """What can be done here, the best first, with its words; help is always among it."""
+        active = keymap.active(self.screen)
+        shown = [(one, one.binding.description) for one in active if one.binding.show]
+        if width < WIDE:
+            helps = [entry for entry in shown[MOST:] if entry[0].binding.id == HELP]
+            shown = [*shown[: MOST - len(helps)], *helps]
+        else:
+            by_id = {one.binding.id: one for one in active}
+            shown += [(by_id[name], said) for name, said in MORE.items() if name in by_id]
+        return shown
+
+    async def on_click(self, event: events.Click) -> None:
+        """Do what is written under the mouse."""
+        if self._answer is not None:
+            return
+        column, clicked = 1, ""
+        for cell in self.line:
+            clicked = cell.text if cell.style == "key" else clicked if cell.text.strip() else ""
+            if column <= event.x < column + cell_len(cell.text):
+                break
+            column += cell_len(cell.text)
+        else:
+            return
+        for one, _ in self._entries(self.size.width - 2):
+            if clicked and self.app.get_key_display(one.binding) == clicked:
+                await self.app.run_action(one.binding.action, one.node)
+                return
 
     # One key for somebody
 
