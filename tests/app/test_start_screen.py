@@ -30,7 +30,7 @@ from tui_prune.app.screens.save import SaveScreen
 from tui_prune.app.screens.start import StartScreen
 from tui_prune.app.widgets.entry_list import EntryList
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.errors import TuiPruneError, UsageError
+from tui_prune.errors import Remedy, TuiPruneError, UsageError
 from tui_prune.loading import known_names
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.opened import OpenedModel
@@ -531,7 +531,8 @@ async def test_an_input_that_does_not_fit_can_be_mended_where_one_is(begin):
 
 
 async def test_a_failure_says_what_fits_it(begin, tmp_path):
-    begin.failures["mine.pt"] = TuiPruneError("mine.pt is cut short or damaged. Save, copy or download it again.")
+    sentence = "mine.pt is cut short or damaged. Save, copy or download it again."
+    begin.failures["mine.pt"] = TuiPruneError(sentence, remedies=[Remedy.AGAIN])
     async with begin.run(OpenRequest("mine.pt")) as desk:
         await desk.until(lambda: desk.app.screen.failure)
         assert "tries again, once that is mended" in words(desk)

@@ -1,13 +1,15 @@
 """The command log: what was done here as a command line, a recipe file and Python, to be copied."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.screens.dialog import Dialog
 from tui_prune.app.widgets.line_pane import LinePane
-from tui_prune.session.command_log import CommandLog
+
+if TYPE_CHECKING:
+    from tui_prune.session.command_log import CommandLog
 
 
 class CommandLogDialog(Dialog[None]):
@@ -21,7 +23,7 @@ class CommandLogDialog(Dialog[None]):
         Binding("escape", "close", "closes", id="dialog.close", tooltip="Back to where you were"),
     ]
 
-    def __init__(self, log: CommandLog) -> None:
+    def __init__(self, log: "CommandLog") -> None:
         super().__init__()
         self.log_of_commands = log
         self._forms = (
