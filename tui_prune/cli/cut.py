@@ -45,6 +45,8 @@ def prune(
     procs: options.Procs = 1,
     rounds: options.Rounds = 1,
     finalists: options.Finalists = 1,
+    jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     export_to: Annotated[
         Path | None,
         typer.Option(
@@ -66,6 +68,8 @@ def prune(
         raise UsageError("--suggest needs to know what may be left: give --target-macs R or --target-params R.")
     if suggest and any(chosen.get(name) is not None for name in set(TARGETS) - set(SUGGESTED)):
         raise UsageError("--suggest knows shares of MACs and parameters: leave other targets out.")
+    if (jobs is not None or cluster is not None) and not suggest:
+        raise UsageError("--jobs and --cluster are about how a recipe is found: give --suggest, too.")
     if thorough and not suggest:
         raise UsageError("--thorough is about how a recipe is found: give --suggest, too.")
     if finalists > 1 and not (suggest and finetune):
@@ -95,6 +99,7 @@ def prune(
     from tui_prune.saving.forms import check_form
     from tui_prune.saving.whole_file import check_target
     from tui_prune.session.rounds import Recovering, prune_in_rounds
+    from tui_prune.workers import backend_for
 
     trained = None if training is None else Training.of(training)
     check_form(output)
@@ -119,6 +124,7 @@ def prune(
                 criteria=criteria,
                 finalists=finalists,
                 thorough=thorough,
+                backend=backend_for(jobs, cluster, device),
             )
             session.apply(found)
         if session.recovered is not None:

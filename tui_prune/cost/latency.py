@@ -135,10 +135,25 @@ class LatencyModel:
             raise ValueError("the latency hasn't been measured")
         outputs = work.outputs / np.maximum(self._uncut.outputs, 1)
         inputs = work.macs / np.maximum(self._uncut.macs, 1) / np.maximum(outputs, 1e-12)
+        if self._multiple is not None and self._multiple > 1:
+            outputs, inputs = (self._stepped(*side) for side in zip((outputs, inputs), self._widths, strict=True))
         return [
             call.seconds * call.outputs.at(out) * call.inputs.at(within)
             for call, out, within in zip(self._calls, outputs, inputs, strict=True)
         ]
+
+    def _stepped(self, shares: np.ndarray, widths: np.ndarray) -> np.ndarray:
+        """Shares of some widths, up to the next step of the device: a width between two steps takes as long."""
+        steps = np.ceil(np.round(shares * widths, 3) / self.multiple) * self.multiple
+        return np.where(shares < 1, np.minimum(steps / widths, 1.0), shares)
+
+    @cached_property
+    def _widths(self) -> tuple[np.ndarray, np.ndarray]:
+        """The channels that each call puts out and takes in, uncut."""
+        calls = [self._costs.sized_call(number, self._all) for number in range(len(self._graph.record.costs))]
+        shapes = [call.out for call in calls], [_taken(call) for call in calls]
+        out, within = (np.array([max(1, shape[1 if len(shape) > 3 else -1]) for shape in side]) for side in shapes)
+        return out, within
 
     @cached_property
     def _rest(self) -> float:
@@ -276,6 +291,13 @@ def _first(group: Group, share: float) -> np.ndarray:
             count = max(1, round(len(cell) * share))
             kept[cell[count - count % STEP if count > STEP else count :]] = False
     return kept
+
+
+def _taken(call: SizedCall) -> torch.Size:
+    """The shape of what a call takes in."""
+    given = dict(zip([argument.name for argument in call.func._schema.arguments], call.args, strict=False))
+    shapes = [given[name] for name in ("input", "mat1", "self") if isinstance(given.get(name), torch.Size)]
+    return shapes[0] if shapes else call.out
 
 
 def _extents(value: object) -> list[Extent]:

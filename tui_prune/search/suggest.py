@@ -39,7 +39,9 @@ FIRST = ("group_l2", "bn_scale")
 
 Measure = Callable[[Plan, Progress], tuple[float, float] | None]
 Scanning = Callable[[Recipe, Progress], Sensitivity]
-Tuning = Callable[[Plan, Progress], float]
+Ahead = Callable[[Sequence[Plan], Progress], object]
+"""Measures several networks at a time, so that `Measure` knows them."""
+Tuning = Callable[[Sequence[Plan], Progress], Sequence[float]]
 
 _READINGS = ((1.0, 1.0), (0.0, 1.0), (1.0, 0.1))
 """How much the drop of the score and the change of the outputs count, each as a share of the largest in the scan."""
@@ -78,6 +80,7 @@ def suggest(
     baseline: float,
     scanning: Scanning,
     measure: Measure,
+    ahead: Ahead | None = None,
     finalists: int = 1,
     tuning: Tuning | None = None,
     progress: Progress = silent,
@@ -95,14 +98,14 @@ def suggest(
 
     Of several criteria those are left out that can't be had, or can't meet the goal.
 
-    What is best so needn't be the best once it is trained again. With `tuning`, which says what a network is worth
+    What is best so needn't be the best once it is trained again. With `tuning`, which says what networks are worth
     then, so many finalists are compared by it: the best, and the best of those that were measured first, each by
     another criterion as long as there are any.
 
     Raises `UsageError` where the goal can't be met, `TuiPruneError` when the task fails.
     """
     recipe = recipe.changed(ratio=0.0, layers={}, scope="local")
-    contest = _Contest(graph, planning, measure)
+    contest = _Contest(graph, planning, measure, ahead)
     comparing = finalists > 1
     best = _searched(
         contest,
@@ -126,6 +129,7 @@ def suggest_by_curves(
     criteria: Sequence[str],
     curves: Callable[[Recipe, Progress], ErrorCurves],
     measure: Measure | None,
+    ahead: Ahead | None = None,
     progress: Progress = silent,
 ) -> Recipe:
     """As `suggest`, but from error curves that one pass over calibration data has shown: each layer is cut so that the
@@ -156,7 +160,7 @@ def suggest_by_curves(
         raise errors[0]
     best = min(finalists, key=lambda one: one[0])[1]
     if measure is not None:
-        contest = _Contest(graph, planning, measure)
+        contest = _Contest(graph, planning, measure, ahead)
         contest.enter([one for _, one in finalists], part(progress, CURVES, 1.0))
         best = contest.best or best
     progress("suggest", 1.0)
@@ -213,8 +217,8 @@ def _searched(
 class _Contest:
     """Recipes, of which the best is kept."""
 
-    def __init__(self, graph: Graph, planning: Planning, measure: Measure) -> None:
-        self._graph, self._planning, self._measure = graph, planning, measure
+    def __init__(self, graph: Graph, planning: Planning, measure: Measure, ahead: Ahead | None = None) -> None:
+        self._graph, self._planning, self._measure, self._ahead = graph, planning, measure, ahead
         self._entered: list[_Entry] = []
         self._tried: set[bytes] = set()
 
@@ -234,6 +238,11 @@ class _Contest:
 
     def enter(self, recipes: Sequence[Recipe], progress: Progress) -> None:
         """Measure those that cut otherwise than what was measured before."""
+        if self._ahead is not None:
+            plans = [self._planning(self._graph, recipe) for recipe in recipes]
+            others = {plan.keep.tobytes(): plan for plan in plans if plan.keep.tobytes() not in self._tried}
+            self._ahead([*others.values()], progress)
+            progress = part(progress, 1.0, 1.0)
         for number, recipe in enumerate(recipes):
             found = self._measured(recipe, part(progress, number / len(recipes), (number + 1) / len(recipes)))
             if found is not None:
@@ -252,10 +261,7 @@ class _Contest:
         ranked = sorted(self._entered, key=lambda entry: entry.rank, reverse=True)
         firsts = {entry.recipe.criterion: entry for entry in reversed(ranked)}.values()
         finalists = sorted(ranked, key=lambda entry: entry not in firsts)[:count]
-        scores = []
-        for number, entry in enumerate(finalists):
-            here = part(progress, number / len(finalists), (number + 1) / len(finalists))
-            scores.append(tuning(self._planning(self._graph, entry.recipe), here))
+        scores = tuning([self._planning(self._graph, entry.recipe) for entry in finalists], progress)
         return finalists[scores.index(max(scores))].recipe if finalists else None
 
     def _measured(self, recipe: Recipe, progress: Progress) -> _Entry | None:

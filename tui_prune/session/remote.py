@@ -7,6 +7,7 @@ that all of them map. That its channels are numbered alike is checked, since poi
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from tui_prune import paths
+from tui_prune.archives.pruned_file import Checkpoint, parse_checkpoint
 from tui_prune.copies.modules import named_tensors
 from tui_prune.cost.latency_table import read_table
 from tui_prune.errors import TuiPruneError, UsageError
@@ -28,6 +30,7 @@ from tui_prune.progress import Progress
 from tui_prune.search.curves import uncut
 from tui_prune.search.sensitivity import Scanner
 from tui_prune.session.evaluation import Evaluation
+from tui_prune.tasks.evidence import Half
 from tui_prune.tasks.registry import open_task
 from tui_prune.workers import Setup
 
@@ -38,12 +41,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def remote_scanner(
-    request: OpenRequest | None, evaluation: Evaluation, graph: Graph, recipe: Recipe
+    request: OpenRequest | None,
+    evaluation: Evaluation,
+    graph: Graph,
+    recipe: Recipe,
+    *,
+    choosing: bool = False,
+    reconstructing: bool = False,
 ) -> Iterator[Setup]:
-    """What workers need to measure points of a scan, as long as the block lasts; raises as `remote_session` does."""
+    """What workers need to measure points of a scan, as long as the block lasts; raises as `remote_session` does.
+    `choosing`: by the examples that choose; `reconstructing`: with refitted layers."""
     carrier = uncut(recipe).changed(criterion="l2")  # what goes is said by each point
     with remote_session(request, evaluation, graph, carrier) as told:
-        yield Setup(__name__, "scanner", told)
+        yield Setup(__name__, "scanner", (*told, choosing, reconstructing))
 
 
 @contextmanager
@@ -69,11 +79,14 @@ def remote_session(
         yield told, recipe.to_dict(), str(file), graph_key(graph)
 
 
-def scanner(request: Mapping[str, Any], recipe: Mapping[str, Any], state: str, key: str) -> Work:
+def scanner(
+    request: Mapping[str, Any], recipe: Mapping[str, Any], state: str, key: str, choosing: bool, reconstructing: bool
+) -> Work:
     """In a worker: what turns the bytes of a mask over channels into score and change of the network cut so."""
     session = opened_again(request, recipe, state, key)
     plan, evaluation = session.plan, session.snapshot.evaluation
-    own = Scanner(evaluation.networks.subject, plan.graph, evaluation.needed)
+    task = evaluation.by(Half.CHOOSING if choosing else None)
+    own = Scanner(evaluation.networks.subject, plan.graph, task, reconstructing=reconstructing)
 
     def measure(mask: bytes, progress: Progress) -> tuple[float, float] | None:
         return own.measure(plan, np.frombuffer(mask, bool), progress)
@@ -89,6 +102,27 @@ def sweeper(request: Mapping[str, Any], recipe: Mapping[str, Any], state: str, k
         return session.search().swept(Recipe.from_dict(recipe), progress)
 
     return measure
+
+
+def finalist(request: Mapping[str, Any], recipe: Mapping[str, Any], state: str, key: str) -> Work:
+    """In a worker: what turns a recipe into what its network is worth once it is fine-tuned, and into that network."""
+    session = opened_again(request, recipe, state, key)
+
+    def tune(recipe: Mapping[str, Any], progress: Progress) -> tuple[float, bytes | None]:
+        session.apply(Recipe.from_dict(recipe))
+        worth, result = session.search().tuned(session.plan, progress)
+        if result is None or not result.report.recovered:
+            return worth, None
+        packed = io.BytesIO()
+        torch.save(session.packed(result).to_content(), packed)
+        return worth, packed.getvalue()
+
+    return tune
+
+
+def unpacked(packed: bytes) -> Checkpoint:
+    """The network that a worker has packed."""
+    return parse_checkpoint(torch.load(io.BytesIO(packed), weights_only=True), Path("the network of a worker"))
 
 
 def opened_again(request: Mapping[str, Any], recipe: Mapping[str, Any], state: str, key: str) -> Session:

@@ -14,6 +14,7 @@ from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.recover import FINE_TUNED, recover
 from tui_prune.result import Accuracy, Result
+from tui_prune.saving.kept_weights import lay_in
 from tui_prune.search.curves import ErrorCurves
 from tui_prune.search.goal import Goal
 from tui_prune.search.sensitivity import RATIOS, Scanner, Sensitivity, scan
@@ -21,7 +22,7 @@ from tui_prune.search.suggest import criteria_by_curves, criteria_to_try, sugges
 from tui_prune.search.sweep import Sweep, SweptPoint, point_of, with_trade_off
 from tui_prune.session.evaluation import Evaluation
 from tui_prune.session.plans import Planning
-from tui_prune.session.remote import remote_scanner, remote_session
+from tui_prune.session.remote import remote_scanner, remote_session, unpacked
 from tui_prune.session.state import Chosen
 from tui_prune.session.work import Work
 from tui_prune.tasks.evidence import Half
@@ -136,6 +137,7 @@ class Search:
         thorough: bool = False,
         ratios: Sequence[float] = RATIOS,
         shown: Callable[[Sensitivity], object] | None = None,
+        backend: Backend | None = None,
     ) -> Recipe:
         """A recipe with which the network needs at most these shares of its MACs or parameters, each layer cut by what
         it can bear (`search.suggest`); `apply` chooses it.
@@ -154,8 +156,10 @@ class Search:
         Where the task tells its examples apart (`Score`), one half of them chooses, and from then on `evaluate` and
         `recover` tell what the other half says: what was chosen by examples looks better on these than on any others.
 
-        Raises `UsageError` where the target can't be met, or the task has no loop for finalists; `TuiPruneError`
-        without a task, or when the task fails.
+        With a `backend` its workers scan, evaluate what is compared, and fine-tune the finalists.
+
+        Raises `UsageError` where the target can't be met, the task has no loop for finalists, or workers can't open the
+        network; `TuiPruneError` without a task, or when the task fails.
         """
         task = self._evaluation.needed
         if finalists < 1:
@@ -165,11 +169,11 @@ class Search:
         shares = {"macs": target_macs, "params": target_params}
         goal = Goal({name: share for name, share in shares.items() if share is not None})
         if task.calibration is not None and not thorough and finalists == 1:
-            found = self._suggested_by_curves(goal, criteria, progress)
+            found = self._suggested_by_curves(goal, criteria, backend, progress)
             self._let_the_others_report()
             return found
         with self.work.recovering():
-            return self._suggested_by_a_scan(goal, criteria, finalists, ratios, shown, progress)
+            return self._suggested_by_a_scan(goal, criteria, finalists, ratios, shown, backend, progress)
 
     def expected(self, recipe: Recipe) -> Accuracy | None:
         """What scanning and suggesting have measured of a recipe: `recovered` where they refitted the layers of the cut
@@ -188,7 +192,30 @@ class Search:
                 return Accuracy(baseline, score)
         return None
 
-    def _suggested_by_curves(self, goal: Goal, criteria: Sequence[str] | None, progress: Progress) -> Recipe:
+    def _measuring(
+        self, scanner: Scanner, backend: Backend | None, *, reconstructing: bool = False
+    ) -> Callable[[Sequence[Plan], Progress], object] | None:
+        """What lets workers measure several networks, so that the scanner knows them, by the examples that choose; None
+        without workers."""
+        if backend is None:
+            return None
+
+        def measure(plans: Sequence[Plan], progress: Progress) -> None:
+            fresh = [plan.keep for plan in plans if scanner.known(plan.keep) is None]
+            if len(fresh) < 2:  # starting workers takes longer
+                return
+            request, evaluation = self.work.request, self._evaluation
+            with remote_scanner(
+                request, evaluation, scanner.graph, self._plan.recipe, choosing=True, reconstructing=reconstructing
+            ) as setup:
+                for _ in scanner.measure_by(backend, setup, fresh, progress):
+                    pass
+
+        return measure
+
+    def _suggested_by_curves(
+        self, goal: Goal, criteria: Sequence[str] | None, backend: Backend | None, progress: Progress
+    ) -> Recipe:
         """The recipe that error curves lead to."""
         evaluation, planning = self._evaluation, self._planning
         recipe, graph = self._plan.recipe, self._plan.graph
@@ -204,6 +231,7 @@ class Search:
             criteria=criteria_by_curves(recipe) if criteria is None else criteria,
             curves=lambda own, progress: planning.of(graph).error_curves(graph, own, progress),
             measure=None if scanner is None else lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            ahead=None if scanner is None else self._measuring(scanner, backend, reconstructing=True),
             progress=progress,
         )
 
@@ -214,6 +242,7 @@ class Search:
         finalists: int,
         ratios: Sequence[float],
         shown: Callable[[Sensitivity], object] | None,
+        backend: Backend | None,
         progress: Progress,
     ) -> Recipe:
         """The recipe that a scan leads to, whose finalists are fine-tuned where there are several."""
@@ -221,12 +250,16 @@ class Search:
         scanner = evaluation.scanner(self._plan.graph, choosing=True)
         tuned: list[Result] = []
 
-        def worth(plan: Plan, progress: Progress) -> float:
+        def worth(plans: Sequence[Plan], progress: Progress) -> list[float]:
+            scores = [-inf] * len(plans)
             try:
-                return self._tuned(plan, tuned, progress)
+                for number, score, result in self._all_tuned(plans, backend, progress):
+                    scores[number] = score
+                    tuned.extend([] if result is None else [result])
             except Cancelled:
                 self._take_best(tuned)
                 raise
+            return scores
 
         found = suggest(
             scanner.graph,
@@ -235,8 +268,11 @@ class Search:
             goal,
             criteria=criteria_to_try(recipe, evaluation.task) if criteria is None else criteria,
             baseline=evaluation.baseline(Half.CHOOSING, part(progress, 0.0, 0.0)),
-            scanning=lambda recipe, progress: self._scanned(scanner, recipe, Half.CHOOSING, progress, ratios, shown),
+            scanning=lambda recipe, progress: self._scanned(
+                scanner, recipe, Half.CHOOSING, progress, ratios, shown, backend
+            ),
             measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            ahead=self._measuring(scanner, backend),
             finalists=finalists,
             tuning=worth,
             progress=progress,
@@ -260,15 +296,40 @@ class Search:
         accuracy = Accuracy(self.work.baseline(), task.score(cut.model), task.score(result.model))
         return replace(result, report=replace(result.report, accuracy=accuracy))
 
-    def _tuned(self, plan: Plan, tuned: list[Result], progress: Progress) -> float:
-        """What a plan's network is worth once it is recovered, which is added to `tuned`; one that is held fine-tuned
-        isn't trained anew. Where the loop fails with it, it is worth what its cut is."""
+    def _all_tuned(
+        self, plans: Sequence[Plan], backend: Backend | None, progress: Progress
+    ) -> Iterator[tuple[int, float, Result | None]]:
+        """`tuned` for several plans, each with its place."""
+        if backend is not None:
+            yield from self._tuned_by(backend, plans, progress)
+            return
+        for number, plan in enumerate(plans):
+            here = part(progress, number / len(plans), (number + 1) / len(plans))
+            yield number, *self.tuned(plan, here)
+
+    def _tuned_by(
+        self, backend: Backend, plans: Sequence[Plan], progress: Progress
+    ) -> Iterator[tuple[int, float, Result | None]]:
+        """The same by workers, which give the weights: each network is cut and proved here, too."""
+        recipe = plans[0].recipe
+        with remote_session(self.work.request, self._evaluation, self._plan.graph, recipe) as told:
+            setup = Setup("tui_prune.session.remote", "finalist", told)
+            for outcome in backend.outcomes(setup, [plan.recipe.to_dict() for plan in plans], progress):
+                score, packed = outcome.value
+                result = None
+                if packed is not None:
+                    cut = self.work.cut_of(plans[outcome.number], remembering=False)
+                    result = lay_in(cut, unpacked(packed))
+                yield outcome.number, score, result
+
+    def tuned(self, plan: Plan, progress: Progress) -> tuple[float, Result | None]:
+        """What a plan's network is worth once it is recovered, and that network; one that is held fine-tuned isn't
+        trained anew. Where the loop fails with it, it is worth what its cut is."""
         task = self._evaluation.by(Half.CHOOSING)
         cut = self.work.cut_of(plan, part(progress, 0.0, 0.1), remembering=False)
         held = self.work.state.recoveries.of(cut.plan)
         if held is not None and FINE_TUNED in held.report.recovered and held.report.accuracy is not None:
-            tuned.append(held)
-            return _worth(held)
+            return _worth(held), held
         try:
             result = recover(
                 cut,
@@ -281,10 +342,9 @@ class Search:
         except Cancelled:
             raise
         except TuiPruneError:
-            return task.score(cut.model, lambda stage, _: progress(stage, 1.0))
+            return task.score(cut.model, lambda stage, _: progress(stage, 1.0)), None
         progress("suggest", 1.0)  # a fine-tuning that is stopped raises nothing, the suggestion is to stop then, too
-        tuned.append(result)
-        return _worth(result)
+        return _worth(result), result
 
     def _take_best(self, tuned: Sequence[Result]) -> None:
         """Hold the best of some recovered networks, and have it kept, unless one as good of its plan is held."""
@@ -310,7 +370,7 @@ class Search:
         baseline = self._evaluation.baseline(half, part(progress, 0.0, 0.0))
         last: Sensitivity | None = None
         request, evaluation = self.work.request, self._evaluation
-        remote = remote_scanner(request, evaluation, scanner.graph, recipe)
+        remote = remote_scanner(request, evaluation, scanner.graph, recipe, choosing=half is Half.CHOOSING)
         with nullcontext() if backend is None else remote as setup:
             for last in scan(
                 scanner,

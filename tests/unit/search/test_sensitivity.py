@@ -345,7 +345,7 @@ def measured_by(work: Session, score: Callable[[dict[str, int]], float], share: 
     recipe = suggest(
         work.graph,
         work.recipe,
-        work._plan_for,
+        work.snapshot.planning.on,
         goal,
         criteria=("l2", "l1"),
         baseline=100.0,

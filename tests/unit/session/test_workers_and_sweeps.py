@@ -12,9 +12,11 @@ import tui_prune
 from tui_prune.cli.main import app
 from tui_prune.errors import UsageError
 from tui_prune.loading.open_model import open_model
+from tui_prune.loading.request import OpenRequest
 from tui_prune.planning.recipe import Recipe
 from tui_prune.search.sweep import Sweep, SweptPoint, grid, parse_ratios, with_trade_off
 from tui_prune.session.session import Session
+from tui_prune.tasks.registry import open_task
 from tui_prune.workers import Here
 
 NET = """
@@ -53,6 +55,33 @@ def test_workers_measure_this_network_and_not_one_of_its_kind(session: Session) 
     session.set_task(session.task)
     assert session.sensitivity(ratios=(0.25, 0.5)) == by_workers
     assert by_workers.done == 1 and all(len(curve.points) == 2 for curve in by_workers.curves)
+
+
+FINETUNE = """
+def finetune(model, progress):
+    with torch.no_grad():
+        model[3].bias += 1
+    progress(1.0)
+"""
+
+
+def test_suggestions_and_their_finalists_are_the_same_by_workers(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(TASK + FINETUNE)
+    session.set_task(open_task(tmp_path / "task.py"))
+    wanted = {"target_macs": 0.6, "finalists": 2, "criteria": ["l2", "l1"], "ratios": (0.5,)}
+    alone = session.suggest(**wanted)
+    kept = session.recoveries[-1]
+    for file in (tmp_path / "state").rglob("*.json"):
+        file.unlink()
+    session = Session(session.opened, task=open_task(tmp_path / "task.py"))
+    session.request = OpenRequest(f"{tmp_path / 'net.py'}:make", None, "1,3,4,4")
+    assert session.suggest(**wanted, backend=Here()) == alone
+    (found,) = session.recoveries
+    assert found.report.recovered == kept.report.recovered and "fine-tuned" in found.report.recovered
+    for name, tensor in found.model.state_dict().items():
+        torch.testing.assert_close(tensor, kept.model.state_dict()[name])
+    by_curves = session.suggest(target_macs=0.5, backend=Here())
+    assert by_curves == Session(session.opened, task=session.task).suggest(target_macs=0.5)
 
 
 def test_what_workers_have_measured_is_remembered(session: Session) -> None:
