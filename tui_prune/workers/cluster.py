@@ -1,7 +1,7 @@
 """A Ray cluster: one actor for each device or core that it has, each with a setup of its own.
 
 Ray is no dependency (`pip install "tui-prune[cluster]"`); it is imported when a cluster is asked for. Its driver takes
-over signals, so a program with a screen of its own should run it in a process of its own.
+over signals, so it has a process of its own (`workers.driver`), which hands on what actors find out.
 """
 
 import pickle
@@ -16,12 +16,15 @@ from typing import Any
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.progress import Progress, silent
 from tui_prune.workers.backends import Outcome, Setup, Work, WorkerError
+from tui_prune.workers.pool import Child, error_of, same_modules
 
 AUTO = "auto"
 """The cluster that this machine is in, or else this machine alone."""
 MOST_TRIES = 3
 _LOOK = 0.2
 """Seconds between looks at whether the work should stop."""
+_GRACE = 8.0
+"""Seconds in which a driver may leave its cluster in order."""
 _LARGEST_FILE = 2**33
 
 
@@ -44,6 +47,30 @@ class Cluster:
         actor whose node dies is done again on another one."""
         if not points:
             return
+        told = pickle.dumps((self.address, self.device, self._cores, setup, list(points)))
+        driver = Child(told, same_modules(), "tui_prune.workers.driver")
+        share = 0.0
+        try:
+            while True:
+                if driver.incoming.poll(_LOOK):
+                    message = driver.received()
+                    if message is None:
+                        raise WorkerError(f"The process that drives Ray ended by itself ({driver.ending()}).")
+                    kind, content = message
+                    if kind == "error":
+                        raise error_of(*content)
+                    if kind == "over":
+                        return
+                    if kind == "outcome":
+                        yield Outcome(*content)
+                    else:
+                        share = content
+                progress("workers of the cluster", share)
+        finally:
+            driver.end(_GRACE)
+
+    def drive(self, setup: Setup, points: Sequence[Any], progress: Progress) -> Iterator[Outcome]:
+        """`outcomes`, in this process, which is the driver then."""
         ray = import_module("ray")
         self._connect(ray)
         try:

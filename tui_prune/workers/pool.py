@@ -39,7 +39,7 @@ class Pool:
             return
         packed = pickle.dumps(setup)
         left, tries = deque(range(len(points))), [0] * len(points)
-        children = [_Child(packed, self._environment(number)) for number in range(min(self.jobs, len(points)))]
+        children = [Child(packed, self._environment(number)) for number in range(min(self.jobs, len(points)))]
         finished = failed_starts = 0
         try:
             while finished < len(points):
@@ -56,11 +56,11 @@ class Pool:
                         if failed_starts >= MOST_TRIES or max(tries) >= MOST_TRIES:
                             raise WorkerError(f"A worker process ended by itself ({child.ending()}).")
                         child.end()
-                        children[number] = _Child(packed, self._environment(number))
+                        children[number] = Child(packed, self._environment(number))
                         continue
                     kind, content = message
                     if kind == "error":
-                        raise _error(*content)
+                        raise error_of(*content)
                     if kind == "progress":
                         child.done = content
                     elif kind == "outcome":
@@ -79,7 +79,7 @@ class Pool:
                 child.end()
 
     def _environment(self, number: int) -> dict[str, str]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        environment = same_modules()
         if self.device.startswith("cuda"):
             visible = devices()
             if visible:
@@ -88,10 +88,10 @@ class Pool:
         return {**environment, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
-class _Child:
+class Child:
     """One process, and what it is doing."""
 
-    def __init__(self, setup: bytes, environment: dict[str, str]) -> None:
+    def __init__(self, setup: bytes, environment: dict[str, str], program: str = "tui_prune.workers.child") -> None:
         self.point: int | None = None
         self.done = 0.0
         self.started = False
@@ -100,7 +100,7 @@ class _Child:
         our_in, its_out = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tui_prune.workers.child", str(its_in), str(its_out)],
+                [sys.executable, "-m", program, str(its_in), str(its_out)],
                 pass_fds=(its_in, its_out),
                 env=environment,
                 cwd=paths.start_folder(),
@@ -140,8 +140,12 @@ class _Child:
         status = f"status {self._process.returncode}"
         return f"{status}; {lines[-1]}" if lines else status
 
-    def end(self) -> None:
-        """Kill it, if it is still there."""
+    def end(self, grace: float = 0.0) -> None:
+        """Kill it, if it is still there; it may take some seconds to end by itself, since nobody talks to it then."""
+        with suppress(OSError):
+            self._outgoing.close()
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._process.wait(grace)
         with suppress(OSError):
             self._process.kill()
         self._process.wait()
@@ -150,8 +154,14 @@ class _Child:
                 one.close()
 
 
-def _error(kind: str, words: str) -> TuiPruneError:
+def error_of(kind: str, words: str) -> TuiPruneError:
+    """What went wrong in another process."""
     return UsageError(words) if kind == "usage" else TuiPruneError(words)
+
+
+def same_modules() -> dict[str, str]:
+    """The environment of a process that finds the modules which this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
 
 
 def cores() -> int:

@@ -21,7 +21,7 @@ from typing import Any
 from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.workers.backends import Setup, WorkerError
-from tui_prune.workers.pool import cores, devices
+from tui_prune.workers.pool import cores, devices, error_of, same_modules
 
 SOCKET, SETUP = "socket", "setup.pickle"
 """What is in the folder that a rank is told."""
@@ -80,9 +80,8 @@ class Ranks:
                 waiting()
 
     def _launch(self, folder: Path) -> "subprocess.Popen[bytes]":
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
         threads = str(max(1, cores() // self.count))
-        environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        environment = same_modules() | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         if sys.platform == "linux":
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the name of this machine may not be known to itself
         launcher = ["torch.distributed.run", "--nnodes=1", f"--nproc-per-node={self.count}", "--max-restarts=0"]
@@ -173,7 +172,7 @@ class _Started:
 
 
 def _error(kind: str, words: str, traceback: str | None) -> TuiPruneError:
-    error = UsageError(words) if kind == "usage" else TuiPruneError(words)
+    error = error_of(kind, words)
     if traceback is not None:
         error.__cause__ = RemoteTraceback(traceback)
     return error

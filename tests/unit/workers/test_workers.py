@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,17 @@ def test_addresses_of_clusters_are_checked(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("tui_prune.workers.cluster.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install \"tui-prune\[cluster\]\""):
         backend_for(cluster="auto")
+
+
+@pytest.mark.libraries
+def test_a_cluster_gives_what_one_process_gives_and_signals_stay_ours(tmp_path: Path) -> None:
+    if find_spec("ray") is None:
+        pytest.skip("Ray isn't installed")
+    from tui_prune.workers.cluster import Cluster
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    found = Cluster("auto", cores=2).outcomes(setup("squares", 1), [1, 2, 3], silent)
+    assert sorted((one.number, one.value) for one in found) == [(0, 2), (1, 5), (2, 10)]
+    with pytest.raises(UsageError, match=r"^Point 1 is wrong\.$"):
+        list(Cluster("auto", cores=2).outcomes(setup("failing"), [0, 1], silent))
+    assert {one: signal.getsignal(one) for one in before} == before and "ray" not in sys.modules
