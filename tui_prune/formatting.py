@@ -1,5 +1,6 @@
 """Numbers as people read them: three digits and a unit, the same in the app and on the command line."""
 
+import time
 from collections.abc import Sequence
 
 _THOUSANDS = ("", "k", "M", "G", "T")
@@ -129,3 +130,20 @@ def _scaled(number: float, units: tuple[str, ...], gap: str) -> str:
         power += 1
     decimals = 0 if power == 0 or number >= 99.95 else 1 if number >= 9.995 else 2
     return f"{number:.{decimals}f}{gap}{units[power]}"
+
+
+_UNITS = ((7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute"))
+_OLDEST = 8 * 7 * 86400
+
+
+def ago(then: float, now: float | None = None) -> str:
+    """How long ago a time was: "just now", "3 hours ago", "on 2 May 2024". Both in seconds since 1970."""
+    passed = (time.time() if now is None else now) - then
+    if passed > _OLDEST:
+        day = time.localtime(then)
+        return f"on {day.tm_mday} {time.strftime('%b %Y', day)}"
+    for seconds, unit in _UNITS:
+        number = int(passed // seconds)
+        if number > 0:
+            return f"{number} {unit}{'' if number == 1 else 's'} ago"
+    return "just now"

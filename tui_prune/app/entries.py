@@ -9,11 +9,10 @@ from pathlib import Path
 from tui_prune import models, paths
 from tui_prune.app.typed_paths import MOST, absolute, going_on, is_folder, split
 from tui_prune.errors import TuiPruneError
-from tui_prune.formatting import count
+from tui_prune.formatting import ago, count
 from tui_prune.loading.request import OpenRequest
 from tui_prune.loading.sources.factory_names import factory_names
 from tui_prune.session.autosave import SavedWork
-from tui_prune.session.autosave.words import ago
 
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar")
 MOST_RECENT = 4

@@ -11,11 +11,10 @@ from tui_prune.app.position import go_to, position
 from tui_prune.app.recovered import are_back, not_saved, to_keep
 from tui_prune.app.weights_keeper import WeightsKeeper, take_up
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
-from tui_prune.formatting import share
+from tui_prune.formatting import ago, share
 from tui_prune.progress import part, silent
 from tui_prune.session.autosave.claims import Claim, Holder
 from tui_prune.session.autosave.saved_work import SavedWork, kept_copies, kept_work, mark, set_aside
-from tui_prune.session.autosave.words import ago
 from tui_prune.session.autosave.writer import Writer
 from tui_prune.session.words import what_changed
 

@@ -2,12 +2,13 @@
 
 timm has more than a thousand networks: the likely families are built first."""
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tui_prune.archives.inert_file import ModuleTensors
 from tui_prune.archives.origin import Origin
@@ -25,7 +26,6 @@ from tui_prune.loading.signatures import (
     signature_of,
     variants,
 )
-from tui_prune.loading.sizes import class_count, likely_sizes, with_sizes
 from tui_prune.loading.sources.timm import has_timm, timm_families
 from tui_prune.progress import Progress, part, silent
 
@@ -248,3 +248,71 @@ def _signature(table: SignatureTable, origin: Origin) -> Signature | None:
 
 def _patterns(signature: Signature) -> frozenset[str]:
     return frozenset(_NUMBER.sub("#", name) for name in signature)
+
+
+_LINEAR = ("num_classes", "num_keypoints", "in_chans")
+_LARGEST_HEAD = 16
+"""Tensors that may depend on such a size; a network that differs in more of them is another one."""
+
+
+def with_sizes(origin: Origin, signature: Signature, shapes: Signature) -> Origin | None:
+    """`origin`, whose tensors have the shapes `signature`, with the sizes that give it `shapes`; None: no sizes do."""
+    differing = [name for name, shape in shapes.items() if name in signature and signature[name] != shape]
+    if not differing:
+        return origin
+    if len(differing) > _LARGEST_HEAD:
+        return None
+    sizes = dict(_solved(origin, shapes, differing))
+    sized = Origin(origin.kind, origin.name, {**origin.arguments, **sizes})
+    try:
+        built = signature_of(build(sized, "meta"))
+    except TuiPruneError:
+        return None
+    return sized if all(built.get(name) == shape for name, shape in shapes.items()) else None
+
+
+def likely_sizes(origin: Origin, signature: Signature, shapes: Signature) -> tuple[Origin, Signature]:
+    """`origin`, which `shapes` don't fit, with the sizes that bring them nearer; and its tensors' shapes then."""
+    differing = [name for name, shape in shapes.items() if name in signature and signature[name] != shape]
+    if not differing or len(differing) > _LARGEST_HEAD:
+        return origin, signature
+    sized = Origin(origin.kind, origin.name, {**origin.arguments, **dict(_solved(origin, shapes, differing))})
+    try:
+        return sized, signature_of(build(sized, "meta"))
+    except TuiPruneError:
+        return origin, signature
+
+
+def class_count(origin: Origin, shapes: Signature) -> int | None:
+    """The number of classes of the head that `shapes` has; None where the network has none that can be chosen."""
+    return _linear_size(origin, "num_classes", shapes, list(shapes))
+
+
+def _solved(origin: Origin, shapes: Signature, differing: list[str]) -> Iterator[tuple[str, int]]:
+    for argument in _LINEAR:
+        size = _linear_size(origin, argument, shapes, differing)
+        if size is not None:
+            yield argument, size
+    if "encoder.pos_embedding" in differing and "conv_proj.weight" in shapes:
+        patches = math.isqrt(shapes["encoder.pos_embedding"][1] - 1)
+        yield "image_size", patches * shapes["conv_proj.weight"][-1]
+
+
+def _linear_size(origin: Origin, argument: str, shapes: Signature, differing: list[str]) -> int | None:
+    """The size for which a tensor gets its shape, from the shapes that it has for 2 and for 3."""
+    try:
+        two, three = (signature_of(_built_with(origin, argument, size)) for size in (2, 3))
+    except TuiPruneError:
+        return None
+    for name in differing:
+        if name not in two or name not in three or len(two[name]) != len(shapes[name]):
+            continue
+        for at_two, at_three, wanted in zip(two[name], three[name], shapes[name], strict=True):
+            if at_two != at_three:
+                size, rest = divmod(wanted - at_two, at_three - at_two)
+                return size + 2 if rest == 0 and size > -2 else None
+    return None
+
+
+def _built_with(origin: Origin, argument: str, size: int) -> nn.Module:
+    return build(Origin(origin.kind, origin.name, {**origin.arguments, argument: size}), "meta")

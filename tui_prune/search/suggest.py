@@ -11,9 +11,8 @@ from tui_prune.planning.criteria import CRITERIA
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.progress import Progress, part, silent
-from tui_prune.search.allocation import Allocation
+from tui_prune.search.allocation import Allocation, Goal
 from tui_prune.search.curves import ErrorCurves
-from tui_prune.search.goal import Goal
 from tui_prune.search.sensitivity import Planning, Sensitivity
 from tui_prune.tasks.task import Task
 

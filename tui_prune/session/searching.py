@@ -15,8 +15,8 @@ from tui_prune.progress import Progress, part, silent
 from tui_prune.recovery.recover import FINE_TUNED, recover
 from tui_prune.result import Accuracy, Result
 from tui_prune.saving.kept_weights import lay_in
+from tui_prune.search.allocation import Goal
 from tui_prune.search.curves import ErrorCurves
-from tui_prune.search.goal import Goal
 from tui_prune.search.sensitivity import RATIOS, Scanner, Sensitivity, scan
 from tui_prune.search.suggest import criteria_by_curves, criteria_to_try, suggest, suggest_by_curves
 from tui_prune.search.sweep import Sweep, SweptPoint, point_of, with_trade_off

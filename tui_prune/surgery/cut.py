@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from tui_prune.archives.origin import Edit
 from tui_prune.copies.modules import named_modules
@@ -17,14 +17,42 @@ from tui_prune.graph.trace import RetraceFailed, call, evaluating, recompute, re
 from tui_prune.graph.tracer import Tracer
 from tui_prune.planning.plan import Plan
 from tui_prune.surgery.attributes import apply_edits
-from tui_prune.surgery.building import build_cut
-from tui_prune.surgery.copying import named_tensors
+from tui_prune.surgery.copying import named_tensors, with_tensors
 from tui_prune.surgery.correspondence import sizes_left
 from tui_prune.surgery.kernels import KeptKernels, keep_kernels
 from tui_prune.surgery.other_runs import training_runs
-from tui_prune.surgery.repairs import Rescaled, keep_scalings
+from tui_prune.surgery.repairs import Rescaled, apply_norm_sizes, apply_repairs, keep_scalings
 from tui_prune.surgery.replay import Key, Replay, ReplayMismatch, apply_order
-from tui_prune.surgery.surgery import CutTensors, UnevenCut
+from tui_prune.surgery.surgery import CutTensors, UnevenCut, cut_tensors, group_counts
+
+
+class Built(NamedTuple):
+    """A copy of the model that holds less, and what was done to make it."""
+
+    module: nn.Module
+    tensors: CutTensors
+    groups: dict[str, int]
+    """How many groups are left of each grouped convolution."""
+    edits: tuple[Edit, ...]
+
+
+def build_cut(model: nn.Module, values: Mapping[str, Tensor], plan: Plan) -> Built:
+    """A copy of the module with `values`, by the names of its tensors, in place of its own, cut by the plan.
+
+    Raises `UnevenCut` where a grouped convolution would be left with unequal groups.
+    """
+    graph = plan.graph
+    tensors = cut_tensors(values, graph, plan.keep)
+    module = with_tensors(model, tensors.tensors, graph.record)
+    groups = group_counts(graph.record, tensors)
+    with evaluating(module):
+        edits = (
+            *apply_edits(module, groups),
+            *apply_repairs(module, graph, tensors),
+            *apply_norm_sizes(module, graph, plan.keep),
+        )
+    return Built(module, tensors, groups, edits)
+
 
 FIXED_SIZE = "the model's code fixes this size"
 EVERYTHING = 10**9

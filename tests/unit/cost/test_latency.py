@@ -22,8 +22,7 @@ from tui_prune.cli.main import app
 from tui_prune.cost import bench, stopwatch
 from tui_prune.cost.bench import Measured, measure, peak_memory
 from tui_prune.cost.cost import CostModel, SizedCall
-from tui_prune.cost.latency import LatencyModel
-from tui_prune.cost.multiple import Sweep, best_multiple
+from tui_prune.cost.latency import LatencyModel, Sweep, best_multiple
 from tui_prune.cost.stopwatch import Stopwatch
 from tui_prune.cost.whole import WholeNetwork
 from tui_prune.session import plans

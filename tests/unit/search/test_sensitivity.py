@@ -13,7 +13,7 @@ import tui_prune
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.planning.plan import Plan
 from tui_prune.progress import Progress
-from tui_prune.search.goal import Goal
+from tui_prune.search.allocation import Goal
 from tui_prune.search.sensitivity import Sensitivity
 from tui_prune.search.suggest import suggest
 from tui_prune.session.session import Session

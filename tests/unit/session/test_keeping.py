@@ -16,11 +16,11 @@ import pytest
 
 from tui_prune.app.main import _finish_writing
 from tui_prune.errors import TuiPruneError
+from tui_prune.formatting import ago
 from tui_prune.loading.request import OpenRequest
 from tui_prune.session.autosave import log_file, saved_work, state_folder
 from tui_prune.session.autosave.log import start_log
 from tui_prune.session.autosave.saved_work import SavedWork, forget, kept_work, recent, set_aside, write
-from tui_prune.session.autosave.words import ago
 from tui_prune.session.autosave.writer import Turns, Writer, is_writing
 
 NOW = 1_700_000_000.0

@@ -16,9 +16,9 @@ from tui_prune.app.recovered import said_of
 from tui_prune.app.screens.dialog import Dialog
 from tui_prune.app.weights_keeper import kept_reports, report_of, take_up
 from tui_prune.errors import UsageError
+from tui_prune.formatting import ago
 from tui_prune.progress import part
 from tui_prune.session.autosave.saved_work import SavedWork, set_aside
-from tui_prune.session.autosave.words import ago
 
 if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
