@@ -92,7 +92,7 @@ async def on_resnet() -> None:
     app = app_on(OpenRequest("resnet50"))
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)
-        await pilot.press("j", "l", "t", "enter", "a", *"16", "enter", *["j"] * 5)
+        await pilot.press("j", "L", "t", "enter", "a", *"16", "enter", *["j"] * 5)
         await pilot.pause(0.5)
         take(app, "tree.svg")
         await pilot.press("5")

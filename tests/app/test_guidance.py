@@ -14,10 +14,10 @@ from tui_prune.planning.recipe import CRITERIA
 async def test_a_ratio_on_a_locked_layer_is_refused_with_the_reason(start, key):
     async with start((160, 40)) as desk:
         await desk.go_to("tnn_bin.3.conv")
-        await desk.press("l")
+        await desk.press("L")
         chosen = desk.session.recipe
         await desk.press(key)
-        assert "tnn_bin.3.conv is locked (by you); l unlocks it" in desk.status
+        assert "tnn_bin.3.conv is locked (by you); L unlocks it" in desk.status
         assert desk.question == ""
         assert desk.session.recipe == chosen
         await desk.press("u")
@@ -28,14 +28,14 @@ async def test_a_ratio_on_a_layer_that_cannot_be_unlocked_says_why(start, resnet
     async with start((160, 40), opened=resnet) as desk:
         await desk.go_to("fc")
         await desk.press("plus")
-        assert "fc is locked (model output); l unlocks it" in desk.status
+        assert "fc is locked (model output); L unlocks it" in desk.status
         assert not desk.session.recipe.layers
 
 
 async def test_a_ratio_on_marked_layers_leaves_locked_ones_out(start):
     async with start((160, 40)) as desk:
         await desk.go_to("tnn_bin.3.conv")
-        await desk.press("l", "m", "m", "r")
+        await desk.press("L", "m", "m", "r")
         assert "cut of 1 marked layer," in desk.question
         await desk.type("30")
         await desk.press("enter")
@@ -43,7 +43,7 @@ async def test_a_ratio_on_marked_layers_leaves_locked_ones_out(start):
         assert "tnn_bin.3.conv" not in desk.session.recipe.layers
         await desk.press("plus")
         assert list(desk.session.recipe.layers.values()) == [0.35]
-        await desk.press("l")
+        await desk.press("L")
         assert set(desk.session.recipe.lock) > {"tnn_bin.3.conv"}
         chosen = desk.session.recipe
         await desk.press("plus")

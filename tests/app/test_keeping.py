@@ -42,7 +42,7 @@ async def answer(desk, key):
 async def worked(start):
     """Somebody has cut 50 %, aligned to 8, locked a layer and taken that back, and looks at the channels of a layer."""
     async with start() as desk:
-        await desk.press("g", "5", "0", "enter", "a", "8", "enter", "j", "j", "j", "l", "u", "3")
+        await desk.press("g", "5", "0", "enter", "a", "8", "enter", "j", "j", "j", "L", "u", "3")
         await leave(desk)
         return desk.session
 

@@ -106,10 +106,10 @@ async def test_a_module_speaks_for_all_its_layers(start, resnet):
         assert "256 → 128" not in desk.row("layer3.1.conv1")
         await desk.press("plus")
         assert desk.session.recipe.layers == {"layer3.0.*": 0.55}
-        await desk.press("x", "l")
+        await desk.press("x", "L")
         assert desk.session.recipe.layers == {}
         assert desk.row("layer3.0.conv1").endswith("locked")
-        await desk.press("l")
+        await desk.press("L")
         assert desk.session.recipe.lock == ()
 
 
@@ -123,12 +123,12 @@ async def test_locking_and_unlocking(start):
     async with start() as desk:
         await desk.press("g", "5", "0", "enter")
         await desk.go_to("tnn_bin.3.conv")
-        await desk.press("l")
+        await desk.press("L")
         assert desk.row("tnn_bin.3.conv") == "3.conv conv 1x1 96 ━━━━━━━━━━━━ 3.5 locked"
-        await desk.press("l")
+        await desk.press("L")
         assert "96 → 48" in desk.row("tnn_bin.3.conv")
         await desk.go_to("tnn_bin.11")
-        await desk.press("l", "l")
+        await desk.press("L", "L")
         assert "10 → 5" in desk.row("tnn_bin.11")
 
 
@@ -309,11 +309,11 @@ async def test_drawings_are_turned_zoomed_and_made_logarithmic_by_keys(start):
         await desk.press("2", "tab")
         await desk.until(lambda: "14.4k values" in desk.pane("histogram"), "the histogram")
         plain = desk.pane("histogram")
-        await desk.press("L")
+        await desk.press("l")
         await desk.until(lambda: "log" in desk.pane("histogram"), "a logarithmic scale")
         await desk.press("z")
         await desk.until(lambda: "log, central 99 %" in desk.pane("histogram"), "the zoom")
-        await desk.press("L", "z")
+        await desk.press("l", "z")
         await desk.until(lambda: desk.pane("histogram") == plain, "the histogram as it was")
         await desk.press("greater_than_sign")
         assert desk.pane("histogram") == plain

@@ -46,7 +46,7 @@ async def test_what_is_wrong_with_the_file_is_said_once(start):
         assert '! "lock" keeps its key: g is that of "ratio.global"' in desk.status
         await desk.press("plus")
         assert "!" not in desk.status
-        await desk.press("l")
+        await desk.press("L")
         assert desk.app.wrong_settings() == ""
 
 

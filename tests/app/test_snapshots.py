@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(textual.__version__ != TAKEN_WITH, reason=f"take
     ("size", "keys"),
     [
         (SMALL, ()),
-        (LARGE, ("g", "5", "0", "enter", "a", "8", "enter", "j", "j", "j", "r", "2", "5", "enter", "j", "l")),
+        (LARGE, ("g", "5", "0", "enter", "a", "8", "enter", "j", "j", "j", "r", "2", "5", "enter", "j", "L")),
         (SMALL, (*CUT, "j", "j", "2", "space", "space", "see kernels of 5x5")),
         (SMALL, ("g", "5", "0", "enter", "s", "see 1.04 MB")),
         (SMALL, ("comma", "j", "j")),

@@ -106,10 +106,10 @@ async def test_a_ratio_on_repeated_blocks_is_that_of_all_layers_in_them(start, r
         assert desk.row("blocks.1…29").endswith("own 50 %")
         await desk.press("plus")
         assert desk.row("blocks.1…29").endswith("own 55 %")
-        await desk.press("l")
+        await desk.press("L")
         assert desk.session.plan.layer("blocks.3.squeeze").locked
         assert not desk.session.plan.layer("blocks.0.squeeze").locked
-        await desk.press("l", "x")
+        await desk.press("L", "x")
         assert not desk.session.plan.cuts
 
 
@@ -255,10 +255,10 @@ async def test_keys_act_on_all_marked_layers_as_one_change(start, resnet):
         await desk.press("a", "8", "enter")
         assert desk.session.recipe.align == 1
         assert desk.session.plan.layer("layer1.0.conv1").after == 40  # of 36
-        await desk.press("x", "l")
+        await desk.press("x", "L")
         assert not desk.session.plan.cuts
         assert desk.session.plan.layer("layer1.0.conv1").locked == desk.session.plan.layer("layer3.0.conv1").locked
-        await desk.press("l")
+        await desk.press("L")
         assert desk.session.recipe.lock == ()
         await desk.press("M")
         assert "marked" not in desk.status
@@ -316,12 +316,12 @@ async def test_the_last_choice_wins_over_ratios_of_single_layers_in_it(start, re
 async def test_unlocking_marked_layers_leaves_others_locked(start, resnet):
     async with start(opened=resnet) as desk:
         await desk.go_to("layer4.1")
-        await desk.press("l")
+        await desk.press("L")
         assert desk.session.recipe.lock == ("layer4.1.*",)
         await desk.go_to("layer4.1.conv1")
         await desk.press("m")
         await desk.go_to("layer1.0.conv1")
-        await desk.press("m", "l", "l")
+        await desk.press("m", "L", "L")
         plan = desk.session.plan
         assert plan.layer("layer4.1.conv2").locked
         assert not plan.layer("layer4.1.conv1").locked
@@ -359,7 +359,7 @@ async def test_a_layers_setting_is_copied_and_pasted(start):
         assert len(desk.session.recipe.layers) == 2
         await desk.press("M")
         await desk.go_to("tnn_bin.7.conv")
-        await desk.press("l", "y")
+        await desk.press("L", "y")
         assert desk.status.endswith("copied no ratio of its own, locked; p pastes it")
         await desk.go_to("tnn_bin.2.conv")
         await desk.press("p")
@@ -441,3 +441,20 @@ async def test_a_position_can_be_kept_and_gone_back_to(start, repeating):
         desk.tree.restore({"cursor": "gone", "folded": ["gone", "blocks"], "marked": ["gone"], "order": "gone"})
         assert paths(desk) == ["", "stem", "blocks", "池化层", "head"]
         assert desk.row("blocks").startswith("▸ blocks Sequential (60)")
+
+
+async def test_h_and_l_fold_and_unfold_as_the_arrows_do(start):
+    async with start((120, 36)) as desk:
+        await desk.go_to("tnn_bin")
+        rows = len(desk.tree.rows)
+        await desk.press("h")
+        assert len(desk.tree.rows) < rows
+        await desk.press("l")
+        assert len(desk.tree.rows) == rows
+        await desk.press("tab", *["8"] * (desk.screen.tabs.active != "structure"))
+        rows = len(desk.table.rows)
+        await desk.press("h")
+        assert len(desk.table.rows) < rows
+        await desk.press("l", "l")
+        assert len(desk.table.rows) == rows
+        assert desk.session.recipe.lock == ()

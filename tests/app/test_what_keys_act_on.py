@@ -26,15 +26,15 @@ async def test_so_they_do_after_two_plans_were_put_beside_each_other(start):
 
 async def test_the_lock_of_an_output_is_lifted_by_the_second_l_only(start):
     async with start((120, 40)) as desk:
-        await desk.press("end", "l")
+        await desk.press("end", "L")
         last = desk.screen.node.path
         assert not desk.session.recipe.unlock
-        assert f"{last} puts out the model's output: l again" in desk.status
-        await desk.press("up", "down", "l")
+        assert f"{last} puts out the model's output: L again" in desk.status
+        await desk.press("up", "down", "L")
         assert desk.session.recipe.unlock
         await desk.press("g", "5", "0", "enter")
         assert any(f"{last} puts out the model's output, which has 5 of 10" in note for note in desk.session.plan.notes)
-        await desk.press("u", "l")
+        await desk.press("u", "L")
         assert not desk.session.recipe.unlock
 
 

@@ -33,7 +33,8 @@ PATIENCE = 60.0
 LEFT_OUT = {"ctrl+z", "ctrl+c"}
 """They speak to the shell."""
 SPECIAL = (
-    "enter escape tab shift+tab up down left right home end pageup pagedown space backspace delete f1 ctrl+p".split()
+    *"enter escape tab shift+tab up down left right home end pageup pagedown space backspace delete".split(),
+    *"f1 f2 f3 ctrl+p".split(),
 )
 ANSWERS = [*"0123456789", ".", "%", " ", *"macs", *"params", "backspace", "up", "down", "enter", "enter", "escape"]
 

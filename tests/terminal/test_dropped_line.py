@@ -37,7 +37,7 @@ def choose(app, folder: Path) -> None:
     app.wait_for("96 ━━━━")
     app.press("a", "8", ENTER)
     app.wait_for("align 8")
-    app.press("j", "j", "j", "l")
+    app.press("j", "j", "j", "L")
     app.wait_for("1 locked")
     app.press("u")
     app.wait_for(lambda text: "locked" not in text.splitlines()[-2])

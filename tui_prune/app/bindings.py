@@ -29,10 +29,10 @@ MAIN = [
     Binding("t", "ask_target", "target", id="target", tooltip="Say how large the network may be (MACs, MB)"),
     Binding("g", "ask_global", "Global", id="ratio.global", tooltip="Type the ratio for the whole network", show=False),
     Binding("x", "clear", "Clear ratio", id="ratio.clear", tooltip="Take this layer's own ratio away", show=False),
-    Binding("l", "lock", "Lock or unlock", id="lock", tooltip="Keep this layer whole, or let it be cut", show=False),
+    Binding("L", "lock", "Lock or unlock", id="lock", tooltip="Keep this layer whole, or let it be cut", show=False),
     Binding("a", "ask_alignment", "Align", id="align", tooltip="Make all widths multiples of a number", show=False),
     Binding("A", "ask_own_alignment", "Align layer", id="align.layer", tooltip="Align this layer alone", show=False),
-    Binding("m", "mark", "Mark", id="mark", tooltip="Mark rows: r + - x l a A then act on all", show=False),
+    Binding("m", "mark", "Mark", id="mark", tooltip="Mark rows: r + - x L a A then act on all", show=False),
     Binding("M", "mark_all", "Marks off", id="mark.all", tooltip="Take all marks off; or mark all shown", show=False),
     Binding("y", "copy", "Copy setting", id="copy", tooltip="Copy the layer's ratio, alignment, lock", show=False),
     Binding(

@@ -106,7 +106,7 @@ def _locks(layer: "LayerPlan", group: "Group", width: int) -> list[Line]:
         if lock.where:
             lines += [(Cell(f"  {piece}", "code"),) for piece in wrap(lock.where, width - 4)]
     if group.locks and group.liftable:
-        lines += _said("Nothing in the model needs these channels: l lifts the lock, on purpose.", width)
+        lines += _said("Nothing in the model needs these channels: L lifts the lock, on purpose.", width)
     return lines
 
 

@@ -445,7 +445,7 @@ FIELDS = (
     Field(
         "lock",
         "locked",
-        "layers or globs that stay (also l)",
+        "layers or globs that stay (also L)",
         "A layer or a glob of layers that stays as it is",
         Option("--lock", "NAME", tuple, repeated=True),
         _names,
@@ -455,7 +455,7 @@ FIELDS = (
     Field(
         "unlock",
         "unlocked",
-        "model outputs that may go (also l)",
+        "model outputs that may go (also L)",
         "A layer whose channels leave the model as its output, and may be cut all the same",
         Option("--unlock", "NAME", tuple, repeated=True),
         _names,

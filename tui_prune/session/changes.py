@@ -54,9 +54,9 @@ def _why_locked(plan: Plan, name: str) -> str:
     layer, group = plan.layer(name), plan.graph.group_of(name)
     reason = layer.locked
     if layer.locked_by is LockedBy.USER:
-        return f"{name} is locked (by you); l unlocks it."
+        return f"{name} is locked (by you); L unlocks it."
     if group is not None and group.liftable:
-        return f"{name} is locked ({reason}); l unlocks it."
+        return f"{name} is locked ({reason}); L unlocks it."
     return f"{name} is locked: {reason}."
 
 

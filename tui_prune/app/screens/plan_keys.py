@@ -41,7 +41,7 @@ class PlanKeys(MainParts):
             self._apply(lambda plan: changes.with_lock_toggled(plan, target))
         else:
             self._lifting = output
-            self.remark(f"{output} puts out the model's output: l again lets it be cut, which changes it", "strong")
+            self.remark(f"{output} puts out the model's output: L again lets it be cut, which changes it", "strong")
 
     def action_dead(self) -> None:
         dead = self.session.dead_channels()

@@ -90,7 +90,7 @@ class PicturesPane(LinePane):
             tooltip="The central 99 %; or each output by itself",
             show=False,
         ),
-        Binding("L", "log", "Logarithmic", id="pictures.log", tooltip="Heights on a logarithmic scale", show=False),
+        Binding("l", "log", "Logarithmic", id="pictures.log", tooltip="Heights on a logarithmic scale", show=False),
         Binding(
             "less_than_sign",
             "turn(-1)",

@@ -29,7 +29,9 @@ class LayerTree(FoldingList):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "screen.other_half", "details", id="tree.half", tooltip="To the details of the layer"),
         Binding("left,h", "fold", "Fold", id="tree.fold", tooltip="Fold, or go to the module above", show=False),
-        Binding("right", "unfold", "Unfold", id="tree.unfold", tooltip="Unfold, or go to the first inside", show=False),
+        Binding(
+            "right,l", "unfold", "Unfold", id="tree.unfold", tooltip="Unfold, or go to the first inside", show=False
+        ),
         Binding("space", "toggle_fold", "Fold or unfold", id="tree.toggle", tooltip="Fold or unfold", show=False),
         Binding("enter", "choose", "Details", id="tree.choose", tooltip="Go to the details of the layer", show=False),
     ]

@@ -34,7 +34,7 @@ class StructureTable(FoldingList):
         NEXT_TAB,
         Binding("left,h", "fold", "Fold", id="table.fold", tooltip="Fold, or go to the module above", show=False),
         Binding(
-            "right", "unfold", "Unfold", id="table.unfold", tooltip="Unfold, or go to the first inside", show=False
+            "right,l", "unfold", "Unfold", id="table.unfold", tooltip="Unfold, or go to the first inside", show=False
         ),
         Binding("space", "toggle_fold", "Fold or unfold", id="table.toggle", tooltip="Fold or unfold", show=False),
         Binding("enter", "choose", "In the tree", id="table.choose", tooltip="Go to this row in the tree", show=False),
