@@ -63,7 +63,7 @@ async def test_the_format_follows_the_name_that_is_typed(start):
         assert form.taken == ".safetensors"
         await desk.type("x")
         assert form.taken == ".pt"
-        await desk.press("down", "left", "up")
+        await desk.press("down", "right", "up")
         assert desk.app.focused is field(dialog)
         assert field(dialog).value == "x.safetensors"
 
@@ -196,3 +196,17 @@ async def test_where_the_folder_is_gone_only_an_absolute_path_is_taken(start, tm
         await desk.press("enter")
         await desk.until(lambda: dialog.state == "done", "the file")
     assert (tmp_path / "out.pt").is_file()
+
+
+async def test_an_export_is_written_from_the_same_dialog(start):
+    async with start((80, 24)) as desk:
+        dialog = await dialog_of(desk)
+        await desk.press("down", "right", "right", "right")
+        assert field(dialog).value == "nin-pruned.pt2" and "a program of torch.export" in dialog.words
+        assert "save a checkpoint, too" in dialog.words
+        await desk.press("enter")
+        await desk.until(lambda: dialog.state == "done", "the export")
+        assert "the export gives the network's numbers to" in dialog.words and "may vary" in dialog.words
+        assert "model = torch.export.load(" in dialog.words and Path("nin-pruned.pt2").stat().st_size > 1e6
+        await desk.press("escape")
+        assert desk.screen.session.dirty  # nothing is saved that could be opened again

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tui_prune.archives.pruned_file import Checkpoint
 from tui_prune.cost.bench import measure
@@ -38,6 +39,9 @@ from tui_prune.session.state import (
 )
 from tui_prune.tasks.task import Task
 from tui_prune.workers.ranks import Ranks
+
+if TYPE_CHECKING:
+    from tui_prune.saving.exporting.export import ExportReport
 
 
 class Work:
@@ -150,6 +154,25 @@ class Work:
         written = save(path, result, force=force, progress=progress)
         self.found(Saved(plan, self.state.evaluation, result, Path(written)))
         return written
+
+    def export(self, path: str | Path, *, force: bool = False, progress: Progress = silent) -> ExportReport:
+        """Export `result` in the form that the file's suffix says (`saving.exporting`). Raises `UsageError` for another
+        one, `TuiPruneError` where it can't be exported; an existing file needs `force`."""
+        from tui_prune.saving.checkpoint import compose
+        from tui_prune.saving.exporting.export import export_network
+
+        result, opened = self.result(part(progress, 0.0, 0.3)), self.state.planning.networks.opened
+        network = result.model
+        if device_of(network).type != "cpu":
+            network = copy.deepcopy(network).cpu()
+        return export_network(
+            compose(Path(path), result),
+            network,
+            path,
+            force=force,
+            uncut=lambda: opened.module,
+            progress=part(progress, 0.3, 1.0),
+        )
 
     # Evaluating
 

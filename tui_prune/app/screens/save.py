@@ -29,10 +29,11 @@ from tui_prune.archives.origin import FILE, MODULE
 from tui_prune.config import at_home
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.formatting import change, count, file_name, size
-from tui_prune.saving.forms import FORMS, check_form, form_of, in_form
+from tui_prune.saving.forms import EXPORTS, FORMS, form_of, in_form, is_export
 from tui_prune.saving.whole_file import check_space, check_target, free_space
 
 if TYPE_CHECKING:
+    from tui_prune.saving.exporting.export import ExportReport
     from tui_prune.session.session import Session
 
 
@@ -45,6 +46,13 @@ KEYS = {
 COLUMN = 12
 """Columns of the words before what they speak of."""
 COPIED: Line = (Cell("Sent to your terminal's clipboard.", "dim"),)
+ALL_FORMS = {**FORMS, **EXPORTS}
+EXPORT_LINES = {
+    ".onnx": ("import onnxruntime", "session = onnxruntime.InferenceSession({path})"),
+    ".pt2": ("import torch", "model = torch.export.load({path}).module()"),
+    ".py": ("from {name} import load", "model = load()"),
+}
+"""How an export is loaded, by its suffix."""
 LISTED = 3
 """Lines of names that a path could go on as."""
 
@@ -88,14 +96,14 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
             field.cursor_blink = False
             yield field
             yield LinePane(id="names")
-            yield ChoiceLine("format", COLUMN, (*FORMS,), id="form")
+            yield ChoiceLine("format", COLUMN, (*ALL_FORMS,), id="form")
             yield LinePane(id="words")
 
     def on_mount(self) -> None:
         self.query_one(".box").border_title = "Save the pruned checkpoint as"
         for pane in self.query(LinePane):
             pane.can_focus = False
-        self.query_one("#form", ChoiceLine).take(form_of(self._path()))
+        self.query_one("#form", ChoiceLine).take(_form_of(self._path()))
         self._say_keys()
         self._describe()
         self._estimate(self.session.opened, self.session.plan)
@@ -121,7 +129,7 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         if self.query_one("#path", Input).value != self._completed:
             self._found, self._completed = Completion(""), None
             self._list()
-        self.query_one("#form", ChoiceLine).take(form_of(self._path()))
+        self.query_one("#form", ChoiceLine).take(_form_of(self._path()))
         self._describe()
 
     def _describe(self) -> None:
@@ -137,14 +145,14 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
 
     def _contents(self) -> list[Line]:
         plan, path = self.session.plan, self._path()
-        form = form_of(path)
+        form = _form_of(path)
         octets = self._octets.get(form)
         folder = path if self.query_one("#path", Input).value.endswith("/") else path.parent
         free = free_space(folder)
         shown = at_home(folder)
         room = f"  {size(free)} free" if free is not None else "  isn't there"
         lines: list[Line] = [
-            _line("", Cell(FORMS[form], "dim")),
+            _line("", Cell(ALL_FORMS[form], "dim")),
             _line("parameters", Cell(change(count(plan.before.params), count(plan.after.params)), "changed")),
             *([_line("weights", Cell(weights, "changed"))] if (weights := in_words(self.session)) else []),
             _line("file", Cell(f"about {size(octets) if octets is not None else '…'}")),
@@ -153,6 +161,11 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
             ),
             (),
             (Cell("It is written only when the cut network has been proved and verified.", "dim"),),
+            *(
+                [(Cell("An export is run and compared before it is there; save a checkpoint, too.", "dim"),)]
+                if form in EXPORTS
+                else []
+            ),
         ]
         if plan.after == plan.before and self.state == "asking":
             lines.append((Cell("! Nothing is cut yet: the ratio is 0.", "error"),))
@@ -175,9 +188,9 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
     def _estimate(self, opened: Any, plan: Any) -> None:
         from tui_prune.saving.estimate import expected_size
 
-        octets = dict.fromkeys(FORMS, plan.after.bytes)
+        octets = dict.fromkeys(ALL_FORMS, plan.after.bytes)
         with suppress(Exception):  # a network that can't be copied so; the size of its parameters is shown then
-            octets = {form: expected_size(opened, plan, form) for form in FORMS}
+            octets |= {form: expected_size(opened, plan, form) for form in FORMS}
         self.post_message(self.Estimated(octets))
 
     @on(Estimated)
@@ -237,9 +250,8 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
             self._replace = path
         else:
             try:
-                check_form(path)
                 check_target(path, force=True)
-                check_space(path, self._octets.get(form_of(path), self.session.plan.after.bytes))
+                check_space(path, self._octets.get(_form_of(path), self.session.plan.after.bytes))
             except TuiPruneError as error:
                 self._complain(f"! {error}")
                 return
@@ -259,7 +271,9 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
 
         def save(progress: Any) -> Any:
             result = work.cut(progress)
-            return plan, result, work.save(path, force=force, progress=progress)
+            if is_export(path):
+                return plan, result, path, work.export(path, force=force, progress=progress)
+            return plan, result, work.save(path, force=force, progress=progress), None
 
         self.state = "writing"
         self._found = Completion("")
@@ -283,21 +297,28 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
         if event.failure or event.stopped:
             self._ask_again(f"! {event.failure or 'Stopped; nothing was written.'}")
             return
-        self._saved()
-        plan, result, path = event.outcome
+        plan, result, path, report = event.outcome
         self.state, self._outcome = "done", (plan, result)
-        self._code = loading_lines(self.session.opened.origin, path)
+        if report is None:
+            self._saved()
+            self._code = loading_lines(self.session.opened.origin, path)
+        else:
+            self._code = [
+                line.format(path=json.dumps(str(path), ensure_ascii=False), name=path.stem)
+                for line in EXPORT_LINES[path.suffix.casefold()]
+            ]
         checked = headlines.checked(result.report.equivalence.kind, result.report.equivalence.max_error)
         octets, shown = f"  {size(path.stat().st_size)}", at_home(path)
         room = max(8, self._width - len("Saved  ") - len(octets))
         lines: list[Line] = [
             (Cell("Saved  ", "dim"), Cell(tail(shown, min(cell_len(shown), room))), Cell(octets, "dim")),
             checked,
+            *([] if report is None else [(Cell(_compared(report), "dim"),)]),
             (),
             (Cell("Load it anywhere:", "dim"),),
             *((Cell(f"  {piece}", "code"),) for line in self._code for piece in _pieces(line, self._width - 2)),
         ]
-        if form_of(path) != next(iter(FORMS)):
+        if report is None and form_of(path) != next(iter(FORMS)):
             lines += [(), (Cell("Other programs: safetensors.torch.load_file gives its state dict.", "dim"),)]
         self._say(lines)
         self._say_keys()
@@ -351,6 +372,17 @@ class SaveScreen(LeavesOnce, RunsJobs, ModalScreen[Any]):
 
     def _say(self, lines: list[Line]) -> None:
         self.query_one("#words", LinePane).show(lines)
+
+
+def _form_of(path: Path) -> str:
+    """The form that a file's name says; the usual one where it says none."""
+    return next((form for form in ALL_FORMS if form == path.suffix.casefold()), next(iter(ALL_FORMS)))
+
+
+def _compared(report: "ExportReport") -> str:
+    sizes = [words for words, varies in (("batch size", report.batch), ("input size", report.sizes)) if varies]
+    varies = f"{' and '.join(sizes)} may vary" if sizes else "batch and input size are fixed"
+    return f"the export gives the network's numbers to {report.max_error:.0e}; {varies}"
 
 
 def _line(words: str, *cells: Cell) -> Line:

@@ -122,30 +122,52 @@ def export(
         UsageError: There is no such file or format, or a package is missing.
         TuiPruneError: The network can't be exported, or the export gives other numbers. Nothing was written.
     """
-    target = Path(output)
-    code = format == python_file.NAME or (format is None and target.suffix.casefold() == python_file.SUFFIX)
-    form = None if code or format == transformers_folder.NAME else format_of(target, format)
-    if code:
-        check_files(target, force=force)
-    elif form is None:
-        check_folder(target, force=force)
-    else:
-        form.check_installed()
-        check_target(target, force=force)
+    form = _form(Path(output), format, force=force)
     progress("load", 0.0)
     checkpoint = read_checkpoint(source)
-    if code:
+    if form == python_file.NAME:
         check_origin(checkpoint.origin)
     make = model if callable(model) and not isinstance(model, nn.Module) else None
     network = load_pruned(checkpoint, make() if make is not None else model)  # type: ignore[arg-type]
-    if code:
+    return export_network(
+        checkpoint,
+        network,
+        output,
+        format=format,
+        input_spec=input_spec,
+        opset=opset,
+        force=force,
+        uncut=lambda: _uncut(checkpoint, make),
+        progress=progress,
+    )
+
+
+def export_network(
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    output: str | Path,
+    *,
+    format: str | None = None,
+    input_spec: str | None = None,
+    opset: int | None = None,
+    force: bool = False,
+    uncut: Callable[[], nn.Module | None] = lambda: None,
+    progress: Progress = silent,
+) -> ExportReport:
+    """As `export`, of a network on the CPU that is there already; `checkpoint` is what would be saved of it. `uncut`
+    makes the original, to tell whose fault it is where the network can't be exported."""
+    target = Path(output)
+    form = _form(target, format, force=force)
+    if form == python_file.NAME:
+        check_origin(checkpoint.origin)
         return _as_code(checkpoint, network, output, input_spec, force=force, progress=progress)
-    if form is None:
+    if form == transformers_folder.NAME:
         return _as_folder(checkpoint, network, output, force=force, progress=progress)
+    assert isinstance(form, Format)
     arguments = probe_arguments(checkpoint, input_spec)
     found: list[tuple[Runner, tuple[tuple[str, float], ...]]] = []
     with evaluating(network), _quiet():
-        for exported in _exports(network, arguments, form, opset, progress, lambda: _uncut(checkpoint, make)):
+        for exported in _exports(network, arguments, form, opset, progress, uncut):
 
             def check(part: Path, way: Variable = exported.way) -> None:
                 progress("compare", 0.7)
@@ -173,6 +195,21 @@ def export(
         compared=compared,
         seconds=seconds,
     )
+
+
+def _form(target: Path, format: str | None, *, force: bool) -> Format | str:
+    """The form of an export: an entry of `FORMATS`, or the name of one that isn't a program. Raises `UsageError` for
+    another one, and where a package is missing, `TuiPruneError` where the target can't be written."""
+    if format == python_file.NAME or (format is None and target.suffix.casefold() == python_file.SUFFIX):
+        check_files(target, force=force)
+        return python_file.NAME
+    if format == transformers_folder.NAME:
+        check_folder(target, force=force)
+        return transformers_folder.NAME
+    form = format_of(target, format)
+    form.check_installed()
+    check_target(target, force=force)
+    return form
 
 
 def _as_code(
