@@ -1,12 +1,15 @@
 """What people type, read as they mean it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from tui_prune.errors import UsageError
 from tui_prune.planning.recipe import AUTO, Recipe
 from tui_prune.planning.sizes import parse_size
 
+NONE = "none"
+"""How no value is typed."""
 _NUMBER = re.compile(r"([0-9]*[.,]?[0-9]*)\s*(%?)")
 
 
@@ -102,3 +105,41 @@ def said_targets(recipe: Recipe) -> str:
 def said(ratio: float) -> str:
     """A ratio as one would type it: 50, 12.5."""
     return f"{100 * ratio:.4g}"
+
+
+def or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Reads "none" as None, and anything else as `read` does."""
+    return lambda text: None if text.strip().lower() == NONE else read(text)
+
+
+def number(text: str) -> float:
+    """Any number. Raises `UsageError`."""
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        raise UsageError("Type a number such as 0.01, or none.") from None
+
+
+def up_to_all(text: str) -> float:
+    """A share, which may be all. Raises `UsageError`."""
+    return 1.0 if text.strip() in ("100", "100%", "100 %") else share(text)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them; "none" is none."""
+    return () if text.strip().lower() == NONE else tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
+def pairs(read: Callable[[str], Any], example: str) -> Callable[[str], dict[str, Any]]:
+    """Reads "layer1=0.5, layer2=0.25" to a table; `read` reads the values."""
+
+    def table(text: str) -> dict[str, Any]:
+        found = {}
+        for part in names(text):
+            name, equals, value = part.rpartition("=")
+            if not equals or not name.strip():
+                raise UsageError(f"Type layers with their values, such as {example}; or none.")
+            found[name.strip()] = read(value)
+        return found
+
+    return table

@@ -28,8 +28,6 @@ from tui_prune.planning.recipe import (
 )
 from tui_prune.planning.sizes import parse_size
 
-NONE = "none"
-"""How no value is typed."""
 MANY = 2
 """Layers of which a sentence gives the names; more of them are counted."""
 
@@ -75,7 +73,7 @@ class Field:
     def said(self, recipe: Recipe) -> str:
         """What a recipe says, as one would read it."""
         value = self.value(recipe)
-        return f"{value}{self.unit}" if value != NONE else value
+        return f"{value}{self.unit}" if value != answers.NONE else value
 
     def is_changed(self, recipe: Recipe) -> bool:
         """Whether a recipe says something else than a new one."""
@@ -106,43 +104,11 @@ def option_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-# How values are typed
-
-
-def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    return lambda text: None if text.strip().lower() == NONE else read(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        raise UsageError("Type a number such as 0.01, or none.") from None
-
-
-def _up_to_all(text: str) -> float:
-    return 1.0 if text.strip() in ("100", "100%", "100 %") else answers.share(text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return () if text.strip().lower() == NONE else tuple(filter(None, (name.strip() for name in text.split(","))))
-
-
-def _pairs(read: Callable[[str], Any], example: str) -> Callable[[str], dict[str, Any]]:
-    def pairs(text: str) -> dict[str, Any]:
-        found = {}
-        for part in _names(text):
-            name, equals, value = part.rpartition("=")
-            if not equals or not name.strip():
-                raise UsageError(f"Type layers with their values, such as {example}; or none.")
-            found[name.strip()] = read(value)
-        return found
-
-    return pairs
+# How values are written
 
 
 def _listed(values: Any) -> str:
-    return ", ".join(values) or NONE
+    return ", ".join(values) or answers.NONE
 
 
 def _listed_pairs(write: Callable[[Any], str]) -> Callable[[Mapping[str, Any]], str]:
@@ -262,9 +228,11 @@ def _choice(
 
 def _target(name: str, title: str, meaning: str, help: str, what: str) -> Field:
     def write(value: float | None) -> str:
-        return NONE if value is None else answers.said(value)
+        return answers.NONE if value is None else answers.said(value)
 
-    return Field(name, title, meaning, help, _float(name), _or_none(_up_to_all), _target_words(what), write, " %")
+    return Field(
+        name, title, meaning, help, _float(name), answers.or_none(answers.up_to_all), _target_words(what), write, " %"
+    )
 
 
 FIELDS = (
@@ -285,9 +253,9 @@ FIELDS = (
         "channels that score less go",
         "Instead of a ratio: channels with a lower score than this go",
         _float("threshold", "S"),
-        _or_none(_number),
+        answers.or_none(answers.number),
         _of(lambda after: "no threshold" if after is None else f"threshold {after:.4g}"),
-        lambda value: NONE if value is None else f"{value:g}",
+        lambda value: answers.NONE if value is None else f"{value:g}",
     ),
     _target(
         "target_macs",
@@ -309,9 +277,9 @@ FIELDS = (
         "the same for the bytes: 5 MB",
         "Instead of a ratio: the largest network whose parameters take at most so much: 5MB, 300kB, 2MiB",
         Option("--target-bytes", "SIZE", str),
-        _or_none(lambda text: parse_size("A size", text)),
+        answers.or_none(lambda text: parse_size("A size", text)),
         _target_words("bytes", size),
-        lambda value: NONE if value is None else f"{value / 1e6:.6g} MB",
+        lambda value: answers.NONE if value is None else f"{value / 1e6:.6g} MB",
     ),
     _target(
         "target_latency",
@@ -367,7 +335,7 @@ FIELDS = (
         "no layer loses a larger share",
         "No layer loses a larger share of its channels than this",
         _float("max_ratio"),
-        _up_to_all,
+        answers.up_to_all,
         _of(lambda after: f"at most {share(after)} of a layer"),
         answers.said,
         " %",
@@ -428,7 +396,7 @@ FIELDS = (
         "conv1=25, layer2.*=50 (also r)",
         "Ratio of a layer or a glob of layers; with 1, the residual branch that it is in goes whole",
         _pairs_option("--layer", "NAME=R", "layer1.*=0.25", float),
-        _pairs(answers.share, "conv1=25, layer2.*=50"),
+        answers.pairs(answers.share, "conv1=25, layer2.*=50"),
         _table("ratio", share),
         _listed_pairs(answers.said),
     ),
@@ -438,7 +406,7 @@ FIELDS = (
         "conv1=8, layer2.*=16 (also A)",
         "Alignment of a layer or a glob of layers",
         _pairs_option("--layer-align", "NAME=N", "layer1.*=16", int),
-        _pairs(answers.whole, "conv1=8, layer2.*=16"),
+        answers.pairs(answers.whole, "conv1=8, layer2.*=16"),
         _table("alignment", str),
         _listed_pairs(str),
     ),
@@ -448,7 +416,7 @@ FIELDS = (
         "layers or globs that stay (also L)",
         "A layer or a glob of layers that stays as it is",
         Option("--lock", "NAME", tuple, repeated=True),
-        _names,
+        answers.names,
         _list("lock", "unlock"),
         _listed,
     ),
@@ -458,7 +426,7 @@ FIELDS = (
         "model outputs that may go (also L)",
         "A layer whose channels leave the model as its output, and may be cut all the same",
         Option("--unlock", "NAME", tuple, repeated=True),
-        _names,
+        answers.names,
         _list("lift the lock of", "put back the lock of"),
         _listed,
     ),

@@ -35,15 +35,12 @@ from tui_prune.session.plans import Planning
 from tui_prune.session.remote import absolute
 from tui_prune.session.searching import Search
 from tui_prune.session.selection import named
-from tui_prune.session.shelf import Figures, Measurements, NamedPlan, Shelf, read_measurements
+from tui_prune.session.shelf import Figures, NamedPlan, Shelf
 from tui_prune.session.state import Outcome, State
-from tui_prune.session.steps import Choices, Step, read_steps
+from tui_prune.session.steps import Choices, Step
 from tui_prune.session.work import Work
 from tui_prune.tasks.registry import open_task
 from tui_prune.tasks.task import Task
-
-VERSION = 1
-"""Of what `Session.state` gives."""
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -438,14 +435,7 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         """Plain values, ready for JSON: what `restore` takes in a new session on the same network."""
-        now = self._state
-        known = now.measurements.figures
-        return {
-            "version": VERSION,
-            **now.choices.to_dict(),
-            "plans": now.shelf.to_list(),
-            "figures": now.measurements.to_dict(now.evaluation.made_from) if known else {},
-        }
+        return self._state.to_dict()
 
     def restore(self, state: Mapping[str, Any], progress: Progress = silent) -> None:
         """Take up the steps and plans of another session's `state`. What was measured is taken up where weights, task
@@ -453,18 +443,6 @@ class Session:
 
         Raises `UsageError`, and changes nothing, where the state isn't one or doesn't fit this network.
         """
-        if not isinstance(state, Mapping) or state.get("version") != VERSION:
-            raise UsageError("What was kept of the last session is of another version of tui-prune.")
-        recipes, place = read_steps(state)
-        shelf = Shelf.from_list(state.get("plans", []))
-        measured, then = read_measurements(state.get("figures"))
-        planning, evaluation = self._state.planning, self._state.evaluation
-        held = measured.that_hold(then, evaluation.made_from) if measured.figures else Measurements()
-        for recipe in (*recipes, *(plan.recipe for plan in shelf.plans)):
-            planning.check(recipe)
-        plan = planning.make(recipes[place])
+        found = self._state.restored(state)
         progress("plan", 1.0)  # raises where this was stopped: then the choices that are there stay
-        if held.uncut_latency is None:
-            held = replace(held, uncut_latency=self._state.measurements.uncut_latency)
-        choices = Choices(recipes, place, plan)
-        self._change(lambda state: replace(state, choices=choices, shelf=shelf, measurements=held))
+        self._change(lambda now: now.with_choices_of(found))

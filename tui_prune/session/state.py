@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from tui_prune.errors import UsageError
 from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import Recipe
 from tui_prune.result import Accuracy, Result
@@ -18,10 +20,13 @@ from tui_prune.session.evaluation import Evaluation
 from tui_prune.session.looking.activations import Activations
 from tui_prune.session.plans import Planning
 from tui_prune.session.recoveries import Recoveries
-from tui_prune.session.shelf import Figures, Measurements, Shelf
-from tui_prune.session.steps import Choices
+from tui_prune.session.shelf import Figures, Measurements, Shelf, read_measurements
+from tui_prune.session.steps import Choices, read_steps
 from tui_prune.tasks.evidence import Half
 from tui_prune.tasks.task import Task
+
+VERSION = 1
+"""Of what `State.to_dict` gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,36 @@ class State:
         known = {} if accuracy.after is None else {"accuracy": accuracy.after}
         found = self.measurements.with_figures(plan.recipe, **known, recovered=accuracy.recovered, cost=plan.after)
         return replace(self, measured=(plan, accuracy), measurements=found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: what is worth keeping when the line drops."""
+        measured = self.measurements
+        return {
+            "version": VERSION,
+            **self.choices.to_dict(),
+            "plans": self.shelf.to_list(),
+            "figures": measured.to_dict(self.evaluation.made_from) if measured.figures else {},
+        }
+
+    def restored(self, values: Mapping[str, Any]) -> State:
+        """The same with the choices that another session's `to_dict` gave. What was measured is taken up where weights,
+        task and device are the same. Raises `UsageError` where the values aren't such, or don't fit this network."""
+        if not isinstance(values, Mapping) or values.get("version") != VERSION:
+            raise UsageError("What was kept of the last session is of another version of tui-prune.")
+        recipes, place = read_steps(values)
+        shelf = Shelf.from_list(values.get("plans", []))
+        measured, then = read_measurements(values.get("figures"))
+        held = measured.that_hold(then, self.evaluation.made_from) if measured.figures else Measurements()
+        for recipe in (*recipes, *(plan.recipe for plan in shelf.plans)):
+            self.planning.check(recipe)
+        if held.uncut_latency is None:
+            held = replace(held, uncut_latency=self.measurements.uncut_latency)
+        choices = Choices(recipes, place, self.planning.make(recipes[place]))
+        return replace(self, choices=choices, shelf=shelf, measurements=held)
+
+    def with_choices_of(self, other: State) -> State:
+        """The same with the steps, the plans side by side and what was measured of another one."""
+        return replace(self, choices=other.choices, shelf=other.shelf, measurements=other.measurements)
 
 
 @dataclass(frozen=True, eq=False)
