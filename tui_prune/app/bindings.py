@@ -71,6 +71,9 @@ MAIN = [
         tooltip="Win accuracy back: reconstruct, recalibrate, fine-tune",
         show=False,
     ),
+    Binding(
+        "w", "guided", "Guided", id="guided", tooltip="Target, suggest, reconstruct, fine-tune, save: next", show=False
+    ),
     Binding("O", "open_another", "Open another", id="open.another", tooltip="Open another network", show=False),
     Binding("I", "ask_input", "Input", id="open.input", tooltip="Type the shape of the example input", show=False),
     Binding(
@@ -151,7 +154,7 @@ GROUPS = {
     ),
     LOOK: (),
     "Compare": ("plans", "table.copy"),
-    "Accuracy": ("evaluate", "scan", "suggest", "recover", "verify"),
+    "Accuracy": ("guided", "evaluate", "scan", "suggest", "recover", "verify"),
     "File": (
         "save",
         "export",

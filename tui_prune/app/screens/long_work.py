@@ -55,6 +55,8 @@ class LongWork:
         """What is known of what each layer can bear."""
         self.errors: ErrorCurves | None = None
         """How wrong the network gets with each layer alone cut."""
+        self.suggested: Recipe | None = None
+        """The recipe that was suggested last."""
         self._errors_of: tuple[Task, str] | None = None
         """The task and the criterion that they are by."""
         self.recovery: RecoveryReport | None = None
@@ -160,6 +162,7 @@ class LongWork:
         """Choose what was found, and say what it is."""
         session = self._screen.session
         if self._screen.change(lambda: session.apply(recipe)):
+            self.suggested = recipe
             if session.recovered is not None:
                 self.take(session.plan, session.recovered.report.accuracy, session.recovered)
                 words = f"{words}, {in_turn(session.recovered.report.recovered)}"

@@ -21,6 +21,7 @@ from tui_prune.app.jobs import JobEnded, JobProgressed
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.compare_keys import CompareKeys
 from tui_prune.app.screens.dialog import MARKS
+from tui_prune.app.screens.guided_keys import GuidedKeys
 from tui_prune.app.screens.jump_keys import JumpKeys
 from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.plan_keys import PlanKeys
@@ -29,7 +30,6 @@ from tui_prune.app.screens.questions import Questions
 from tui_prune.app.screens.start_keys import StartKeys
 from tui_prune.app.screens.tree_keys import TreeKeys
 from tui_prune.app.screens.tuning_keys import TuningKeys
-from tui_prune.app.screens.work_keys import WorkKeys
 from tui_prune.app.tracebacks import Failure
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.key_line import KeyLine
@@ -67,7 +67,7 @@ TOPICS = {
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
-class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKeys, StartKeys, JumpKeys):
+class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareKeys, StartKeys, JumpKeys):
     """Shows a session and passes what the user does on to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
@@ -94,6 +94,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     def compose(self) -> ComposeResult:
         self.set_class(self.app.size.width < WIDE, "-narrow")  # now, or the first frame is laid out twice
         yield OneLine(id="title")
+        yield OneLine(id="way")
         with Horizontal(id="halves"):
             yield LayerTree(id="tree")
             with Vertical(id="details"):
@@ -254,6 +255,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         self.query_one("#title", OneLine).show(
             lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
         )
+        self.show_way()
         marked = len(self.layer_tree.marked)
         hint = "" if self._remark or self._too_small() else self.work.hint(score)
         self.query_one("#status", OneLine).show(
@@ -343,6 +345,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
         elif self.questions.needle:
             self.questions.search("")
         else:
+            self.leave_way()
             self.remark("")
 
     def action_tab(self, by: int) -> None:
@@ -409,5 +412,6 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, WorkKeys, TuningKeys, CompareKey
     @on(JobEnded)
     def _job_ended(self, event: JobEnded) -> None:
         self.work.ended(event)
+        self.step_ended(event)
         self.settle_unless_looking()
         self._changed()

@@ -40,6 +40,8 @@ from tui_prune.loading.known_names import find_names, known_names
 from tui_prune.loading.request import OpenRequest
 from tui_prune.session.autosave import SavedWork, recent
 
+GUIDED = "w"
+"""The key of the guided way on the screen below."""
 PLACEHOLDER = "/ to type a name or a path"
 
 
@@ -238,7 +240,8 @@ class StartScreen(LeavesOnce, ModalScreen[OpenRequest | None]):
         if self.field.has_focus:
             keys += ["↑↓ choose", "tab completes", "esc back to the list"]
         elif len(self._at.pages) == 1:
-            keys += ["/ types", f"esc {self._closes_to}"]
+            guides = ["w guides"] if self._passes(GUIDED) else []
+            keys += ["/ types", *guides, f"esc {self._closes_to}"]
         else:
             keys += ["/ types", *(["← up", ". hidden files"] if isinstance(self.page, Folder) else []), "esc back"]
         box.border_subtitle = ", ".join(keys)
