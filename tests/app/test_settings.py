@@ -18,14 +18,14 @@ def lines(screen) -> str:
 
 
 async def test_remapped_keys_work_and_are_shown_everywhere(start):
-    keys = {"target": "f6", "quit.quit": "ctrl+q,f12", "help": "f1", "ratio.more": "w"}
+    keys = {"target": "f6", "quit.quit": "ctrl+q,f12", "help": "f1", "ratio.more": "b"}
     async with start(config=Config(keys=keys)) as desk:
         assert "f6 target" in desk.keys
         assert "f1 help" in desk.keys
-        assert "w step" in desk.keys
+        assert "b step" in desk.keys
         await desk.press("t")
         assert not desk.screen.prompt.display
-        await desk.press("w")
+        await desk.press("b")
         assert desk.session.recipe.ratio == 0.05
         await desk.press("f6")
         assert desk.screen.prompt.display

@@ -86,7 +86,7 @@ def test_a_folder_in_its_place_is_no_crash(tmp_path: Path) -> None:
         ({"lock": "hyper+l"}, {}, "'hyper+l' is no key"),
         ({"lock": "foo"}, {}, "'foo' is no key"),
         ({"lock": "ctrl+i"}, {}, "can't tell ctrl+i from tab"),
-        ({"lock": "w", "scope": "w"}, {"scope": "w"}, 'w is that of "scope"'),
+        ({"lock": "b", "scope": "b"}, {"scope": "b"}, 'b is that of "scope"'),
         ({"prompt.accept": "ctrl+g"}, {"prompt.accept": "ctrl+g"}, ""),
     ],
 )
@@ -133,7 +133,7 @@ def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_where_things_are_and_what_is_wrong(tmp_path: Path) -> None:
     folder = tmp_path / "config" / "tui-prune"
     folder.mkdir(parents=True)
-    (folder / "config.toml").write_text('theme = "light"\nthem = 1\n[keys]\nlock = "g"\nsave = "w"\n')
+    (folder / "config.toml").write_text('theme = "light"\nthem = 1\n[keys]\nlock = "g"\nsave = "b"\n')
     (folder / "recipes").mkdir()
     (folder / "recipes" / "mine.toml").write_text("ratio = 0.5\n")
     done = run(tmp_path)
@@ -144,7 +144,7 @@ def test_the_command_says_where_things_are_and_what_is_wrong(tmp_path: Path) -> 
     assert "! 'them' is no setting (did you mean 'theme'?)" in done.stdout
     assert '! "lock" keeps its key' in done.stdout
     found = json.loads(run(tmp_path, "--json").stdout)
-    assert found["config"]["keys"] == {"save": "w"}
+    assert found["config"]["keys"] == {"save": "b"}
     assert len(found["config"]["problems"]) == 2
     assert found["recipes"]["files"] == 1
     assert {"state", "cache", "log"} <= found.keys()
