@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 import tui_prune
 from tests.unit.tasks.conftest import COLOURS, Colours, picture
+from tui_prune.app.typed_paths import typed_task
 from tui_prune.archives.origin import Origin
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.open_model import open_model
 from tui_prune.loading.opened import OpenedModel
 from tui_prune.search.scan_cache import cache_file
 from tui_prune.session.session import Session
-from tui_prune.tasks import pictures
+from tui_prune.tasks import pictures, registry
 from tui_prune.tasks.evidence import Half, Score
 from tui_prune.tasks.registry import open_task
 from tui_prune.tasks.spec import absolute_task, parse
@@ -303,6 +304,27 @@ def test_a_session_works_by_it_and_keeps_what_was_measured(folder: Path, opened:
     result = session.recover(reconstruct=True, recalibrate=False)
     assert result.report.accuracy.recovered is not None
     assert cache_file(opened, session.graph, session.task, {}) is not None
+
+
+def test_a_task_is_added_by_a_file_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_users_task.py").write_text(
+        "from tui_prune.tasks.spec import Option\n"
+        "from tui_prune.tasks.task import Task\n"
+        "OPTIONS = {'half': Option(int, 'a number', 'of things')}\n"
+        "def task(spec, choices):\n"
+        "    return Task(evaluate=lambda model: float(choices['half']), spec=str(spec))\n"
+    )
+    (tmp_path / "x.wav").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.BUILT_IN, "sounds", registry.BuiltIn("a_users_task", "FILE.wav"))
+    made = open_task(f"sounds:{tmp_path / 'x.wav'},half=2")
+    assert made.score(Colours().eval()) == 2.0
+    assert typed_task(f"sounds:{tmp_path / 'x.wav'}")
+    assert registry.forms()[-1] == "sounds:FILE.wav"
+    with pytest.raises(UsageError, match=r"sounds: takes|sounds: half takes a number"):
+        open_task("sounds:x.wav,half=much")
+    with pytest.raises(UsageError, match=r"as in sounds:FILE\.wav"):
+        open_task("sounds:")
 
 
 def test_the_functions_take_a_name_too(folder: Path) -> None:

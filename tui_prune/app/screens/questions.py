@@ -16,7 +16,7 @@ from tui_prune.planning.criteria import CRITERIA as KNOWN
 from tui_prune.planning.recipe import CRITERIA, Recipe
 from tui_prune.session import changes
 from tui_prune.session.selection import NETWORK, Selection
-from tui_prune.tasks.registry import BUILT_IN
+from tui_prune.tasks.registry import BUILT_IN, forms
 
 if TYPE_CHECKING:
     from tui_prune.app.screens.main import MainScreen
@@ -92,7 +92,7 @@ class Questions:
 
         question = Question(
             "task:",
-            "a file with evaluate(model), or images:DIR, imagefolder:DIR, arrays:FILE.npz; or --task FILE.py",
+            f"a file with evaluate(model), or {', '.join(forms())}; or --task FILE.py",
             "",
             preview,
             lambda text: self._screen.work.take_task(typed_task(text), then),
@@ -255,10 +255,6 @@ class Questions:
         self._screen.prompt.ask(question)
 
 
-def _is_python(name: str) -> bool:
-    return name.endswith(".py")
-
-
 def _split_task(text: str) -> tuple[str, str]:
     """The kind of a built-in task with its colon, empty for a file; and the path as far as it is typed."""
     kind, colon, path = text.lstrip().partition(":")
@@ -271,7 +267,8 @@ def _completed(text: str) -> str:
 
 
 def _wanted(kind: str) -> Callable[[str], bool]:
-    return _is_python if not kind else lambda name: name.endswith(".npz") and kind == "arrays:"
+    suffix = BUILT_IN[kind.removesuffix(":")].suffix if kind else ".py"
+    return lambda name: bool(suffix) and name.endswith(suffix)
 
 
 def _path_goes_on(text: str) -> str:
