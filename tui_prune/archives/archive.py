@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 from torch import Tensor
 
 from tui_prune import paths
 from tui_prune.archives.bounds import check_content, check_members, check_room, check_sums, members_of
+from tui_prune.archives.forms import codec_of
 from tui_prune.archives.inert_file import ModuleTensors, holds_tensors, read_inert
 from tui_prune.archives.inert_pickle import PickleError
-from tui_prune.archives.safetensors_form import SUFFIX, is_safetensors, read_safetensors
 from tui_prune.errors import Remedy, TuiPruneError, UsageError
 
 _ZIP = b"PK\x03\x04"
@@ -67,8 +66,10 @@ def read_archive(path: str | Path, *, map_memory: bool = True) -> Any:
     """
     path = paths.absolute(path)
     start = _first_bytes(path)
-    if path.suffix == SUFFIX or is_safetensors(path, start):
-        return _read_safetensors(path)
+    codec = codec_of(path, start)
+    if codec is not None:
+        check_room(path)
+        return codec.read(path)
     if start.startswith(_PICKLE) and not start.startswith(_PICKLE_OF_TORCH):
         raise CodeRefused(
             f"{path} is a Python pickle that torch.save did not write. Reading one runs whatever code it names, so it "
@@ -121,17 +122,6 @@ def _check_zip(path: Path) -> None:
     if "data.pkl" not in records:
         raise TuiPruneError(_NO_WEIGHTS.format(path=path))
     check_members(path, members)
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    check_room(path)
-    try:
-        return read_safetensors(path)
-    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise TuiPruneError(
-            f"{path} is no whole .safetensors file ({error}). Save, copy or download it again.",
-            remedies=[Remedy.AGAIN, Remedy.OTHER],
-        ) from error
 
 
 def _harmless_types() -> AbstractContextManager[Any]:

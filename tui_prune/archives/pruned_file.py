@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tui_prune.archives.archive import read_archive
+from tui_prune.archives.forms import FORMS, form_of
 from tui_prune.archives.origin import Edit, Origin
-from tui_prune.archives.safetensors_form import SUFFIX, read_metadata
 from tui_prune.errors import TuiPruneError
 from tui_prune.formatting import shown
 
@@ -110,7 +110,8 @@ def report_in(path: Path) -> Mapping[str, Any]:
     """The report in a pruned checkpoint, without its tensors and without a look at its checksum; empty for any other
     file, and for one that can't be read."""
     try:
-        content = read_metadata(path) if path.suffix.casefold() == SUFFIX else read_archive(path)
+        read = getattr(FORMS[form_of(path)].codec, "read_metadata", read_archive)
+        content = read(path)
     except (TuiPruneError, OSError):
         return {}
     report = content.get("report") if is_pruned_checkpoint(content) else None

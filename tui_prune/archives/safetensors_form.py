@@ -21,7 +21,7 @@ _TENSOR, _TUPLE, _FLOAT, _DICT = _MARKS = ("tensor", "tuple", "float", "dict")
 a float that is not finite, the pairs of a dict that would look like one of these."""
 
 
-def to_safetensors(content: Mapping[str, Any]) -> bytes:
+def pack(content: Mapping[str, Any]) -> bytes:
     """The content of a checkpoint as the bytes of a .safetensors file.
 
     The tensors of the network keep their names; one under several names is written once. Raises `TuiPruneError` for a
@@ -32,7 +32,7 @@ def to_safetensors(content: Mapping[str, Any]) -> bytes:
 
 
 def write_safetensors(content: Mapping[str, Any], path: Path) -> None:
-    """Write what `to_safetensors` gives, piece by piece: other threads go on meanwhile. Raises `TuiPruneError`, also
+    """Write what `pack` gives, piece by piece: other threads go on meanwhile. Raises `TuiPruneError`, also
     where the disk is full."""
     with _explained():
         tensors, metadata = _parts(content)
@@ -63,9 +63,22 @@ def _explained() -> Iterator[None]:
         raise TuiPruneError(f"This network can't be written as safetensors ({error}); save it as .pt.") from error
 
 
-def is_safetensors(path: Path, start: bytes) -> bool:
-    """Whether a file that begins with `start` is one: the length of a header in JSON, and the header."""
-    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") + 8 <= path.stat().st_size
+def is_one(path: Path, start: bytes) -> bool:
+    """Whether a file is meant to be one, or begins as one: with the length of a header in JSON, and the header."""
+    return path.suffix == SUFFIX or (
+        start[8:9] == b"{" and int.from_bytes(start[:8], "little") + 8 <= path.stat().st_size
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """As `read_safetensors`. Raises `TuiPruneError` for a file that isn't whole."""
+    try:
+        return read_safetensors(path)
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise TuiPruneError(
+            f"{path} is no whole .safetensors file ({error}). Save, copy or download it again.",
+            remedies=[Remedy.AGAIN, Remedy.OTHER],
+        ) from error
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import tui_prune
+from tui_prune.archives.forms import FORMS, form_of
 from tui_prune.archives.origin import Origin
 from tui_prune.archives.pruned_file import Checkpoint, read_checkpoint
-from tui_prune.archives.safetensors_form import SUFFIX, to_safetensors
 from tui_prune.errors import Cancelled, TuiPruneError
 from tui_prune.loading.edits import check_edits
 from tui_prune.loading.fitting import named_tensors
@@ -22,7 +22,7 @@ from tui_prune.loading.load_pruned import load_pruned
 from tui_prune.loading.sources.registry import source_of
 from tui_prune.loading.sources.torchvision import torchvision_version
 from tui_prune.progress import Progress, silent
-from tui_prune.saving.forms import check_form, form_of
+from tui_prune.saving.forms import check_form
 from tui_prune.saving.probe import take_probe
 from tui_prune.saving.verify import VerifyReport, verify_checkpoint
 from tui_prune.saving.whole_file import TargetExistsError, WatchedFile, check_space, check_target, write_whole
@@ -77,8 +77,9 @@ def save(path: str | Path, result: "Result", *, force: bool = False, progress: P
     done = 0
 
     def write(file: WatchedFile) -> None:
-        if form_of(target) == SUFFIX:
-            packed = memoryview(to_safetensors(content))
+        codec = FORMS[form_of(target)].codec
+        if codec is not None:
+            packed = memoryview(codec.pack(content))
             for place in range(0, len(packed), _PIECE):
                 file.write(packed[place : place + _PIECE])
         else:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import tui_prune
+from tui_prune.archives.forms import FORMS, Form, form_of
 from tui_prune.archives.pruned_file import checksum
-from tui_prune.archives.safetensors_form import read_safetensors, to_safetensors
+from tui_prune.archives.safetensors_form import pack, read_safetensors
 from tui_prune.cli.main import app
 from tui_prune.errors import TuiPruneError
 from tui_prune.loading.open_model import open_model
@@ -23,7 +24,7 @@ from tui_prune.planning.recipe import Recipe
 from tui_prune.saving import whole_file
 from tui_prune.saving.checkpoint import read_checkpoint, verify_checkpoint
 from tui_prune.saving.estimate import expected_size
-from tui_prune.saving.forms import FORMS, form_of, in_form
+from tui_prune.saving.forms import in_form
 from tui_prune.session.session import Session
 
 Usage = namedtuple("Usage", ["total", "used", "free"])
@@ -98,7 +99,7 @@ def test_what_json_cannot_say_comes_back_as_it_was(tmp_path: Path) -> None:
         "numbers": [float("-inf"), -0.0, 1e300, True],
     }
     path = tmp_path / "x.safetensors"
-    path.write_bytes(to_safetensors(content))
+    path.write_bytes(pack(content))
     back = read_safetensors(path)
     assert checksum(back) == checksum(content)
     assert isinstance(back["probe"]["inputs"], tuple)
@@ -210,3 +211,27 @@ def test_the_suffix_names_the_form() -> None:
     assert in_form("x/net.v2", ".safetensors") == "x/net.v2.safetensors"
     assert in_form("x/net.pth", ".safetensors") == "x/net.safetensors"
     assert in_form("net.safetensors", ".pt") == "net.pt"
+
+
+def test_a_form_is_added_by_a_file_and_a_line(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_users_form.py").write_text(
+        "import io, torch\n"
+        "def is_one(path, start): return start.startswith(b'MINE')\n"
+        "def pack(content):\n"
+        "    file = io.BytesIO()\n"
+        "    torch.save(content, file)\n"
+        "    return b'MINE' + file.getvalue()\n"
+        "def read(path): return torch.load(io.BytesIO(path.read_bytes()[4:]), weights_only=True)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(FORMS, ".mine", Form("a form of mine", "a_users_form"))
+    path = session.save(tmp_path / "out.mine")
+    assert path.read_bytes().startswith(b"MINE")
+    assert in_form("out.pt", ".mine") == "out.mine"
+    loaded, cut = tui_prune.load(path), session.result().model
+    x = session.opened.example_inputs[0]
+    with torch.no_grad():
+        assert torch.equal(loaded(x), cut(x))
+    assert verify_checkpoint(path).ok

@@ -25,11 +25,12 @@ from tui_prune.app.screens.leaving import LeavesOnce
 from tui_prune.app.typed_paths import Completion, complete
 from tui_prune.app.widgets.choice_line import ChoiceLine
 from tui_prune.app.widgets.line_pane import LinePane
+from tui_prune.archives.forms import FORMS, form_of
 from tui_prune.archives.origin import FILE, MODULE
 from tui_prune.config import at_home
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.formatting import change, count, file_name, size
-from tui_prune.saving.forms import EXPORTS, FORMS, form_of, in_form, is_export
+from tui_prune.saving.forms import EXPORTS, in_form, is_export
 from tui_prune.saving.whole_file import check_space, check_target, free_space
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ KEYS = {
 COLUMN = 12
 """Columns of the words before what they speak of."""
 COPIED: Line = (Cell("Sent to your terminal's clipboard.", "dim"),)
-ALL_FORMS = {**FORMS, **EXPORTS}
+ALL_FORMS = {**{suffix: form.words for suffix, form in FORMS.items()}, **EXPORTS}
 EXPORT_LINES = {
     ".onnx": ("import onnxruntime", "session = onnxruntime.InferenceSession({path})"),
     ".pt2": ("import torch", "model = torch.export.load({path}).module()"),
