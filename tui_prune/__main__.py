@@ -63,7 +63,7 @@ def _run() -> None:
     if plain and COMPLETION not in os.environ:
         from tui_prune.app.main import run
 
-        sys.exit(run(OpenRequest(*arguments), None))
+        sys.exit(run(OpenRequest(next(iter(arguments), None)), None))
     from tui_prune.cli.main import main
 
     main()

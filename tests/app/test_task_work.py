@@ -3,6 +3,8 @@
 import dataclasses
 import re
 import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from torch import nn
 from tests.app.networks import small_nin
 from tui_prune.loading.open_model import open_model
 from tui_prune.tasks.task import Task
+from tui_prune.workers import WorkerState
 
 SCANNING = 60.0
 """Seconds that a scan may take on a busy machine: some forty cuts."""
@@ -39,6 +42,33 @@ async def test_a_scan_shows_layer_by_ratio_what_the_task_says(start, task):
         assert {"tnn_bin.0", "tnn_bin.2.conv"} <= rows.keys()
         assert "tnn_bin.11" not in rows, "it is locked"
         assert any(mark in rows["tnn_bin.2.conv"] for mark in "░▒▓█")
+
+
+class Sharing:
+    """Two workers, as it looks."""
+
+    watch = None
+
+    def outcomes(self, setup, points, progress):
+        self.watch((WorkerState("cuda:0", 3, 0.5, 8.0), WorkerState("cuda:1", None)))
+        while True:  # until it is stopped
+            progress("2 workers", 0.1)
+            time.sleep(0.01)
+            yield from ()
+
+
+async def test_each_worker_of_a_scan_has_a_line_until_it_is_stopped(start, task, monkeypatch):
+    monkeypatch.setattr("tui_prune.workers.backend_for", lambda *given: Sharing())
+    monkeypatch.setattr("tui_prune.session.searching.remote_scanner", lambda *given, **choices: nullcontext(()))
+    async with start(opened=small_nin(), task=task) as desk:
+        await desk.press("4", "n")
+        await desk.until(lambda: "worker 1" in desk.pane("sensitivity"), "the workers", SCANNING)
+        shown = desk.pane("sensitivity")
+        assert re.search(r"worker 1  cuda:0  point    4  ▰▰▰▰▱▱▱▱  8\.0 s left", shown)
+        assert re.search(r"worker 2  cuda:1  starts, or waits", shown)
+        await desk.press("escape")
+        await desk.until(lambda: "worker 1" not in desk.pane("sensitivity"), "the end")
+        assert desk.screen.work.job is None
 
 
 async def test_the_tab_shows_errors_of_one_pass_before_anything_is_scanned(start, task):

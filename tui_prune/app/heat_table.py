@@ -3,12 +3,17 @@
 from typing import TYPE_CHECKING
 
 from tui_prune.app.cells import Cell, Line, left, right, tail, wrap
-from tui_prune.formatting import error, score, share
+from tui_prune.formatting import error, score, seconds, share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tui_prune.search.curves import ErrorCurves
     from tui_prune.search.sensitivity import Curve, Sensitivity
+    from tui_prune.workers import WorkerState
 
+BAR = 8
+"""Cells of a worker's bar."""
 COLUMN = 9
 """Columns of one ratio: a mark, and a figure such as 98.9 %."""
 STEPS = ((0.01, "░", "dim"), (0.05, "▒", "plain"), (0.2, "▓", "strong"), (float("inf"), "█", "error"))
@@ -27,6 +32,23 @@ EMPTY = (
 
 
 RUNS = "The scan is on its way; esc stops it."
+
+
+def worker_lines(states: "Sequence[WorkerState]") -> tuple[Line, ...]:
+    """A line for each worker: where it is, its point, how far that is, and how long it will take."""
+    lines: list[Line] = []
+    names = max((len(state.device) for state in states), default=0)
+    for number, state in enumerate(states, 1):
+        cells = [Cell(f"worker {right(str(number), len(str(len(states))))}  {left(state.device, names)}  ", "dim")]
+        if state.point is None:
+            lines.append((*cells, Cell("starts, or waits", "dim")))
+            continue
+        bar = "▰" * int(BAR * state.done) + "▱" * (BAR - int(BAR * state.done))
+        cells.append(Cell(f"point {right(str(state.point + 1), 4)}  {bar}"))
+        if state.left is not None:
+            cells.append(Cell(f"  {seconds(state.left)} left", "dim"))
+        lines.append(tuple(cells))
+    return (*lines, ()) if lines else ()
 
 
 def points_there(found: "Sensitivity") -> str:

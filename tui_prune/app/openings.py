@@ -56,7 +56,7 @@ class Openings:
     @property
     def _asks_at_start(self) -> bool:
         """Whether nothing was named: then the bundled network is opened, and one may choose another."""
-        return self._app.request == OpenRequest(device=self._app.request.device)
+        return self._app.request.names_nothing
 
     def begin(self) -> None:
         """Open what the command line names; without a name, ask as well. Nothing is opened before the first frame,

@@ -17,6 +17,7 @@ from tui_prune.errors import INTERRUPTED, TuiPruneError, UsageError
 from tui_prune.loading.request import OpenRequest
 from tui_prune.memory import said_of_memory
 from tui_prune.planning.recipe import Recipe
+from tui_prune.workers import backend_for
 
 _WRONG_WORDS: type[BaseException] = typer.BadParameter.__mro__[2]
 """Click's own errors: typer has them from click, or brings them along."""
@@ -126,6 +127,8 @@ def open_app(
     recipe_file: options.RecipeFile = None,
     latency_table: options.LatencyTable = None,
     device: options.Device = "cpu",
+    jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Open the app (what tui-prune does when no command is named)."""
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
@@ -134,10 +137,13 @@ def open_app(
             "in a script use tui-prune inspect, prune, verify or plot."
         )
     recipe = Recipe.from_toml(recipe_file) if recipe_file else Recipe()
+    backend_for(jobs, cluster, device)  # what can't be is said before the screen is there
 
     from tui_prune.app.main import run
 
-    raise typer.Exit(run(OpenRequest(model, weights, input_spec, task, device, latency_table), recipe) or 0)
+    raise typer.Exit(
+        run(OpenRequest(model, weights, input_spec, task, device, latency_table, jobs, cluster), recipe) or 0
+    )
 
 
 for _command in (

@@ -19,6 +19,15 @@ class OpenRequest:
     device: str = "cpu"
     latency_table: str | None = None
     """A file with what calls take on the device that plans are for; None: on this one."""
+    jobs: int | None = None
+    """Processes that share out long work; None: this one does it."""
+    cluster: str | None = None
+    """The address of a cluster that does it."""
+
+    @property
+    def names_nothing(self) -> bool:
+        """Whether it leaves open what is to be opened."""
+        return self.spec is None and self.weights is None and self.input_spec is None and self.task is None
 
     @property
     def name(self) -> str:

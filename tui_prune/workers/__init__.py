@@ -4,6 +4,6 @@ Work is a `Setup`, which is made once in each worker and gives a function, and p
 values one by one. All backends give the same outcomes; only their order differs.
 """
 
-from tui_prune.workers.backends import Backend, Here, Outcome, Setup, backend_for
+from tui_prune.workers.backends import Backend, Here, Outcome, Setup, WorkerState, backend_for
 
-__all__ = ["Backend", "Here", "Outcome", "Setup", "backend_for"]
+__all__ = ["Backend", "Here", "Outcome", "Setup", "WorkerState", "backend_for"]

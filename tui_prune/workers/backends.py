@@ -36,12 +36,32 @@ class Outcome:
     value: Any
 
 
+@dataclass(frozen=True)
+class WorkerState:
+    """What one worker is at."""
+
+    device: str
+    """In a word: "cpu", or the CUDA device that it sees."""
+    point: int | None
+    """The place of its point among all; None: it waits, or starts."""
+    done: float = 0.0
+    """Share of that point."""
+    left: float | None = None
+    """Seconds that the point will take yet; None: that isn't known."""
+
+
+Watch = Callable[[tuple[WorkerState, ...]], object]
+
+
 class WorkerError(TuiPruneError):
     """A worker that can't be started, or that ends whatever it does."""
 
 
 class Backend(Protocol):
     """Where points are done."""
+
+    watch: Watch | None
+    """Told, now and then, what each worker is at; from the thread that asks for outcomes."""
 
     def outcomes(self, setup: Setup, points: Sequence[Any], progress: Progress) -> Iterator[Outcome]:
         """Do all points; each outcome as soon as it is there.
@@ -54,6 +74,8 @@ class Backend(Protocol):
 
 class Here:
     """This process: one point after the other."""
+
+    watch: Watch | None = None
 
     def outcomes(self, setup: Setup, points: Sequence[Any], progress: Progress) -> Iterator[Outcome]:
         """As `Backend` says, in the order of the points."""

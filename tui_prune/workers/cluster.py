@@ -15,7 +15,7 @@ from typing import Any
 
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.progress import Progress, silent
-from tui_prune.workers.backends import Outcome, Setup, Work, WorkerError
+from tui_prune.workers.backends import Outcome, Setup, Watch, Work, WorkerError, WorkerState
 from tui_prune.workers.pool import Child, error_of, same_modules
 
 AUTO = "auto"
@@ -41,6 +41,7 @@ class Cluster:
         if find_spec("ray") is None:
             raise UsageError('Ray isn\'t installed; install it with: pip install "tui-prune[cluster]"')
         self.address, self.device, self._cores = address, device, cores
+        self.watch: Watch | None = None
 
     def outcomes(self, setup: Setup, points: Sequence[Any], progress: Progress) -> Iterator[Outcome]:
         """As `Backend` says. The setup, with the files that it names, goes into the object store once; the point of an
@@ -63,8 +64,10 @@ class Cluster:
                         return
                     if kind == "outcome":
                         yield Outcome(*content)
-                    else:
+                    elif kind == "progress":
                         share = content
+                    elif self.watch is not None:
+                        self.watch(content)
                 progress("workers of the cluster", share)
         finally:
             driver.end(_GRACE)
@@ -117,6 +120,10 @@ class Cluster:
                 actors.append(free)
                 finished += 1
                 yield Outcome(number, content)
+            if self.watch is not None:
+                self.watch(
+                    tuple(WorkerState(f"{self.device} of the cluster", number) for number, _ in running.values())
+                )
             progress(f"{min(have, len(points))} workers", finished / len(points))
 
 

@@ -29,8 +29,10 @@ def main(incoming: Connection, outgoing: Connection) -> None:
     def tell(stage: str, done: float) -> None:
         outgoing.send(("progress", done))
 
+    cluster = Cluster(address, device, cores)
+    cluster.watch = lambda states: outgoing.send(("states", states))
     try:
-        for outcome in Cluster(address, device, cores).drive(setup, points, tell):
+        for outcome in cluster.drive(setup, points, tell):
             outgoing.send(("outcome", (outcome.number, outcome.value)))
         outgoing.send(("over", None))
     except TuiPruneError as error:

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,10 +19,12 @@ from typing import IO, Any
 from tui_prune import paths
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.progress import Progress
-from tui_prune.workers.backends import Outcome, Setup, WorkerError
+from tui_prune.workers.backends import Outcome, Setup, Watch, WorkerError, WorkerState
 
 MOST_TRIES = 3
 """So often a point is tried that a worker ends with."""
+KNOWN = 0.1
+"""The share of a point from which on it tells how long the rest will take."""
 _LOOK = 0.2
 """Seconds between looks at whether the work should stop."""
 
@@ -32,6 +35,7 @@ class Pool:
     def __init__(self, jobs: int, device: str = "cpu") -> None:
         """`jobs` processes; on CUDA they take the visible devices in turn, on the CPU they share its cores."""
         self.jobs, self.device = jobs, device
+        self.watch: Watch | None = None
 
     def outcomes(self, setup: Setup, points: Sequence[Any], progress: Progress) -> Iterator[Outcome]:
         """As `Backend` says. A worker that is killed is replaced, and its point is done again."""
@@ -41,6 +45,8 @@ class Pool:
         left, tries = deque(range(len(points))), [0] * len(points)
         children = [Child(packed, self._environment(number)) for number in range(min(self.jobs, len(points)))]
         finished = failed_starts = 0
+        spent: list[float] = []
+        """Seconds that each point took."""
         try:
             while finished < len(points):
                 ready = wait([child.incoming for child in children], timeout=_LOOK)
@@ -65,6 +71,7 @@ class Pool:
                         child.done = content
                     elif kind == "outcome":
                         finished += 1
+                        spent.append(time.monotonic() - child.since)
                         done, child.point, child.done = child.point, None, 0.0
                         assert done is not None
                         yield Outcome(done, content)
@@ -72,11 +79,25 @@ class Pool:
                         child.started = True
                     if child.point is None and left:
                         child.give(left.popleft(), points)
+                if self.watch is not None:
+                    self.watch(tuple(self._state(number, child, spent) for number, child in enumerate(children)))
                 share = finished + sum(child.done for child in children if child.point is not None)
                 progress(f"{len(children)} workers", share / len(points))
         finally:
             for child in children:
                 child.end()
+
+    def _state(self, number: int, child: "Child", spent: Sequence[float]) -> WorkerState:
+        device = self.device
+        if device.startswith("cuda"):
+            device = f"cuda:{self._environment(number).get('CUDA_VISIBLE_DEVICES', '?')}"
+        if child.point is None:
+            return WorkerState(device, None)
+        ran = time.monotonic() - child.since
+        left = max(0.0, sum(spent) / len(spent) - ran) if spent else None
+        if child.done > KNOWN:
+            left = ran * (1 - child.done) / child.done
+        return WorkerState(device, child.point, child.done, left)
 
     def _environment(self, number: int) -> dict[str, str]:
         environment = same_modules()
@@ -93,7 +114,7 @@ class Child:
 
     def __init__(self, setup: bytes, environment: dict[str, str], program: str = "tui_prune.workers.child") -> None:
         self.point: int | None = None
-        self.done = 0.0
+        self.done = self.since = 0.0
         self.started = False
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         its_in, our_out = os.pipe()
@@ -119,7 +140,7 @@ class Child:
 
     def give(self, number: int, points: Sequence[Any]) -> None:
         """Let it do a point."""
-        self.point, self.done = number, 0.0
+        self.point, self.done, self.since = number, 0.0, time.monotonic()
         with suppress(OSError):
             self._outgoing.send(points[number])
 

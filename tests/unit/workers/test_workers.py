@@ -5,13 +5,14 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tui_prune.errors import Cancelled, TuiPruneError, UsageError
 from tui_prune.progress import silent
-from tui_prune.workers import Here, Outcome, Setup, backend_for
+from tui_prune.workers import Here, Outcome, Setup, WorkerState, backend_for
 from tui_prune.workers.backends import WorkerError
 from tui_prune.workers.pool import Pool
 
@@ -100,8 +101,11 @@ def test_a_stop_ends_all_workers(tmp_path: Path) -> None:
         if len([one for one in tmp_path.iterdir() if one.name.isdigit()]) == 2:
             raise Cancelled
 
+    pool, seen = Pool(2), []
+    pool.watch = seen.append
     with pytest.raises(Cancelled):
-        list(Pool(2).outcomes(setup("endless", str(tmp_path)), [0, 1], stop))
+        list(pool.outcomes(setup("endless", str(tmp_path)), [0, 1], stop))
+    assert [one.device for one in seen[-1]] == ["cpu", "cpu"] and {one.point for one in seen[-1]} <= {0, 1, None}
     for one in tmp_path.iterdir():
         if one.name.isdigit():
             with pytest.raises(ProcessLookupError):
@@ -145,3 +149,15 @@ def test_a_cluster_gives_what_one_process_gives_and_signals_stay_ours(tmp_path: 
     with pytest.raises(UsageError, match=r"^Point 1 is wrong\.$"):
         list(Cluster("auto", cores=2).outcomes(setup("failing"), [0, 1], silent))
     assert {one: signal.getsignal(one) for one in before} == before and "ray" not in sys.modules
+
+
+def test_how_long_a_point_takes_is_told_by_what_is_done_of_it_or_by_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tui_prune.workers.pool.time.monotonic", lambda: 30.0)
+    child = SimpleNamespace(point=4, done=0.25, since=20.0)
+    assert Pool(2)._state(0, child, []) == WorkerState("cpu", 4, 0.25, 30.0)
+    child.done = 0.0
+    assert Pool(2)._state(0, child, [12.0, 14.0]).left == 3.0 and Pool(2)._state(0, child, []).left is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert Pool(2, "cuda")._state(1, child, []).device == "cuda:5"

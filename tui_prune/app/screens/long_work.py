@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tui_prune.search.sensitivity import Sensitivity
     from tui_prune.session.searching import Search
     from tui_prune.tasks.task import Task
+    from tui_prune.workers import Backend, WorkerState
 
 RECOVERING, SCANNING, SUGGESTING = JobKind.RECOVERING, JobKind.SCANNING, JobKind.SUGGESTING
 STOPPED = "stopped; nothing was changed"
@@ -64,6 +65,8 @@ class LongWork:
         """Whether the present scan has come to any."""
         self._said = ""
         """What the fine-tuning loop has reported last."""
+        self.workers: tuple[WorkerState, ...] = ()
+        """What each worker is at, where several share the work."""
         self.watcher: Callable[[str], object] = lambda failure: None
         """Told whenever the work gets further or ends, by whoever else shows it; with what has failed, if anything."""
         self._plan: Plan | None = None
@@ -128,7 +131,10 @@ class LongWork:
         if self._screen.session.task is not None and self._screen.session.task.evaluate is None:
             self.read_errors()
             return
-        self._learn(SCANNING, lambda search, progress: search.sensitivity(progress, shown=self._scanned))
+        backend = self._backend()
+        self._learn(
+            SCANNING, lambda search, progress: search.sensitivity(progress, shown=self._scanned, backend=backend)
+        )
 
     def read_errors(self) -> None:
         """Work out how wrong the network gets with each layer alone cut, where the task has calibration data and that
@@ -150,8 +156,10 @@ class LongWork:
         """Find the recipe that leaves so much and costs the least, and choose it. `wanted` goes to the session's
         `suggest`."""
 
+        backend = self._backend()
+
         def do(search: "Search", progress: "Progress") -> Outcome:
-            found = search.suggest(progress, shown=self._scanned, **wanted)
+            found = search.suggest(progress, shown=self._scanned, backend=backend, **wanted)
             planned = search.work.state.planning.preview(found)
             words = headlines.suggested(found, planned, search.expected(found))
             return None, None, lambda: self._choose(found, words)
@@ -199,6 +207,19 @@ class LongWork:
     def time(self, recipes: "Sequence[Recipe]") -> None:
         """Measure the latency of the plans of recipes on this device."""
         self._learn(COMPARING[1], lambda search, progress: search.work.time_plans(recipes, progress))
+
+    def _backend(self) -> "Backend | None":
+        """The workers that the user has asked for; None: none."""
+        from tui_prune.workers import backend_for
+
+        app: Any = self._screen.app  # screens don't import the app
+        found = backend_for(app.request.jobs, app.request.cluster, app.request.device)
+        if found is not None:
+            found.watch = self._watch
+        return found
+
+    def _watch(self, states: "tuple[WorkerState, ...]") -> None:
+        self.workers = states
 
     def _scanned(self, found: "Sensitivity") -> None:
         self.sensitivity, self._has_points = found, True
@@ -268,7 +289,7 @@ class LongWork:
         elif job.kind in (SCANNING, SUGGESTING):
             words = self._scan_stopped(job.kind)
         self._stopped[job] = words
-        self.job, self.doing = None, None
+        self.job, self.doing, self.workers = None, None, ()
         self._waiting.clear()
         self._screen.remark(words, "dim")
         self._show_scan()
@@ -290,7 +311,7 @@ class LongWork:
                 self._waiting.append((kind, do))
                 self._show_scan()
             return
-        self._said, self._has_points = "", False
+        self._said, self._has_points, self.workers = "", False, ()
         session = self._screen.session
         self._plan = plan = session.plan
         search = session.search(taken_in(session, self._screen))
@@ -347,7 +368,7 @@ class LongWork:
                 self._screen.remark(words, "dim")
         if event.job is not self.job:
             return
-        self.job, self.doing = None, None
+        self.job, self.doing, self.workers = None, None, ()
         if event.failure:
             self._screen.remark(f"! {event.failure}", "error", event.traceback)
             if event.job.kind is RECOVERING and self.recovery is not None:

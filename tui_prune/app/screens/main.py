@@ -16,7 +16,7 @@ from tui_prune.app import headlines
 from tui_prune.app.bindings import MAIN
 from tui_prune.app.cells import Cell, Line
 from tui_prune.app.describe import describe_layer, describe_module
-from tui_prune.app.heat_table import sensitivity_lines
+from tui_prune.app.heat_table import sensitivity_lines, worker_lines
 from tui_prune.app.jobs import JobEnded, JobProgressed
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.compare_keys import CompareKeys
@@ -213,10 +213,12 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         """Show the scan of the network as far as it got."""
         found, has_task, runs = self.work.sensitivity, self.session.task is not None, self.work.scanning
         pane = self.query_one("#sensitivity", DescriptionPane)
-        errors = self.work.errors
-        pane.tell(
-            lambda width: sensitivity_lines(found, has_task, width, runs=runs, errors=errors), from_start=from_start
-        )
+        errors, workers = self.work.errors, self.work.workers
+
+        def lines(width: int) -> tuple[Line, ...]:
+            return (*worker_lines(workers), *sensitivity_lines(found, has_task, width, runs=runs, errors=errors))
+
+        pane.tell(lines, from_start=from_start)
 
     def _show_details(self, *, from_start: bool = False) -> None:
         if self.tabs.active == "sensitivity":
