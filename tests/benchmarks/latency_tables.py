@@ -61,6 +61,8 @@ def _exported(module: Any, inputs: Any, threads: int) -> Callable[[], Any]:
 
 def main(networks: list[str]) -> None:
     """Print one line for each cut network on each device, and the median error."""
+    on_target.keep_memory()
+    on_target.ROUNDS = 60
     on_target.time = SimpleNamespace(perf_counter=time.process_time)  # type: ignore[assignment]
     errors: dict[str, list[float]] = {}
     for name in networks:
@@ -79,7 +81,7 @@ def main(networks: list[str]) -> None:
             uncut = make(session.opened.module, inputs, threads)
             whole = model.seconds(results[0].plan.keep | True)
             for recipe, result in zip(RECIPES, results, strict=True):
-                before, after = on_target.fastest([uncut, make(result.model, inputs, threads)], lambda: None, 1.5)
+                before, after = on_target.fastest([uncut, make(result.model, inputs, threads)], lambda: None, 3.0)
                 assert before and after
                 measured, predicted = after / before, model.seconds(result.plan.keep) / whole
                 error = abs(predicted - measured) / measured

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import ctypes
 import json
 import os
 import platform
@@ -35,6 +36,7 @@ def measured(
     work: Mapping[str, Any], threads: int | None = None, device: str = "cpu", tell: Any = None
 ) -> dict[str, Any]:
     """Return the table of some work. `tell` is called with the share that is done."""
+    keep_memory()
     engine = Engines[work["engine"]](threads, device)
     seconds: dict[str, float] = {}
     groups: list[Any] = list(work["calls"])
@@ -60,6 +62,24 @@ def measured(
             if took is not None
         ],
     }
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that it frees, where its C library can be told so.
+
+    Otherwise a network that is just small enough may give its memory back and take it anew in each pass, and another
+    one that is a little larger may not: differences that say nothing of the network.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, 2**25)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""As malloc.h has them."""
 
 
 def fastest(runs: Sequence[Run | None], wait: Run, enough: float) -> list[float | None]:
