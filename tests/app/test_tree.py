@@ -458,3 +458,14 @@ async def test_h_and_l_fold_and_unfold_as_the_arrows_do(start):
         await desk.press("l", "l")
         assert len(desk.table.rows) == rows
         assert desk.session.recipe.lock == ()
+
+
+async def test_a_click_on_the_name_of_a_column_orders_by_it(start):
+    async with start((120, 36)) as desk:
+        for words, order in (("MACs %", "macs"), ("ratio", "cut"), ("ratio", "tree"), ("width", "params")):
+            heading = text_of(desk.tree.header_cells(desk.tree.room))
+            await desk.pilot.click("#tree", offset=(heading.index(words) + 1, 0))
+            assert desk.tree.order == order
+            if order == "macs":
+                await desk.pilot.click("#tree", offset=(heading.index("layer") + 1, 0))
+                assert desk.tree.order == "tree"

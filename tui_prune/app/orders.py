@@ -29,6 +29,9 @@ ORDERS = {
 """All but the first show layers alone. Rows in the order of MACs or of parameters show what they are ordered by: the
 share before the cut. As in the model they show what is left, in per cent of the uncut network's MACs."""
 
+COLUMNS = {"name": TREE, "width": "params", "bar": "macs", "figure": "macs", "state": "cut", "marks": SENSITIVITY}
+"""The order that a click on the name of a column gives."""
+
 
 def following(order: str, *, scanned: bool) -> str:
     """The order that comes next; that by sensitivity is passed over where no layer was scanned."""

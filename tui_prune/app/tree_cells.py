@@ -121,6 +121,18 @@ class TreeCells:
             cells.append(Cell(align(words[name], columns) + " ", "header"))
         return tuple(cells)
 
+    def column_at(self, x: int, width: int) -> str:
+        """The column whose name is at this place of the heading; empty where none is."""
+        _, widths = self._fit(width)
+        first, *cells = self.heading(width)
+        start = cell_len(first.text)
+        for name, cell in zip(widths, cells, strict=True):
+            end = start + cell_len(cell.text)
+            if start <= x < end:
+                return name
+            start = end
+        return ""
+
     def line(self, row: Row, look: RowLook, width: int) -> Line:
         """A row."""
         layer = self.facts.layer(row.node)

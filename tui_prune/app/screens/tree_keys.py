@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from tui_prune.app.orders import ORDERS, TREE, following, losses
+from tui_prune.app.orders import COLUMNS, ORDERS, SENSITIVITY, TREE, following, losses
 from tui_prune.app.screens.main_parts import MainParts
 from tui_prune.app.selection import at
 from tui_prune.errors import UsageError
 from tui_prune.session import changes
 
 if TYPE_CHECKING:
+    from tui_prune.app.widgets.layer_tree import LayerTree
     from tui_prune.planning.plan import Plan
     from tui_prune.session.selection import Selection
 
@@ -63,9 +64,17 @@ class TreeKeys(MainParts):
         self.layer_tree.post_message(self.layer_tree.Moved(self.layer_tree))
 
     def action_order(self) -> None:
-        found = self.work.sensitivity
-        order = following(self.layer_tree.order, scanned=found is not None)
-        self.layer_tree.sort(order, losses(found))
+        self._sort(following(self.layer_tree.order, scanned=self.work.sensitivity is not None))
+
+    def on_layer_tree_heading_clicked(self, event: "LayerTree.HeadingClicked") -> None:
+        """Order by the column; as in the model where that is so already."""
+        order = COLUMNS.get(event.column)
+        if order is None or (order == SENSITIVITY and self.work.sensitivity is None):
+            return
+        self._sort(TREE if order == self.layer_tree.order else order)
+
+    def _sort(self, order: str) -> None:
+        self.layer_tree.sort(order, losses(self.work.sensitivity))
         self.layer_tree.post_message(self.layer_tree.Moved(self.layer_tree))
         self.remark("" if order == TREE else f"layers {ORDERS[order].words}; i goes on", "dim")
 

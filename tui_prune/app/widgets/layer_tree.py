@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.reactive import var
 
 from tui_prune.app.cells import Line
@@ -35,6 +36,13 @@ class LayerTree(FoldingList):
         Binding("space", "toggle_fold", "Fold or unfold", id="tree.toggle", tooltip="Fold or unfold", show=False),
         Binding("enter", "choose", "Details", id="tree.choose", tooltip="Go to the details of the layer", show=False),
     ]
+
+    class HeadingClicked(Message):
+        """The name of a column was clicked."""
+
+        def __init__(self, column: str) -> None:
+            super().__init__()
+            self.column = column
 
     rows: var[tuple[Row, ...]] = var(())
 
@@ -268,6 +276,10 @@ class LayerTree(FoldingList):
         return tuple(Row(replace(node, children=(), layers=(node.path,)), 0, False) for node in shown)
 
     # Rows
+
+    def heading_clicked(self, x: int) -> None:
+        if self._cells is not None:
+            self.post_message(self.HeadingClicked(self._cells.column_at(x, self.room - 1)))
 
     def header_cells(self, width: int) -> Line:
         return self._cells.heading(width - 1) if self._cells else ()

@@ -210,9 +210,15 @@ class RowList(QuietFocus, ScrollView, can_focus=True):
                 self.followed_by()
             self.post_message(self.Moved(self))
 
+    def heading_clicked(self, x: int) -> None:
+        """The heading was clicked in a column of the terminal; a subclass may do something by that."""
+
     def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            self.heading_clicked(event.x)
+            return
         index = event.y - 1 + self.scroll_offset.y
-        if event.y >= 1 and index < self.row_count():
+        if index < self.row_count():
             self._go(index)
             if event.chain == 2:
                 self.post_message(self.Chosen(self))
