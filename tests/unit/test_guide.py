@@ -7,6 +7,8 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+from tui_prune.app.bindings import MAIN
+from tui_prune.app.keymap import key_name
 from tui_prune.cli.main import app
 from tui_prune.guide import Chapter, chapters, mentioning, topic_of
 
@@ -53,6 +55,14 @@ def test_options_and_commands_of_the_guide_exist() -> None:
             assert option in options | {"--help", "--install-completion", "--system-site-packages"}, line
     for line in re.findall(r"^tui-prune (.*)$", said, re.MULTILINE):
         assert line.split()[0] in {*commands, "[MODEL]"}, line
+
+
+def test_every_command_and_every_key_of_the_main_screen_is_in_its_chapter() -> None:
+    commands, keys = chapters()["commands"].text, chapters()["keys"].text
+    for name in COMMAND.commands:  # type: ignore[attr-defined]
+        assert f"`tui-prune {name}" in commands, name
+    for binding in (one for one in MAIN if not one.key.isdigit()):  # tabs have one row
+        assert any(f"`{key_name(key)}`" in keys for key in binding.key.split(",")), binding
 
 
 def test_a_chapter_is_printed_whole() -> None:
