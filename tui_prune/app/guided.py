@@ -127,5 +127,5 @@ def way_line(steps: Sequence[WayStep], job: Job | None, doing: Doing | None, lef
             (*short, Cell(f" {figure}", "strong" if runs else "dim")) if figure and (step.done or runs) else short
         )
         parts.append(Part(0 if step.way is coming else 2, (full, short)))
-    words = "esc leaves the way" if coming is None else f"{key} takes it"
+    words = "esc leaves the way" if coming is None else f"{key} next" if key else ""
     return compose([*parts, Part(1, ((Cell(words, "dim"),), ()))], width)
