@@ -125,6 +125,9 @@ class KeyCatcher(OneLine):
     def check_consume_key(self, key: str, character: str | None) -> bool:
         return self.can_focus
 
+    def on_blur(self) -> None:
+        self.can_focus = False
+
     def on_key(self, event: events.Key) -> None:
         if self.can_focus:
             event.stop()
