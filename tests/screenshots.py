@@ -52,7 +52,7 @@ async def on_the_digits() -> None:
         await pilot.pause(0.5)
         take(app, "main.svg")
         await pilot.press("2")
-        await until(pilot, lambda: screen.query_one("#histogram").lines)
+        await until(pilot, lambda: screen.query_one("#pictures").lines)
         await pilot.pause(0.5)
         take(app, "histogram.svg")
         await pilot.press("tab", "space")
@@ -130,7 +130,7 @@ def draw_surface() -> None:
 
 def drawn(screen: Screen[None]) -> str:
     """What the histogram tab says."""
-    return "\n".join(text_of(line) for line in screen.query_one("#histogram", LinePane).lines)
+    return "\n".join(text_of(line) for line in screen.query_one("#pictures", LinePane).lines)
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:

@@ -152,6 +152,12 @@ class Desk:
         place = next(index for index, row in enumerate(self.tree.rows) if row.node.path == path)
         await self.press("home", *["j"] * place)
 
+    async def to_table(self) -> None:
+        """Send the keys to the table of the Structure tab."""
+        await self.press("8")
+        if not self.screen.in_details:
+            await self.press("tab")
+
     async def until(self, condition: Callable[[], Any], what: str = "it", patience: float = PATIENCE) -> None:
         """Wait until something holds."""
         waited = 0.0

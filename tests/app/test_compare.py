@@ -45,7 +45,8 @@ async def printed(desk, differences=True):
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 50), (200, 60)])
 async def test_the_sums_stay_in_sight_wherever_the_rows_are(start, small, size):
     async with start(size, opened=small) as desk:
-        await desk.press("g", "5", "0", "enter", "tab")
+        await desk.press("g", "5", "0", "enter")
+        await desk.to_table()
         for key in ("home", "end"):
             await desk.press(key)
             last = seen(desk.table)[-1]
@@ -68,6 +69,7 @@ async def test_module_rows_have_the_sums_of_what_they_hold(start, small):
 
 async def test_what_changes_has_an_arrow_even_where_rounding_hides_it(start, small):
     async with start((160, 50), opened=small) as desk:
+        await desk.press("8")
         assert "→" not in "".join(seen(desk.table))
         desk.screen.change(lambda: desk.session.apply(desk.session.recipe.changed(layers={"layer1.0.conv1": 0.02})))
         await desk.pilot.pause()
@@ -80,7 +82,7 @@ async def test_what_changes_has_an_arrow_even_where_rounding_hides_it(start, sma
 async def test_modules_fold_and_unfold(start, small):
     async with start((160, 50), opened=small) as desk:
         everything = rows(desk)
-        await desk.press("tab", "j")
+        await desk.press("8", "tab", "j")
         assert desk.table.path == "layer1"
         await desk.press("h")
         assert "layer1.0" not in rows(desk)
@@ -99,6 +101,7 @@ async def test_modules_fold_and_unfold(start, small):
 
 async def test_the_table_follows_the_tree_and_the_tree_the_table(start, small):
     async with start((160, 50), opened=small) as desk:
+        await desk.press("8")
         await desk.go_to("layer2.0")
         assert desk.table.path == "layer2.0"
         await desk.press("tab", "h", "tab", "j")
@@ -112,7 +115,7 @@ async def test_the_table_follows_the_tree_and_the_tree_the_table(start, small):
 
 async def test_only_the_rows_that_change_are_painted(start, small, monkeypatch):
     async with start((160, 50), opened=small) as desk:
-        await desk.press("tab", "j")
+        await desk.press("8", "tab", "j")
         painted = []
         monkeypatch.setattr(desk.table, "refresh", lambda *regions, **_: painted.extend(regions))
         await desk.press("j")
@@ -121,7 +124,7 @@ async def test_only_the_rows_that_change_are_painted(start, small, monkeypatch):
 
 async def test_a_click_on_the_sums_moves_nothing(start, small):
     async with start((160, 50), opened=small) as desk:
-        await desk.press("tab", "j")
+        await desk.press("8", "tab", "j")
         await desk.pilot.click("#structure", offset=(5, desk.table.size.height - 1))
         assert desk.table.path == "layer1"
         await desk.pilot.click("#structure", offset=(5, 1))
@@ -241,11 +244,11 @@ async def test_a_difference_far_to_the_right_is_in_sight(start, digits):
 
 async def test_tabs_go_round_through_the_print(start, small):
     async with start((160, 50), opened=small) as desk:
-        await desk.press("left_square_bracket", "left_square_bracket")
+        await desk.press("left_square_bracket", "left_square_bracket", "left_square_bracket", "left_square_bracket")
         assert desk.screen.tabs.active == "print"
         assert desk.app.focused is desk.tree
         assert desk.tree.size.width
-        await desk.press("right_square_bracket", "right_square_bracket")
+        await desk.press("right_square_bracket", "right_square_bracket", "right_square_bracket")
         assert desk.screen.tabs.active == "structure"
 
 

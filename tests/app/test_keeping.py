@@ -152,7 +152,7 @@ async def test_where_the_cursor_was_and_what_was_folded(start):
         await answer(desk, "enter")
         assert [row.node.path for row in desk.tree.rows] == ["", "tnn_bin"]
         assert desk.tree.cursor == 1
-        assert desk.screen.tabs.active == "histogram"
+        assert desk.screen.tabs.active == "pictures"
         assert not desk.screen.in_details
         await desk.press("right")
         assert "tnn_bin.2.bn" in [row.node.path for row in desk.tree.rows]

@@ -17,8 +17,8 @@ async def test_nothing_is_cut_when_a_network_is_opened(start):
         assert "→" not in desk.title
         assert "unsaved" not in desk.title
         assert desk.status.startswith("cut 0 % · l2 · local")
-        assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 ━━━━━━━━━━━━ 14.1"
-        assert desk.row("tnn_bin.11") == "11 conv 1x1 10 ━━━━━━━━━━━━ 0.1 locked"
+        assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 ▇▇▇▇▇ 14.1"
+        assert desk.row("tnn_bin.11") == "11 conv 1x1 10 ▖ 0.1 locked"
 
 
 async def test_the_global_ratio_shows_its_whole_consequence(start):
@@ -28,7 +28,7 @@ async def test_the_global_ratio_shows_its_whole_consequence(start):
         assert "970k → 248k  26 %" in desk.title
         assert "● unsaved" in desk.title
         assert desk.status.startswith("cut 50 %")
-        assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 → 80 ━━━━━━╌╌╌╌╌╌ 3.5 50 %"
+        assert desk.row("tnn_bin.2.conv") == "2.conv conv 1x1 160 → 80 ▇▓▓▓▓ 3.5 50 %"
         assert desk.table_row("tnn_bin.2.conv").startswith("2.conv conv 1x1 160 → 80 30.9k → 7.76k")
         assert desk.table_row("tnn_bin.11").endswith("lock")
         await desk.press("u")
@@ -80,7 +80,7 @@ async def test_a_layer_gets_a_ratio_of_its_own(start):
         await desk.go_to("tnn_bin.5.conv")
         await desk.press("r", "2", "5", "enter")
         assert desk.session.recipe.layers == {"tnn_bin.5.conv": 0.25}
-        assert desk.row("tnn_bin.5.conv") == "5.conv conv 5x5 192 → 144 ━━━━━━━━━╌╌╌ 39.8 own 25 %"
+        assert desk.row("tnn_bin.5.conv") == "5.conv conv 5x5 192 → 144 ▇▇▇▇▇▇▇▇▇▇▇▇▇░░░░ 39.8 own 25 %"
         assert "1 own" in desk.status
         await desk.press("plus", "plus", "minus")
         assert desk.session.recipe.layers == {"tnn_bin.5.conv": 0.3}
@@ -115,8 +115,10 @@ async def test_a_module_speaks_for_all_its_layers(start, resnet):
 
 async def test_layers_that_are_tied_are_marked(start, resnet):
     async with start(opened=resnet) as desk:
-        assert desk.row("layer2.0.conv2").endswith("=")
-        assert not desk.row("layer2.0.conv1").endswith("=")
+        assert desk.row("layer2.0.conv2").startswith("╭─ conv2")
+        assert desk.row("layer2.0.downsample.0").startswith("├─ downsample.0")
+        assert desk.row("layer2.1.conv2").startswith("╰─ conv2")
+        assert desk.row("layer2.1.conv1").startswith("│ conv1")
 
 
 async def test_locking_and_unlocking(start):
@@ -124,7 +126,7 @@ async def test_locking_and_unlocking(start):
         await desk.press("g", "5", "0", "enter")
         await desk.go_to("tnn_bin.3.conv")
         await desk.press("L")
-        assert desk.row("tnn_bin.3.conv") == "3.conv conv 1x1 96 ━━━━━━━━━━━━ 3.5 locked"
+        assert desk.row("tnn_bin.3.conv") == "3.conv conv 1x1 96 ▇▒ 3.5 locked"
         await desk.press("L")
         assert "96 → 48" in desk.row("tnn_bin.3.conv")
         await desk.go_to("tnn_bin.11")
@@ -195,7 +197,7 @@ async def test_the_cursor_shows_a_layer_on_both_sides(start):
     async with start() as desk:
         await desk.go_to("tnn_bin.6.conv")
         assert desk.table.path == "tnn_bin.6.conv"
-        await desk.press("tab", "j")
+        await desk.press("8", "tab", "j")
         assert desk.table.path == "tnn_bin.7.conv"
         assert desk.tree.node.path == "tnn_bin.7.conv"
         await desk.press("plus")
@@ -231,12 +233,12 @@ async def test_tabs_show_the_drawings_and_the_ties(start, resnet):
     async with start(opened=resnet) as desk:
         await desk.go_to("layer2.0.conv2")
         await desk.press("right_square_bracket")
-        await desk.until(lambda: "channel scores" in desk.pane("histogram"), "the drawings")
-        assert "weights" in desk.pane("histogram")
-        assert "batch norm scales" in desk.pane("histogram")
+        await desk.until(lambda: "channel scores" in desk.pane("pictures"), "the drawings")
+        assert "weights" in desk.pane("pictures")
+        assert "batch norm scales" in desk.pane("pictures")
         await desk.press("plus")
-        await desk.until(lambda: "6 of 128 go (shaded)" in desk.pane("histogram"), "the cut in the drawing")
-        assert "░" in desk.pane("histogram")
+        await desk.until(lambda: "6 of 128 go (shaded)" in desk.pane("pictures"), "the cut in the drawing")
+        assert "░" in desk.pane("pictures")
         await desk.press("3")
         assert "layer2.0.downsample.0" in desk.pane("channels")
         assert "They go along" in desk.pane("channels")
@@ -245,8 +247,8 @@ async def test_tabs_show_the_drawings_and_the_ties(start, resnet):
         await desk.press("home")
         assert "can be cut" in desk.pane("channels")
         await desk.press("2")
-        await desk.until(lambda: "of 4800 go (shaded), 20 layers" in desk.pane("histogram"), "the scales of all layers")
-        assert "MACs" in desk.pane("histogram")
+        await desk.until(lambda: "of 4800 go (shaded), 20 layers" in desk.pane("pictures"), "the scales of all layers")
+        assert "MACs" in desk.pane("pictures")
 
 
 async def test_in_80_columns_the_halves_take_turns(start):
@@ -258,12 +260,12 @@ async def test_in_80_columns_the_halves_take_turns(start):
         await desk.press("enter")
         assert details.display
         assert not desk.tree.display
-        assert desk.app.focused is desk.table
+        assert desk.app.focused is desk.screen.query_one("#overview")
         await desk.press("2")
-        await desk.until(lambda: "weights" in desk.pane("histogram"), "the drawings")
-        first = desk.pane("histogram")
+        await desk.until(lambda: "channel scores" in desk.pane("pictures"), "the drawings")
+        first = desk.pane("pictures")
         await desk.press("space")
-        await desk.until(lambda: desk.pane("histogram") != first, "the next drawing")
+        await desk.until(lambda: desk.pane("pictures") != first, "the next drawing")
         await desk.press("escape")
         assert desk.tree.display
         assert not details.display
@@ -276,49 +278,49 @@ async def test_the_drawings_are_pages_that_a_key_turns(start):
         await desk.press("plus", "2")
         seen = []
         for page, words in enumerate(("channel scores", "batch norm scales", "kernels of 5x5", "30°", "costs"), 1):
-            await desk.until(lambda page=page: f"{page} of 5" in desk.pane("histogram"), f"page {page}")
-            assert words in desk.pane("histogram")
-            seen.append(desk.pane("histogram"))
+            await desk.until(lambda page=page: f"{page} of 5" in desk.pane("pictures"), f"page {page}")
+            assert words in desk.pane("pictures")
+            seen.append(desk.pane("pictures"))
             await desk.press("space")
-        await desk.until(lambda: desk.pane("histogram") == seen[0], "the first page again")
+        await desk.until(lambda: desk.pane("pictures") == seen[0], "the first page again")
         await desk.press("backspace")
-        await desk.until(lambda: desk.pane("histogram") == seen[-1], "the page before")
-        desk.screen.query_one("#histogram").forget()  # now nothing is drawn yet when the keys come
+        await desk.until(lambda: desk.pane("pictures") == seen[-1], "the page before")
+        desk.screen.query_one("#pictures").forget()  # now nothing is drawn yet when the keys come
         await desk.press("space", "space", "space")
-        await desk.until(lambda: desk.pane("histogram") == seen[2], "three pages on")
+        await desk.until(lambda: desk.pane("pictures") == seen[2], "three pages on")
 
 
 async def test_arrows_go_on_to_the_next_layer_and_the_drawing_stays_of_its_kind(start):
     async with start(size=(80, 24)) as desk:
         await desk.go_to("tnn_bin.0")
         await desk.press("2", "space", "space")
-        await desk.until(lambda: "192 x 3 kernels of 5x5" in desk.pane("histogram"), "the picture of the weights")
+        await desk.until(lambda: "192 x 3 kernels of 5x5" in desk.pane("pictures"), "the picture of the weights")
         await desk.press("down")
         assert desk.tree.node.path == "tnn_bin.2.conv"
-        await desk.until(lambda: "160 x 192" in desk.pane("histogram"), "the next layer's")
+        await desk.until(lambda: "160 x 192" in desk.pane("pictures"), "the next layer's")
         await desk.press("j", "k", "up", "up")
         assert desk.tree.node.path == "tnn_bin.0"
-        assert desk.app.focused is desk.screen.query_one("#histogram")
-        await desk.until(lambda: "192 x 3 kernels of 5x5" in desk.pane("histogram"), "the first layer's")
+        assert desk.app.focused is desk.screen.query_one("#pictures")
+        await desk.until(lambda: "192 x 3 kernels of 5x5" in desk.pane("pictures"), "the first layer's")
 
 
 async def test_drawings_are_turned_zoomed_and_made_logarithmic_by_keys(start):
     async with start() as desk:
-        pane = desk.screen.query_one("#histogram")
+        pane = desk.screen.query_one("#pictures")
         await desk.go_to("tnn_bin.0")
         await desk.press("2", "tab")
-        await desk.until(lambda: "14.4k values" in desk.pane("histogram"), "the histogram")
-        plain = desk.pane("histogram")
+        await desk.until(lambda: "14.4k values" in desk.pane("pictures"), "the histogram")
+        plain = desk.pane("pictures")
         await desk.press("l")
-        await desk.until(lambda: "log" in desk.pane("histogram"), "a logarithmic scale")
+        await desk.until(lambda: "log" in desk.pane("pictures"), "a logarithmic scale")
         await desk.press("z")
-        await desk.until(lambda: "log, central 99 %" in desk.pane("histogram"), "the zoom")
+        await desk.until(lambda: "log, central 99 %" in desk.pane("pictures"), "the zoom")
         await desk.press("l", "z")
-        await desk.until(lambda: desk.pane("histogram") == plain, "the histogram as it was")
+        await desk.until(lambda: desk.pane("pictures") == plain, "the histogram as it was")
         await desk.press("greater_than_sign")
-        assert desk.pane("histogram") == plain
+        assert desk.pane("pictures") == plain
         await desk.press("space")
-        await desk.until(lambda: "kernels of 5x5" in desk.pane("histogram"), "the picture of the weights")
+        await desk.until(lambda: "kernels of 5x5" in desk.pane("pictures"), "the picture of the weights")
         assert not pane.max_scroll_y
         await desk.press("z")
         await desk.until(lambda: pane.max_scroll_y, "a line for every output")
@@ -326,19 +328,19 @@ async def test_drawings_are_turned_zoomed_and_made_logarithmic_by_keys(start):
         assert pane.scroll_offset.y == 2
         assert desk.tree.node.path == "tnn_bin.0"
         await desk.press("z", "space")
-        await desk.until(lambda: "30°" in desk.pane("histogram"), "the sizes in 3D")
+        await desk.until(lambda: "30°" in desk.pane("pictures"), "the sizes in 3D")
         assert pane.scroll_offset.y == 0
-        before = desk.pane("histogram")
+        before = desk.pane("pictures")
         await desk.press("greater_than_sign", "right", "less_than_sign")  # an arrow does it, too
-        await desk.until(lambda: "45°" in desk.pane("histogram"), "another angle")
-        assert desk.pane("histogram") != before
+        await desk.until(lambda: "45°" in desk.pane("pictures"), "another angle")
+        assert desk.pane("pictures") != before
 
 
 async def test_keys_move_a_threshold_through_the_scales_and_what_is_below_goes(start):
     async with start(size=(80, 24)) as desk:
         await desk.go_to("tnn_bin.2.conv")
         await desk.press("2", "space")
-        await desk.until(lambda: "160 scales" in desk.pane("histogram"), "the scales")
+        await desk.until(lambda: "160 scales" in desk.pane("pictures"), "the scales")
         await desk.press(*["right"] * 30)
         recipe = desk.session.recipe
         assert recipe.criterion == "bn_scale"
@@ -346,8 +348,8 @@ async def test_keys_move_a_threshold_through_the_scales_and_what_is_below_goes(s
         gone = int((scales < recipe.threshold).sum())
         assert gone >= 90
         assert desk.session.plan.layer("tnn_bin.2.conv").after == 160 - gone
-        await desk.until(lambda: f"{gone} of 160 go (shaded)" in desk.pane("histogram"), "the new plan")
-        assert f"cut below {recipe.threshold:.3g}" in desk.pane("histogram")
+        await desk.until(lambda: f"{gone} of 160 go (shaded)" in desk.pane("pictures"), "the new plan")
+        assert f"cut below {recipe.threshold:.3g}" in desk.pane("pictures")
         await desk.press("left")
         assert desk.session.recipe.threshold < recipe.threshold
         await desk.press(*["left"] * 60)
@@ -357,22 +359,22 @@ async def test_keys_move_a_threshold_through_the_scales_and_what_is_below_goes(s
 
 async def test_a_drawing_repaints_only_what_differs(start):
     async with start(size=(80, 24)) as desk:
-        pane = desk.screen.query_one("#histogram")
+        pane = desk.screen.query_one("#pictures")
         await desk.go_to("tnn_bin.0")
         await desk.press("2", "backspace")
-        await desk.until(lambda: "▸ tnn_bin.0" in desk.pane("histogram"), "the costs")
+        await desk.until(lambda: "▸ tnn_bin.0" in desk.pane("pictures"), "the costs")
         painted: list[int] = []
         render_line = type(pane).render_line
         pane.render_line = lambda y: painted.append(y) or render_line(pane, y)
         await desk.press("down")
-        await desk.until(lambda: "▸ tnn_bin.2.conv" in desk.pane("histogram"), "the next layer's")
+        await desk.until(lambda: "▸ tnn_bin.2.conv" in desk.pane("pictures"), "the next layer's")
         assert 0 < len(set(painted)) <= 3
 
 
 async def test_blanks_take_no_colour_from_a_picture_beside_them(start):
     async with start() as desk:
         cells = (Cell("▀", "#005f87 on #262626"), Cell("  "), Cell(" ", "#005f87 on #875f00"), Cell(" ", "dim"))
-        pieces = list(paint(desk.screen.query_one("#histogram"), cells, 7))
+        pieces = list(paint(desk.screen.query_one("#pictures"), cells, 7))
         ground = pieces[1].style.bgcolor
         assert [(piece.text, piece.style.bgcolor.number) for piece in pieces if piece.style.bgcolor != ground] == [
             ("▀", 235),
@@ -387,10 +389,10 @@ async def test_activations_are_drawn_once_a_key_has_had_them_measured(start):
         await desk.until(lambda: desk.screen.work.job is None, "the evaluation")
         await desk.go_to("tnn_bin.0")
         await desk.press("2", "tab", "space", "space", "space")
-        await desk.until(lambda: "m runs the calibration data" in desk.pane("histogram"), "the offer")
+        await desk.until(lambda: "m runs the calibration data" in desk.pane("pictures"), "the offer")
         await desk.press("m")
-        await desk.until(lambda: "393k values" in desk.pane("histogram"), "the activations")
-        assert "mean size of each channel" in desk.pane("histogram")
+        await desk.until(lambda: "393k values" in desk.pane("pictures"), "the activations")
+        assert "mean size of each channel" in desk.pane("pictures")
 
 
 async def test_activations_cant_be_measured_without_calibration_data(start):
@@ -405,10 +407,10 @@ async def test_without_colours_pictures_are_letters(start, monkeypatch):
     async with start(size=(80, 24)) as desk:
         await desk.go_to("tnn_bin.2.conv")
         await desk.press("2", "space", "space")
-        await desk.until(lambda: "160 x 192" in desk.pane("histogram"), "the picture of the weights")
-        assert "▒" in desk.pane("histogram")
-        assert "▀" not in desk.pane("histogram")
-        styles = {cell.style for line in desk.screen.query_one("#histogram").lines for cell in line}
+        await desk.until(lambda: "160 x 192" in desk.pane("pictures"), "the picture of the weights")
+        assert "▒" in desk.pane("pictures")
+        assert "▀" not in desk.pane("pictures")
+        styles = {cell.style for line in desk.screen.query_one("#pictures").lines for cell in line}
         assert not any(style.startswith("#") for style in styles)
 
 

@@ -81,7 +81,7 @@ async def test_a_field_is_typed_with_its_effect_in_sight_and_can_be_undone(start
         assert row(desk, "min_channels").startswith("least channels 1 ")
         await desk.press("escape")
         assert desk.app.focused is desk.tree
-        assert desk.screen.tabs.active == "structure"
+        assert desk.screen.tabs.active == "overview"
 
 
 async def test_a_wrong_value_is_said_and_changes_nothing(start):
@@ -160,7 +160,7 @@ async def test_the_sheet_goes_away_for_a_tab_and_comes_back(start):
         await desk.press("comma")
         assert desk.screen.tabs.active == "channels"
         await desk.press("comma", "2")
-        assert desk.screen.tabs.active == "histogram"
+        assert desk.screen.tabs.active == "pictures"
         await desk.press("comma", "right_square_bracket")
         assert desk.screen.tabs.active == "channels"
 

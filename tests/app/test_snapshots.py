@@ -48,7 +48,7 @@ def test_it_looks_as_it_did(snap_compare, digits, monkeypatch, size, keys):
             return app.screen.words
         if app.screen.tabs.active == "print":
             return app.screen.query_one("#print").words
-        return "\n".join(text_of(line) for line in app.screen.query_one("#histogram").lines)
+        return "\n".join(text_of(line) for line in app.screen.query_one("#pictures").lines)
 
     async def run_before(pilot):
         await until(pilot, lambda: isinstance(app.screen, MainScreen) and app.screen.is_mounted)

@@ -179,7 +179,7 @@ async def test_keys_of_the_main_screen_go_to_it_once_it_is_there(begin):
         ("s", lambda desk: isinstance(desk.app.screen, SaveScreen)),
         ("question_mark", lambda desk: isinstance(desk.app.screen, HelpScreen)),
         ("t", lambda desk: desk.screen.prompt.question is not None),
-        ("2", lambda desk: desk.screen.tabs.active == "histogram"),
+        ("2", lambda desk: desk.screen.tabs.active == "pictures"),
         ("tab", lambda desk: desk.screen.in_details),
         ("ctrl+p", lambda desk: isinstance(desk.app.screen, CommandPalette)),
     ],

@@ -62,7 +62,7 @@ async def test_repeated_blocks_are_one_row_that_says_how_many(start, repeating):
     async with start(opened=repeating, size=(80, 24)) as desk:
         first = ["blocks.0", "blocks.0.squeeze", "blocks.0.expand"]
         assert paths(desk) == ["", "stem", "blocks", *first, "blocks.1…29", "池化层", "head"]
-        assert desk.row("blocks.1…29").startswith("▸ 1…29 Block ×29")
+        assert desk.row("blocks.1…29").startswith("╰─ ▸ 1…29 Block ×29")
         await desk.go_to("blocks.1…29")
         await desk.press("right")
         assert len(desk.tree.rows) == 9 + 29 * 3
@@ -131,7 +131,7 @@ async def test_details_of_repeated_blocks_are_their_sum(start, repeating):
         assert "Block ×29" in desk.pane("channels")
         assert "58" in desk.pane("channels")
         await desk.press("2")
-        await desk.until(lambda: "blocks.1" in desk.pane("histogram"), "the drawing of the first of them")
+        await desk.until(lambda: "blocks.1" in desk.pane("pictures"), "the drawing of the first of them")
 
 
 async def test_where_there_is_no_column_for_it_the_name_says_how_many(start, repeating):
@@ -162,12 +162,12 @@ async def test_marks_say_what_is_special_about_a_layer_and_the_help_explains_the
         await desk.press("A", "4", "enter", "r", "3", "0", "enter")
         assert desk.row("池化层").endswith("own 30 % ≡#")
         await desk.press("home")
-        assert desk.row("stem").endswith("=")
+        assert desk.row("stem").startswith("╭─ stem")
         await desk.press("question_mark")
         dialog = desk.app.screen
         assert isinstance(dialog, HelpScreen)
         signs = [row.sign for row in dialog.rows.shown]
-        for mark in "=◆≡#●○":
+        for mark in ("├─", *"=◆≡#●○"):
             assert mark in signs, mark
 
 
@@ -200,7 +200,7 @@ async def test_a_key_orders_the_layers_and_the_heading_says_how(start, resnet):
         assert len(macs) == 21
         assert desk.tree.node.path == "layer2.0.conv1"
         await desk.press("i")
-        assert heading(desk).startswith("layer by parameters kind width kept uncut %")
+        assert heading(desk).startswith("layer by parameters kind width params uncut %")
         await desk.press("i")
         assert heading(desk).startswith("layer by share cut"), "no layer was scanned, so there is no such order"
         await desk.press("plus", "plus")
@@ -221,7 +221,7 @@ async def test_layers_can_be_ordered_by_what_a_scan_says(start):
         await desk.press("n")
         await desk.until(lambda: desk.screen.work.job is None, "the scan", patience=120)
         await desk.press("i", "i", "i")
-        assert heading(desk).startswith("layer by sensitivity kind width kept lost %")
+        assert heading(desk).startswith("layer by sensitivity kind width MACs lost %")
         assert paths(desk)[0] == "tnn_bin.2.conv"
         assert desk.row(paths(desk)[-1]).count("·") == 1, "the output layer wasn't scanned"
 
@@ -234,8 +234,8 @@ async def test_keys_act_on_all_marked_layers_as_one_change(start, resnet):
         await desk.go_to("layer1.0.conv1")
         await desk.press("m")
         assert desk.tree.node.path == "layer1.0.conv2"
-        assert desk.row("layer1.0.conv1").startswith("● conv1")
-        assert desk.row("layer1").startswith("○ ▾ layer1")
+        assert desk.row("layer1.0.conv1").startswith("│ ● conv1")
+        assert desk.row("layer1").startswith("│ ○ ▾ layer1")
         await desk.go_to("layer3.0")
         await desk.press("m")
         assert desk.tree.node.path == "layer3.1", "past what is marked with the module"
@@ -289,10 +289,10 @@ async def test_marks_outlive_folding_and_show_on_what_hides_them(start, repeatin
         await desk.press("f")
         await desk.go_to("blocks.7.expand")
         await desk.press("m", "f")
-        assert desk.row("blocks.1…29").startswith("○ ▸ 1…29")
+        assert desk.row("blocks.1…29").startswith("╰─○ ▸ 1…29")
         await desk.go_to("blocks.1…29")
         await desk.press("m")
-        assert desk.row("blocks.1…29").startswith("● ▸ 1…29")
+        assert desk.row("blocks.1…29").startswith("╰─● ▸ 1…29")
         assert "58 marked" in desk.status
         await desk.press("k", "m")
         assert not desk.tree.marked
@@ -380,7 +380,7 @@ async def test_tied_layers_light_up_together(start, resnet):
         await desk.go_to("layer2.0.conv2")
         lit = {"layer2.0.conv2", "layer2.0.downsample.0", "layer2.1.conv2"}
         assert {path for path in paths(desk) if "◆" in desk.row(path)} == lit
-        assert desk.row("layer3.0.conv2").endswith("=")
+        assert desk.row("layer3.0.conv2").startswith("╭─ conv2"), "joined, though not with the layer under the cursor"
         await desk.go_to("layer2.1")
         await desk.press("h")
         await desk.go_to("layer2.0.downsample.0")
@@ -440,7 +440,7 @@ async def test_a_position_can_be_kept_and_gone_back_to(start, repeating):
         assert "blocks.29.expand" in paths(desk)
         desk.tree.restore({"cursor": "gone", "folded": ["gone", "blocks"], "marked": ["gone"], "order": "gone"})
         assert paths(desk) == ["", "stem", "blocks", "池化层", "head"]
-        assert desk.row("blocks").startswith("▸ blocks Sequential (60)")
+        assert desk.row("blocks").startswith("╰─ ▸ blocks Sequential (60)")
 
 
 async def test_h_and_l_fold_and_unfold_as_the_arrows_do(start):

@@ -6,7 +6,7 @@ import pytest
 async def test_keys_act_on_the_row_under_the_bar_of_the_table(start):
     async with start((120, 40)) as desk:
         assert desk.screen.node.path == ""
-        await desk.press("tab")
+        await desk.press("8", "tab")
         row = desk.table.path
         assert row and desk.screen.node.path == row
         await desk.press("plus")

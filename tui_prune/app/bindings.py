@@ -98,14 +98,20 @@ MAIN = [
         tooltip="The tab before",
         show=False,
     ),
-    Binding("1", "open_tab('structure')", "Structure", id="tab.structure", tooltip="All layers", show=False),
-    Binding("2", "open_tab('histogram')", "Histogram", id="tab.histogram", tooltip="Weights and scores", show=False),
+    Binding(
+        "1", "open_tab('overview')", "Overview", id="tab.overview", tooltip="What is left, and what next", show=False
+    ),
+    Binding("2", "open_tab('pictures')", "Pictures", id="tab.pictures", tooltip="Weights, scores, costs", show=False),
     Binding("3", "open_tab('channels')", "Channels", id="tab.channels", tooltip="What is tied, and why", show=False),
     Binding(
         "4", "open_tab('sensitivity')", "Sensitivity", id="tab.sensitivity", tooltip="What layers can bear", show=False
     ),
     Binding("5", "open_print", "Print", id="tab.print", tooltip="Both networks as PyTorch prints them", show=False),
     Binding("6", "open_tab('recovery')", "Recovery", id="tab.recovery", tooltip="What recovering brings", show=False),
+    Binding("7", "open_tab('tradeoff')", "Trade-off", id="tab.tradeoff", tooltip="Accuracy over cost", show=False),
+    Binding(
+        "8", "open_tab('structure')", "Structure", id="tab.structure", tooltip="Layers before and after", show=False
+    ),
     Binding(
         "C",
         "copy_table",

@@ -27,10 +27,14 @@ STYLES = {
     "bar",  # bars of a drawing
     "changed",  # what the recipe changes
     "code",  # a line of somebody's code
+    "cut-most",  # the hatched part of a bar, by how much is cut
+    "cut-much",
+    "cut-some",
     "cursor",  # lies over the row under the cursor
     "dim",  # what hasn't changed, and what explains
     "error",
     "header",
+    "kept",  # the solid part of a bar
     "key",
     "mark",  # the mark of the row under the cursor
     "plain",

@@ -166,3 +166,10 @@ def rows(root: Node, folded: frozenset[str] = frozenset(), needle: str = "") -> 
 def is_hit(node: Node, needle: str) -> bool:
     """Whether a module's name has these letters in it; the network and repeated blocks have none of their own."""
     return bool(node.path) and not node.repeated and needle.casefold() in node.path.casefold()
+
+
+def hidden_layers(row: Row) -> tuple[str, ...]:
+    """The layers that a row stands for: its own, and those of a module that is folded."""
+    if row.node.children and not row.open:
+        return row.node.layers
+    return (row.node.path,) if row.node.layer else ()

@@ -1,6 +1,8 @@
 """The list of all commands: Textual's, made calm."""
 
 import contextlib
+from collections.abc import Iterable
+from typing import Any
 
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits
@@ -14,12 +16,14 @@ LESS = 0.5
 
 
 class Commands(SystemCommandsProvider):
-    """Finds commands by their names, and by the words of their explanations."""
+    """Finds commands by their names, and by the words of their explanations; and what the screen offers beside them:
+    drawings, plans, layers."""
 
     async def search(self, query: str) -> Hits:
         """Commands with the letters in their names, and those with the very words in their explanations."""
         matcher, words = self.matcher(query), query.strip().casefold()
-        for name, says, act, *_ in self.app.get_system_commands(self.screen):
+        offers: Iterable[Any] = getattr(self.screen, "offers", tuple)()
+        for name, says, act, *_ in (*self.app.get_system_commands(self.screen), *offers):
             match = matcher.match(name)
             if match > 0:
                 yield Hit(match, matcher.highlight(name), act, help=says)

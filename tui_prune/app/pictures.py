@@ -1,10 +1,10 @@
-"""What the Histogram tab shows: pictures with a heading each, as many as have room, made off the event loop."""
+"""What the Pictures tab shows: a line of the drawings that there are, and those that have room, with a heading each."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tui_prune.app.cells import Cell, Line, left
-from tui_prune.plots.kinds import KINDS
+from tui_prune.app.cells import Cell, Line, left, width_of
+from tui_prune.plots.kinds import KINDS, NAMES
 from tui_prune.report.gallery import Picture, View, kinds_of, pictures, rows_needed
 
 if TYPE_CHECKING:
@@ -28,26 +28,38 @@ class Page(NamedTuple):
 
 def page(look: "Look", kind: str, view: View, width: int, height: int, *, colors: bool) -> Page:
     """The page with the pictures of a kind, or of the next kind that there is."""
-    pages = _pages(kinds_of(look), height)
+    there, height = kinds_of(look), height - 1
+    pages = _pages(there, height)
     if not pages:
         return Page(((Cell("Nothing to draw: there are no weights here.", "dim"),),))
     order = [*KINDS]
     later = [number for number, kinds in enumerate(pages) if order.index(kinds[-1]) >= order.index(kind)]
     number = later[0] if later else 0
     kinds = pages[number]
-    turn = f"{number + 1} of {len(pages)}, space: next" if len(pages) > 1 else ""
-    lines: list[Line] = []
+    turn = f"{number + 1} of {len(pages)}" if len(pages) > 1 else ""
+    lines: list[Line] = [_names(there, kinds, width)]
+    height += 1
     needed = sum(map(rows_needed, kinds))
     for one in kinds:
         made = pictures(look, one, view, width - 2)
         for picture in made:
-            rows = height * rows_needed(one) // needed // len(made)
+            rows = (height - 1) * rows_needed(one) // needed // len(made)
             last = one == kinds[-1] and picture is made[-1]
             rows = height - len(lines) if last else rows - 1
             lines += _lines(picture, KEYS.get(one, ""), turn, width, rows, colors)
             lines += [] if last else [()]
             turn = ""
     return Page(tuple(lines), kinds, pages[number - 1][0], pages[(number + 1) % len(pages)][0])
+
+
+def _names(there: Sequence[str], shown: Sequence[str], width: int) -> Line:
+    """The drawings that there are of this place, those on the page standing out."""
+    cells: list[Cell] = []
+    for kind in there:
+        cells.append(Cell(f"[{NAMES[kind]}]", "strong") if kind in shown else Cell(f" {NAMES[kind]} ", "dim"))
+    hint = "space: next"
+    room = width - 2 - width_of(cells)
+    return (*cells, Cell(" " * (room - len(hint)) + hint, "dim")) if room > len(hint) + 1 else tuple(cells)
 
 
 def _pages(kinds: Sequence[str], height: int) -> list[tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 if TYPE_CHECKING:
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
 GROUNDS = ("background", "panel", "cursor-row")
 """What text stands on."""
 INKS = ("foreground", "quiet", "changed", "drawn", "error")
-"""The colours of text: on each of the grounds they have a contrast of 4.5 or more."""
+"""The colours of text, and of the parts of bars: on each of the grounds they have a contrast of 4.5 or more."""
+
+
+def _between(ground: str, ink: str, part: float) -> str:
+    """A colour between two others."""
+    return Color.parse(ground).blend(Color.parse(ink), part).hex
 
 
 def _look(
-    name: str, inks: tuple[str, ...], grounds: tuple[str, ...], rule: str, selection: str, *, dark: bool
+    name: str, inks: tuple[str, ...], grounds: tuple[str, ...], rule: str, selection: str, *, dark: bool, some: float
 ) -> Theme:
-    """A look of its inks and grounds, in the order of `INKS` and `GROUNDS`."""
+    """A look of its inks and grounds, in the order of `INKS` and `GROUNDS`. Where some of a layer is cut, its bar is
+    `some` of the way from the ground to the colour of what changes; where all is, it has this colour."""
     foreground, quiet, changed, drawn, error = inks
     background, panel, cursor_row = grounds
     return Theme(
@@ -40,6 +47,9 @@ def _look(
             "quiet": quiet,
             "changed": changed,
             "drawn": drawn,
+            "kept": quiet,
+            "cut-much": _between(background, changed, (1 + some) / 2),
+            "cut-some": _between(background, changed, some),
             "cursor-row": cursor_row,
             "rule": rule,
             "input-cursor-background": foreground,
@@ -58,6 +68,7 @@ QUIET = _look(
     rule="#343b47",
     selection="#3a4656",
     dark=True,
+    some=0.77,
 )
 LIGHT = _look(
     "tui-prune-light",
@@ -66,6 +77,7 @@ LIGHT = _look(
     rule="#c9cdd2",
     selection="#c5d4e6",
     dark=False,
+    some=0.91,
 )
 CONTRAST = _look(
     "tui-prune-contrast",
@@ -74,6 +86,7 @@ CONTRAST = _look(
     rule="#808080",
     selection="#4a4a4a",
     dark=True,
+    some=0.71,
 )
 PLAIN = dataclasses.replace(
     BUILTIN_THEMES["ansi-dark"],
@@ -85,6 +98,9 @@ PLAIN = dataclasses.replace(
         "quiet": "ansi_default",
         "changed": "ansi_yellow",
         "drawn": "ansi_cyan",
+        "kept": "ansi_default",
+        "cut-much": "ansi_yellow",
+        "cut-some": "ansi_yellow",
         "cursor-row": "ansi_default",
         "rule": "ansi_default",
     },

@@ -1,6 +1,6 @@
 """What the rows of the tree say of a plan: sums of modules, ties, blocks, settings of a row's own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tui_prune.app.module_sums import Sums, module_sums
@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from tui_prune.app.outline import Node
     from tui_prune.graph.graph import Graph, Group
     from tui_prune.planning.plan import LayerPlan, Plan
+
+
+COLLAPSED = 1 / 32
+"""A layer that keeps no more than this share of its channels carries hardly anything any more."""
+
+
+def collapsed(layer: "LayerPlan") -> bool:
+    """Whether next to nothing stays of a layer's channels."""
+    return 0 < layer.after <= COLLAPSED * layer.before
 
 
 class TreeFacts:
@@ -27,6 +36,10 @@ class TreeFacts:
     def layer(self, node: "Node") -> "LayerPlan | None":
         """The plan of a layer; None for a module."""
         return self.layers.get(node.path) if node.layer else None
+
+    def collapsed(self, layer: "LayerPlan") -> bool:
+        """Whether next to nothing stays of a layer."""
+        return collapsed(layer)
 
     def counts(self, name: str) -> bool:
         """Whether a layer puts channels out, and doesn't only follow another one."""
@@ -76,6 +89,11 @@ class Ties:
         self.tied = frozenset(name for group in graph.groups if len(group.layers) > 1 for name in group.layers)
         self._blocks = {name: word for group in graph.groups if (word := _block(group)) for name in group.layers}
         self._lit: dict[int, frozenset[str]] = {}
+
+    def groups(self, layers: Iterable[str]) -> frozenset[int]:
+        """The groups of several layers that some layers are in."""
+        found = (self.graph.group_of(layer) for layer in layers if layer in self.tied)
+        return frozenset(group.index for group in found if group is not None)
 
     def others(self, layer: str) -> tuple[str, ...]:
         """The layers that put out the same channels, itself included, as far as they are shown."""

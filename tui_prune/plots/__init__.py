@@ -1,6 +1,6 @@
 """Numbers in; terminal text or SVG out. Knows no room and no torch."""
 
-from tui_prune.plots.binning import Bins, binned
+from tui_prune.plots.binning import COUNTED, Bins, binned, counted_like
 from tui_prune.plots.charts import Chart, bins_for, histogram, scores, stacked
 from tui_prune.plots.costs import CostBars, Costs
 from tui_prune.plots.curves import BEST, Curve
@@ -12,6 +12,7 @@ from tui_prune.plots.surface import ANGLE, STEP, Surface
 __all__ = [
     "ANGLE",
     "BEST",
+    "COUNTED",
     "STEP",
     "Bins",
     "Chart",
@@ -28,6 +29,7 @@ __all__ = [
     "binned",
     "bins_for",
     "blank",
+    "counted_like",
     "histogram",
     "scores",
     "stacked",

@@ -38,6 +38,13 @@ def binned(values: Any, bins: int, *, central: bool = False) -> Bins:
     return _binned_array(np.asarray(values, dtype=np.float64).ravel(), bins, central)
 
 
+def counted_like(values: Any, bins: Bins) -> np.ndarray:
+    """The counts of some of the values of a tensor, between the limits that `bins` have for all of them."""
+    values = values.detach().reshape(-1)
+    values = values.abs() if values.dtype.is_complex else values.float()
+    return values.histc(len(bins.counts), bins.low, bins.high).cpu().numpy()
+
+
 def _binned_tensor(values: Any, bins: int, central: bool) -> Bins:
     values = values.detach().reshape(-1)
     total = values.numel()

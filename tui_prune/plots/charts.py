@@ -150,12 +150,11 @@ def bins_for(width: int, total: int) -> int:
     return max(1, min(2 * (width - bars.LABEL), round(2.5 * math.sqrt(total))))
 
 
-def histogram(bins: Bins, *, log: bool = False) -> Chart:
-    """Bars of counts."""
+def histogram(bins: Bins, *, log: bool = False, kept: np.ndarray | None = None) -> Chart:
+    """Bars of counts; with the counts of what is `kept`, the rest of each bar is drawn as going."""
     counts = np.asarray(bins.counts, dtype=float)
-    return Chart(
-        counts, np.zeros_like(counts), bins.low, bins.high, formatting.count, log=log, words="no finite values"
-    )
+    gone = np.zeros_like(counts) if kept is None else np.maximum(counts - kept, 0.0)
+    return Chart(counts, gone, bins.low, bins.high, formatting.count, log=log, words="no finite values")
 
 
 def stacked(

@@ -13,3 +13,15 @@ KINDS = {
 """What a picture shows of a layer, in the order that the app has them in."""
 NETWORK = ("scales", "costs", "errors")
 """The kinds that speak of a module, or of the whole network, as well."""
+
+NAMES = {
+    "hist": "weights",
+    "scores": "scores",
+    "scales": "scales",
+    "heat": "heat",
+    "surface": "3D",
+    "activations": "activations",
+    "costs": "costs",
+    "errors": "errors",
+}
+"""What a line of the drawings calls each of them."""

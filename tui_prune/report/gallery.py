@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tui_prune.session.looking import Activations, Look
+    from tui_prune.session.looking.layer import LayerDetails
 
 BARS, TALL, LIST = 9, 22, 14
 """Rows that a picture needs, its heading included."""
@@ -89,7 +90,21 @@ def _histogram(look: "Look", view: View, width: int) -> list[Picture]:
     assert look.details is not None and look.details.weights is not None
     weights = look.details.weights
     bins = plots.binned(weights, plots.bins_for(width, weights.numel()), central=view.zoomed)
-    return [Picture("weights", _figures(bins, view), plots.histogram(bins, log=view.log))]
+    kept = _kept_counts(look.details, bins)
+    figures = _figures(bins, view)
+    if kept is not None:
+        figures += f", {share(max(0.0, bins.counts.sum() - kept.sum()), bins.counts.sum())} go (shaded)"
+    return [Picture("weights", figures, plots.histogram(bins, log=view.log, kept=kept))]
+
+
+def _kept_counts(details: "LayerDetails", bins: plots.Bins) -> np.ndarray | None:
+    """The counts of the weights that stay; None where all do, or where they are too many to count them again."""
+    weights, outputs, inputs = details.weights, details.outputs_kept, details.inputs_kept
+    if weights is None or weights.numel() > plots.COUNTED or (outputs.all() and inputs.all()):
+        return None
+    weights = weights.detach()
+    stay = weights[outputs.nonzero()[0].tolist()][:, inputs.nonzero()[0].tolist()]
+    return plots.counted_like(stay, bins)
 
 
 def _scores(look: "Look", view: View, width: int) -> list[Picture]:

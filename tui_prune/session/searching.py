@@ -16,17 +16,20 @@ from tui_prune.recovery.recover import FINE_TUNED, recover
 from tui_prune.result import Accuracy, Result
 from tui_prune.saving.kept_weights import lay_in
 from tui_prune.search.allocation import Goal
-from tui_prune.search.curves import ErrorCurves
+from tui_prune.search.curves import ErrorCurves, uncut
 from tui_prune.search.sensitivity import RATIOS, Scanner, Sensitivity, scan
 from tui_prune.search.suggest import criteria_by_curves, criteria_to_try, suggest, suggest_by_curves
 from tui_prune.search.sweep import Sweep, SweptPoint, point_of, with_trade_off
 from tui_prune.session.evaluation import Evaluation
 from tui_prune.session.plans import Planning
 from tui_prune.session.remote import remote_scanner, remote_session, unpacked
-from tui_prune.session.state import Chosen
+from tui_prune.session.state import Chosen, Tried
+from tui_prune.session.trade_off import Kind, Trial
 from tui_prune.session.work import Work
 from tui_prune.tasks.evidence import Half
 from tui_prune.workers import Backend, Outcome, Setup
+
+Measure = Callable[[Plan, Progress], "tuple[float, float] | None"]
 
 
 class Search:
@@ -230,7 +233,7 @@ class Search:
             goal,
             criteria=criteria_by_curves(recipe) if criteria is None else criteria,
             curves=lambda own, progress: planning.of(graph).error_curves(graph, own, progress),
-            measure=None if scanner is None else lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            measure=None if scanner is None else self._candidates(scanner, recovered=True),
             ahead=None if scanner is None else self._measuring(scanner, backend, reconstructing=True),
             progress=progress,
         )
@@ -256,6 +259,7 @@ class Search:
                 for number, score, result in self._all_tuned(plans, backend, progress):
                     scores[number] = score
                     tuned.extend([] if result is None else [result])
+                    self._tried(plans[number], score, "finalist", recovered=True)
             except Cancelled:
                 self._take_best(tuned)
                 raise
@@ -271,7 +275,7 @@ class Search:
             scanning=lambda recipe, progress: self._scanned(
                 scanner, recipe, Half.CHOOSING, progress, ratios, shown, backend
             ),
-            measure=lambda plan, progress: scanner.measure(plan, plan.keep, progress),
+            measure=self._candidates(scanner, recovered=scanner.recalibrating),
             ahead=self._measuring(scanner, backend),
             finalists=finalists,
             tuning=worth,
@@ -280,6 +284,33 @@ class Search:
         self._let_the_others_report()
         self._take_best([self._told_anew(one) for one in tuned if one.plan.recipe == found])
         return found
+
+    def _candidates(self, scanner: Scanner, *, recovered: bool) -> Measure:
+        """What measures the candidates of a suggestion, and takes them among the trials."""
+
+        def measure(plan: Plan, progress: Progress) -> tuple[float, float] | None:
+            measured = scanner.measure(plan, plan.keep, progress)
+            if measured is not None:
+                self._tried(plan, measured[0], "candidate", recovered=recovered)
+            return measured
+
+        return measure
+
+    def _take_points(self, scanner: Scanner, found: Sensitivity, recipe: Recipe) -> None:
+        """Take the points of a scan among the trials, each as the recipe that cuts that layer alone."""
+        new: list[Trial] = []
+        for curve in found.curves:
+            for point in curve.points:
+                alone = uncut(recipe).changed(layers={curve.layer: point.ratio})
+                if (alone, "scan") not in self.work.state.trials:
+                    cost = self._planning.on(scanner.graph, alone).after
+                    new.append(Trial(alone, cost, point.score, "scan", recovered=found.recalibrated))
+        if new:
+            self.work.found(Tried(self._plan, self._evaluation, tuple(new)))
+
+    def _tried(self, plan: Plan, score: float, kind: Kind, *, recovered: bool) -> None:
+        trial = Trial(plan.recipe, plan.after, score, kind, recovered=recovered)
+        self.work.found(Tried(plan, self._evaluation, (trial,)))
 
     def _let_the_others_report(self) -> None:
         """From now on, let the examples report that haven't chosen."""
@@ -382,6 +413,7 @@ class Search:
                 setup=setup,
                 progress=progress,
             ):
+                self._take_points(scanner, last, recipe)
                 if shown is not None:
                     shown(last)
         assert last is not None, "a scan gives what is known at least once"

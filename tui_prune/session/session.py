@@ -38,6 +38,7 @@ from tui_prune.session.selection import named
 from tui_prune.session.shelf import Figures, NamedPlan, Shelf
 from tui_prune.session.state import Outcome, State
 from tui_prune.session.steps import Choices, Step
+from tui_prune.session.trade_off import Trial
 from tui_prune.session.work import Work
 from tui_prune.tasks.registry import open_task
 from tui_prune.tasks.task import Task
@@ -330,6 +331,10 @@ class Session:
     def figures(self, recipe: Recipe) -> Figures:
         """What is known of the network that a recipe gives."""
         return self._state.figures(recipe)
+
+    def trade_off(self) -> tuple[Trial, ...]:
+        """All that was measured by the task (`State.trade_off`)."""
+        return self._state.trade_off()
 
     # Recovered networks
 

@@ -22,6 +22,7 @@ from tui_prune.session.plans import Planning
 from tui_prune.session.recoveries import Recoveries
 from tui_prune.session.shelf import Figures, Measurements, Shelf, read_measurements
 from tui_prune.session.steps import Choices, read_steps
+from tui_prune.session.trade_off import Kind, Trial
 from tui_prune.tasks.evidence import Half
 from tui_prune.tasks.task import Task
 
@@ -46,6 +47,8 @@ class State:
     recoveries: Recoveries = field(default_factory=Recoveries)
     measurements: Measurements = field(default_factory=Measurements)
     shelf: Shelf = field(default_factory=Shelf)
+    trials: Mapping[tuple[Recipe, Kind], Trial] = field(default_factory=dict)
+    """What scans and suggestions have measured."""
     activations: Mapping[str, Activations] | None = None
     saved: Recipe = field(default_factory=Recipe)
     saved_to: Path | None = None
@@ -79,6 +82,23 @@ class State:
             return replace(found, accuracy=known, latency=self.measurements.uncut_latency)
         return found
 
+    def trade_off(self) -> tuple[Trial, ...]:
+        """All that was measured by the task: the uncut network, plans, points of a scan, candidates of a suggestion."""
+        found = [*self.trials.values()]
+        baseline = self.evaluation.known_baseline(self.reporting)
+        if baseline is not None:
+            found.append(Trial(Recipe(), self.plan.before, baseline, "uncut"))
+        for recipe in self.measurements.figures:
+            one, kept = self.figures(recipe), self.shelf.find(recipe)
+            name = "" if kept is None else kept.name
+            if one.cost is None or recipe == Recipe():
+                continue
+            if one.recovered is not None:
+                found.append(Trial(recipe, one.cost, one.recovered, "plan", name, recovered=True))
+            elif one.accuracy is not None:
+                found.append(Trial(recipe, one.cost, one.accuracy, "plan", name))
+        return tuple(found)
+
     def with_evaluation(self, evaluation: Evaluation) -> State:
         """The same by another task: what the last one has measured is forgotten, what was recovered by it stays."""
         return replace(
@@ -89,6 +109,7 @@ class State:
             measured=None,
             activations=None,
             recoveries=self.recoveries.without_scores(),
+            trials={},
             measurements=self.measurements.without_scores(),
         )
 
@@ -211,6 +232,18 @@ class Compared(Outcome):
         other = state.evaluation is not self.evaluation
         found = {name: value for name, value in self.figures.items() if not (other and name == "accuracy")}
         return replace(state, measurements=state.measurements.with_figures(self.recipe, **found))
+
+
+@dataclass(frozen=True, eq=False)
+class Tried(Outcome):
+    """A scan or a suggestion has measured cut networks."""
+
+    trials: tuple[Trial, ...]
+
+    def onto(self, state: State) -> State:
+        if state.evaluation is not self.evaluation:
+            return state
+        return replace(state, trials={**state.trials, **{(one.recipe, one.kind): one for one in self.trials}})
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,9 @@ KEPT_WITH = "All of it is kept: open the network again to go on with it."
 KEPT_ALONE = "Your choices are kept, but not these weights."
 
 MARKS = (
-    ("=", "tied to other layers: T goes to the next of them"),
+    ("├─", "joins layers whose channels stand and fall together: T goes to the next of them"),
+    ("=", "the same, where there is no room for such a line"),
+    ("▇░▒▓", "a layer's share of the MACs: kept, and cut (darker: more of it)"),
     ("◆", "tied to the layer under the cursor"),
     ("≡", "an alignment of its own"),
     ("#", "its channels lie in blocks (heads, groups, parts)"),

@@ -1,6 +1,7 @@
 """The main screen: the tree at the left, what there is to know of a layer at the right, the sums around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -14,7 +15,7 @@ from textual.widgets import ContentSwitcher
 
 from tui_prune.app import headlines
 from tui_prune.app.bindings import MAIN
-from tui_prune.app.cells import Cell, Line
+from tui_prune.app.cells import Cell, Line, text_of
 from tui_prune.app.describe import describe_layer, describe_module
 from tui_prune.app.heat_table import sensitivity_lines, worker_lines
 from tui_prune.app.jobs import JobEnded, JobProgressed
@@ -24,6 +25,7 @@ from tui_prune.app.screens.dialog import MARKS
 from tui_prune.app.screens.guided_keys import GuidedKeys
 from tui_prune.app.screens.jump_keys import JumpKeys
 from tui_prune.app.screens.long_work import LongWork
+from tui_prune.app.screens.overviews import overview_of
 from tui_prune.app.screens.plan_keys import PlanKeys
 from tui_prune.app.screens.plans_keys import PlansKeys
 from tui_prune.app.screens.questions import Questions
@@ -31,11 +33,13 @@ from tui_prune.app.screens.start_keys import StartKeys
 from tui_prune.app.screens.tree_keys import TreeKeys
 from tui_prune.app.screens.tuning_keys import TuningKeys
 from tui_prune.app.tracebacks import Failure
+from tui_prune.app.tradeoff import TradeOff
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
 from tui_prune.app.widgets.key_line import KeyLine
 from tui_prune.app.widgets.layer_tree import LayerTree
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.one_line import OneLine
+from tui_prune.app.widgets.overview_pane import OverviewPane
 from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.app.widgets.prompt_line import PromptLine
 from tui_prune.app.widgets.recipe_pane import RecipePane
@@ -43,7 +47,9 @@ from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.app.widgets.tab_line import TabLine
+from tui_prune.app.widgets.tradeoff_pane import TradeOffPane
 from tui_prune.errors import UsageError
+from tui_prune.plots.kinds import KINDS, NAMES
 from tui_prune.session.words import given_way
 
 if TYPE_CHECKING:
@@ -53,6 +59,8 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Columns from which both halves have room beside each other; in fewer they take turns."""
+BROAD = 140
+"""Columns from which the tree gets its half of them."""
 LEAST = (80, 24)
 """The smallest window in which everything can be reached."""
 TABS = (*TabLine.NAMES,)
@@ -72,7 +80,11 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
 
     BINDINGS: ClassVar[list[BindingType]] = [*MAIN]
     MARKS = MARKS
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide")]  # type: ignore[misc]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
+        (0, "-narrow"),
+        (WIDE, "-wide"),
+        (BROAD, "-broad"),
+    ]
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """As in every screen, but without painting all of it whenever the keys go elsewhere."""
@@ -99,13 +111,15 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             yield LayerTree(id="tree")
             with Vertical(id="details"):
                 yield TabLine(id="tabs")
-                with ContentSwitcher(initial="structure", id="panes"):
-                    yield StructureTable(id="structure")
-                    yield PicturesPane(id="histogram")
+                with ContentSwitcher(initial=TABS[0], id="panes"):
+                    yield OverviewPane(id="overview")
+                    yield PicturesPane(id="pictures")
                     yield DescriptionPane(id="channels")
                     yield DescriptionPane(id="sensitivity")
                     yield PrintPane(id="print")
                     yield RecoveryPane(id="recovery")
+                    yield TradeOffPane(id="tradeoff")
+                    yield StructureTable(id="structure")
                     yield RecipePane(id="recipe")
         # In a box of their own: Textual repaints whatever stands before something that comes or goes.
         with Vertical(id="foot"):
@@ -117,6 +131,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
     def on_mount(self) -> None:
         self.layer_tree = self.query_one("#tree", LayerTree)
         self.table = self.query_one("#structure", StructureTable)
+        self.trade_off = self.query_one("#tradeoff", TradeOffPane)
+        self.overview = self.query_one("#overview", OverviewPane)
         self.tabs = self.query_one("#tabs", TabLine)
         self.prompt = self.query_one("#prompt", PromptLine)
         self.layer_tree.followed_by = self._tree_moved
@@ -225,16 +241,29 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             self.show_sensitivity()
         self.show_recovery()
         self.show_recipe()
+        self.show_overview()
+        self.show_trade_off()
         if self.node is None:
             return
         node = self.node
         if self.tabs.active == "channels":
             pane = self.query_one("#channels", DescriptionPane)
             pane.tell(lambda width: self._describe(node, width), from_start=from_start)
-        elif self.tabs.active == "histogram":
-            self.query_one("#histogram", PicturesPane).look_at(node.place, self._plan_number, self.session.look)
+        elif self.tabs.active == "pictures":
+            self.query_one("#pictures", PicturesPane).look_at(node.place, self._plan_number, self.session.look)
         elif self.tabs.active == "print":
             self.query_one("#print", PrintPane).compare(self.plan, self._plan_number, node.place)
+
+    def show_overview(self) -> None:
+        """Show what is left, what it is worth, and what to do next, of the plan that is on the screen."""
+        if self.tabs.active == "overview" and self.node is not None:
+            self.overview.tell(overview_of(self, self.node))
+
+    def show_trade_off(self) -> None:
+        """Show what was measured, and where the present plan lies among it."""
+        if self.tabs.active == "tradeoff":
+            doing = text_of(headlines.doing(self.work.doing)) if self.work.doing is not None else ""
+            self.trade_off.tell(TradeOff(self.session.trade_off(), self.plan, doing=doing))
 
     def _describe(self, node: Node, width: int) -> tuple[Line, ...]:
         if node.layer:
@@ -258,6 +287,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
         )
         self.show_way()
+        self.show_overview()
+        self.show_trade_off()
         marked = len(self.layer_tree.marked)
         hint = "" if self._remark or self._too_small() else self.work.hint(score)
         self.query_one("#status", OneLine).show(
@@ -315,6 +346,20 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
     @on(PicturesPane.ThresholdMoved)
     def _threshold_moved(self, event: PicturesPane.ThresholdMoved) -> None:
         self.change(lambda: self.session.step_threshold(event.by, event.path))
+
+    @on(TradeOffPane.Taken)
+    def _dot_taken(self, event: TradeOffPane.Taken) -> None:
+        if not isinstance(event, TradeOffPane.Compared):
+            self.change(lambda: self.session.apply(event.trial.recipe))
+
+    @on(TradeOffPane.Compared)
+    def _dot_compared(self, event: TradeOffPane.Compared) -> None:
+        try:
+            self.compare_with(event.trial.recipe)
+        except UsageError as error:
+            self.remark(f"! {error}", "error")
+            return
+        self.action_open_tab("structure")
 
     @on(TabLine.Clicked)
     def _tab_clicked(self, event: TabLine.Clicked) -> None:
@@ -381,6 +426,29 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
     def action_everything(self) -> None:
         self._everything = not self._everything
         self._fill()
+
+    def offers(self) -> Iterator[tuple[str, str, Callable[[], None]]]:
+        """What the palette can do here beside the keys: show each drawing, go to each layer or kept plan."""
+        for kind, name in NAMES.items():
+            yield f"Picture: {name}", f"Draw {KINDS[kind]}", partial(self.show_picture, kind)
+        for plan in self.session.shelf.plans:
+            yield f"Plan: {plan.name}", "Make this the present plan", partial(self._take_plan, plan.recipe)
+        for layer in self.plan.layers:
+            if layer.producer:
+                yield f"Layer: {layer.name}", f"Go to this {layer.kind}", partial(self._go_to_layer, layer.name)
+
+    def show_picture(self, kind: str) -> None:
+        """Show a kind of drawing of the present row."""
+        self.query_one("#pictures", PicturesPane).show_kind(kind)
+        self.action_open_tab("pictures")
+
+    def _take_plan(self, recipe: "Recipe") -> None:
+        self.change(lambda: self.session.apply(recipe))
+
+    def _go_to_layer(self, path: str) -> None:
+        self.questions.search("")
+        self.layer_tree.reveal(path)
+        self._select(self.layer_tree.node)
 
     def action_find(self) -> None:
         self.questions.find()

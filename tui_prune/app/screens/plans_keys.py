@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tui_prune.planning.recipe import Recipe
 
 
+DOT = "the dot"
+"""What a plan is called that is compared and has no name: one of the Trade-off tab."""
+
+
 class PlansKeys(MainParts):
     """The part of the main screen that opens these dialogs, and shows another plan beside the present one."""
 
@@ -39,7 +43,7 @@ class PlansKeys(MainParts):
         if recipe is None:
             self.beside = None
         else:
-            self.beside = Beside(name_of(self.session, recipe) or "", self.session.preview(recipe))
+            self.beside = Beside(name_of(self.session, recipe) or DOT, self.session.preview(recipe))
         self.table.compare(self.plan, self.beside, lambda plan: measured(self.session, plan.recipe))
         self.sum_up()
 
@@ -48,7 +52,7 @@ class PlansKeys(MainParts):
         if self.beside is None:
             return
         old, recipe = self.beside, self.beside.plan.recipe
-        name = name_of(self.session, recipe)
+        name = name_of(self.session, recipe) or (DOT if old.name == DOT else None)
         if name == old.name and self.session.holds(old.plan):
             return
         try:

@@ -12,7 +12,7 @@ from tui_prune.errors import UsageError
 class TuningKeys(MainParts):
     """The part of the main screen that shows the recipe and the recovery."""
 
-    _tab_before = "structure"
+    _tab_before = "overview"
 
     # The recipe
 

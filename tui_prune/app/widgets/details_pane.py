@@ -165,6 +165,11 @@ class PicturesPane(LinePane):
         self._path, self._version, self._look = path, version, look
         self._refresh_page()
 
+    def show_kind(self, kind: str) -> None:
+        """Turn to a kind of drawing, or to the next kind that there is of this place."""
+        self._kind = kind
+        self._refresh_page(from_start=True)
+
     def forget(self) -> None:
         """Draw anew: there is more to see than before."""
         self._drawn.clear()

@@ -10,7 +10,8 @@ from textual.reactive import var
 
 from tui_prune.app.cells import Line
 from tui_prune.app.orders import ORDERS, TREE, ranked
-from tui_prune.app.outline import Node, Row, is_hit, rows, walk
+from tui_prune.app.outline import Node, Row, hidden_layers, is_hit, rows, walk
+from tui_prune.app.rails import rails
 from tui_prune.app.selection import all_marked, at, markable
 from tui_prune.app.tree_cells import ALL, SOME, RowLook, TreeCells
 from tui_prune.app.tree_facts import Ties, TreeFacts
@@ -63,6 +64,8 @@ class LayerTree(FoldingList):
         self._ties: Ties | None = None
         self._cells: TreeCells | None = None
         self._lines: dict[int, tuple[tuple[RowLook, int], Line]] = {}
+        self._rails = rails(())
+        self._railed: list[bool] = []
 
     # What it shows
 
@@ -153,6 +156,10 @@ class LayerTree(FoldingList):
         places = [index for index, row in enumerate(self.rows) if row.node.layer and (index - self.cursor) * by > 0]
         if places:
             self._go(min(places) if by > 0 else max(places))
+
+    def coupled(self, node: Node) -> tuple[str, ...]:
+        """The layers that put out the same channels as this one, itself included."""
+        return self._ties.others(node.path) if self._ties and node.layer else ()
 
     def next_tied(self) -> str | None:
         """The layer after the one under the cursor that puts out the same channels; None where there is none."""
@@ -251,6 +258,7 @@ class LayerTree(FoldingList):
         self._facts = TreeFacts(plan, self._lost)
         if self._cells is None or (self._cells.order, self._cells.root) != (self._order, self._root):
             self._cells = TreeCells(self._root, self._facts, self._ties, self._order)
+            self._cells.rails = self._rails.width
         else:
             self._cells.facts, self._cells.ties = self._facts, self._ties
         self._lines.clear()
@@ -264,8 +272,20 @@ class LayerTree(FoldingList):
         places = {row.node.path: index for index, row in enumerate(self.rows)}
         found = next((path for path in (keep, *reversed(self._above.get(keep, ()))) if path in places), None)
         self.cursor = places.get(found, 0) if found is not None else 0
+        self._lay_rails()
         self._lit = self._lit_rows()
         self.rows_changed()
+
+    def _lay_rails(self) -> None:
+        """Join the rows of tied layers; where layers are ranked, rails would cross each other."""
+        of_rows = [frozenset[int]()] * len(self.rows)
+        if self._ties is not None and self._order == TREE:
+            ties = self._ties
+            of_rows = [ties.groups(hidden_layers(row)) for row in self.rows]
+        self._rails = rails(of_rows)
+        self._railed = [bool(groups) and groups <= self._rails.groups for groups in of_rows]
+        if self._cells is not None:
+            self._cells.rails = self._rails.width
 
     def _ranked_rows(self) -> tuple[Row, ...]:
         assert self._facts is not None
@@ -288,7 +308,8 @@ class LayerTree(FoldingList):
         if self._cells is None:
             return ()
         row = self.rows[index]
-        key = RowLook(self._mark(row), self._is_lit(row)), width
+        rail = self._rails.before[index] if self._rails.before else ""
+        key = RowLook(self._mark(row), self._is_lit(row), rail, self._railed[index]), width
         if index not in self._lines or self._lines[index][0] != key:
             self._lines[index] = key, self._cells.line(row, *key)
         return self._lines[index][1]

@@ -9,12 +9,16 @@ from textual.reactive import var
 from tui_prune.app.cells import Cell, Line, cell_len, tail
 from tui_prune.app.widgets.one_line import OneLine
 
-SHORTEST = 4
-"""Letters that are left of a tab's name, with its full stop."""
+ABOUT_ROWS = ("pictures", "channels")
+"""Tabs that speak of a row of the tree, without saying its name in their first line."""
+MORE = "‹ ", " ›"
+"""Before and after the tabs: there are more."""
+SUBJECT = 24
+"""The most columns that the name of the layer has, where not all tabs have room beside it."""
 
 
 class TabLine(OneLine):
-    """ "[Structure]  Histogram  Channels …", and the layer that they speak of, where nothing else shows it."""
+    """ "[Overview]  Pictures  Channels …", and the layer that they speak of, where nothing else shows it."""
 
     active: var[str] = var("")
 
@@ -26,12 +30,14 @@ class TabLine(OneLine):
             self.tab = tab
 
     NAMES: ClassVar[dict[str, str]] = {
-        "structure": "Structure",
-        "histogram": "Histogram",
+        "overview": "Overview",
+        "pictures": "Pictures",
         "channels": "Channels",
         "sensitivity": "Sensitivity",
         "print": "Print",
         "recovery": "Recovery",
+        "tradeoff": "Trade-off",
+        "structure": "Structure",
     }
     ASIDE: ClassVar[dict[str, str]] = {"recipe": "Recipe"}
     """What can lie over the tabs, with no place among them."""
@@ -58,28 +64,60 @@ class TabLine(OneLine):
         if self.active in self.ASIDE:
             return (Cell(f"[{self.ASIDE[self.active]}]", "strong"), Cell("  esc: back to the tabs", "dim"))
         cells: list[Cell] = []
-        for place, (tab, said) in enumerate(self._names(width), 1):
+        for tab, said in self._names(width):
+            if not tab:
+                cells.append(Cell(said, "dim"))
+                continue
+            place = [*self.NAMES].index(tab) + 1
             style = "strong" if tab == self.active else "dim"
             cells += [Cell(str(place), "key"), Cell(said[1:], style)] if self._numbered else [Cell(said, style)]
         room = width - sum(len(cell.text) for cell in cells) - 2
-        if room >= 8 and (self.active != "structure" or self.screen.has_class("-narrow")):
+        if room >= min(8, cell_len(self.subject)) and self._says_subject and not self._numbered:
             subject = tail(self.subject, min(room, cell_len(self.subject)))
             cells += [Cell(" " * (room + 2 - cell_len(subject))), Cell(subject, "dim")]
         return tuple(cells)
 
+    @property
+    def _says_subject(self) -> bool:
+        return self.active in ABOUT_ROWS or self.screen.has_class("-narrow")
+
     def _names(self, width: int) -> list[tuple[str, str]]:
-        """Each tab with its name as it is written; where there is no room, the longest names end early."""
-        names = dict(self.NAMES)
-        while sum(map(len, names.values())) + 2 * len(names) > width:
-            longest = max((tab for tab in names if tab != self.active), key=lambda tab: len(names[tab]))
-            if len(names[longest]) <= SHORTEST:
-                break
-            names[longest] = names[longest].rstrip(".")[:-1] + "."
-        return [(tab, f"[{name}]" if tab == self.active else f" {name} ") for tab, name in names.items()]
+        """Each tab with its name as it is written; where not all have room, those around the open one, or while they
+        are numbered the first letters of each."""
+        tabs = [*self.NAMES]
+        whole = sum(len(name) + 2 for name in self.NAMES.values())
+        if self._numbered and whole > width:
+            most = max(map(len, self.NAMES.values()))
+            fits = (
+                n for n in range(most, 1, -1) if sum(min(n, len(name)) + 2 for name in self.NAMES.values()) <= width
+            )
+            letters = next(fits, 1)
+            return [(tab, f" {name[:letters]} ") for tab, name in self.NAMES.items()]
+        if self._says_subject and whole + cell_len(self.subject) + 2 > width:
+            width -= min(cell_len(self.subject), SUBJECT) + 2
+        first = last = tabs.index(self.active) if self.active in tabs else 0
+
+        def needed(first: int, last: int) -> int:
+            more = (first > 0) + (last < len(tabs) - 1)
+            return sum(len(self.NAMES[tab]) + 2 for tab in tabs[first : last + 1]) + len(MORE[0]) * more
+
+        for _ in tabs:
+            if last < len(tabs) - 1 and needed(first, last + 1) <= width:
+                last += 1
+            elif first > 0 and needed(first - 1, last) <= width:
+                first -= 1
+        return [
+            *([("", MORE[0])] if first else []),
+            *(
+                (tab, f"[{self.NAMES[tab]}]" if tab == self.active else f" {self.NAMES[tab]} ")
+                for tab in tabs[first : last + 1]
+            ),
+            *([("", MORE[1])] if last < len(tabs) - 1 else []),
+        ]
 
     def on_click(self, event: events.Click) -> None:
         place = 1
         for tab, said in self._names(max(1, self.size.width - 2)) if self.active in self.NAMES else ():
-            if place <= event.x < place + len(said):
+            if tab and place <= event.x < place + len(said):
                 self.post_message(self.Clicked(tab))
             place += len(said)
