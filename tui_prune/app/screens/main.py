@@ -65,7 +65,8 @@ LEAST = (80, 24)
 """The smallest window in which everything can be reached."""
 TABS = (*TabLine.NAMES,)
 TOPICS = {
-    "histogram": "pictures",
+    "pictures": "pictures",
+    "tradeoff": "suggestions",
     "sensitivity": "suggestions",
     "recovery": "recovery",
     "recipe": "recipe",
