@@ -107,11 +107,11 @@ async def test_a_click_on_the_last_line_does_what_is_written_there(start):
 
 async def test_a_wide_last_line_names_more_keys(start):
     async with start((130, 36)) as desk:
-        for said in ("t target", "a align", "l lock", "u undo", "e evaluate", "W why", "P plans"):
+        for said in ("t target", "a align", "L lock", "u undo", "e evaluate", "W why", "P plans"):
             assert said in desk.keys
         await desk.press("tab")
         assert "tab tree" in desk.keys
-        assert "l lock" in desk.keys
+        assert "L lock" in desk.keys
 
 
 def help_of(desk) -> str:
