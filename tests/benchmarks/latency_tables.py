@@ -8,6 +8,7 @@ one, and the least times are compared with what the table predicts. All times ar
 machine does counts less.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or threads that wait for each other use up processor time
 
 import torch
 

@@ -1,6 +1,8 @@
 """The report as a page: whole, escaped, and without anything that a browser would have to fetch."""
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,3 +80,26 @@ def test_the_command_writes_it_and_leaves_what_is_there(saved: Path, tmp_path: P
     assert "channels of each layer" in text_of(target)  # of a network that can't be built here
     again = CliRunner().invoke(app, ["report", str(saved), "-o", str(target)])
     assert again.exit_code == 1 and "exists already" in again.output
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.libraries
+@pytest.mark.skipif(BROWSER is None, reason="there is no browser to look at it with")
+def test_a_real_browser_shows_it_without_asking_for_anything(saved: Path, tmp_path: Path) -> None:
+    written = write_report(saved, tmp_path / "report.html", model=Net)
+    asked = "<script>window.addEventListener('load', () => document.title = JSON.stringify(performance.getEntriesByType"
+    count = (
+        f"{asked}('resource').map(one => one.name)) + document.querySelectorAll('svg *, td').length)</script></body>"
+    )
+    lax = re.sub(r"<meta http-equiv=.Content-Security-Policy.*?/>", "", written.read_text())  # which forbids scripts
+    (tmp_path / "looked.html").write_text(lax.replace("</body>", count))
+    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--user-data-dir={tmp_path / 'browser'}"]
+    shown = subprocess.run(
+        [str(BROWSER), *quiet, f"file://{tmp_path / 'looked.html'}"], capture_output=True, text=True, timeout=120
+    ).stdout
+    title, *_ = re.findall(r"<title>(.*?)</title>", shown)
+    fetched, parts = re.fullmatch(r"(\[.*\])(\d+)", title).groups()
+    assert fetched == "[]" and int(parts) > 50
+    assert "alert(1)" not in re.sub(r"&lt;.*?&gt;|<script>window.*?</script>", "", shown)
