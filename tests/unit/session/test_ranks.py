@@ -1,7 +1,9 @@
 """Fine-tuning in two processes: averaged gradients, a process that dies, a loop that has its own way to share work."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from tui_prune.errors import UsageError
 from tui_prune.recovery.distillation import Training
 from tui_prune.recovery.peers import Peers
-from tui_prune.session.ranks import Launch
+from tui_prune.session.ranks import Launch, _Reporter
 from tui_prune.session.session import Session
 from tui_prune.workers.ranks import Ranks
 
@@ -116,6 +118,38 @@ def test_each_process_has_its_share_of_the_batches() -> None:
     second = Peers()
     second.rank, second.count = 1, 3
     assert list(second.own(range(8))) == [1, 4, 7]
+
+
+def test_what_rank_0_says_is_taken_in_and_processes_that_train_apart_are_told_of(
+    opened: Callable[[str], Session],
+) -> None:
+    session = opened(ONE_BATCH)
+    result = session.cut()
+
+    class Said:
+        count = 3
+
+        def messages(self, setup: Any, waiting: Callable[[], object]) -> Iterator[Any]:
+            said: list[Any] = []
+            other = copy.deepcopy(result.model)
+            reporter = _Reporter(other, session.task, said.append)
+            for done, bias in ((0.0, 1.0), (0.01, 2.0), (0.5, 3.0)):
+                torch.nn.init.constant_(other[2].bias, bias)
+                reporter.report(done, loss=torch.tensor(bias))
+            reporter.end()
+            assert [one["state"] is not None for one in said] == [True, False, True, True]  # not at each step
+            yield from said
+
+    launch, seen = Launch(Said(), session.task, None, session.opened.module, session.request), []
+    trained = copy.deepcopy(result.model)
+
+    def report(done: float, loss: float, accuracy: Any) -> None:
+        seen.append((done, loss, float(trained[2].bias.detach()[0])))
+
+    launch.loop(result, lambda stage, done: None)(trained, report)
+    assert seen == [(0.0, 1.0, 1.0), (0.01, 2.0, 1.0), (0.5, 3.0, 3.0)]
+    (note,) = launch.notes
+    assert note.startswith("finetune() of task.py didn't use torch.distributed, so each of the 3 processes trained")
 
 
 def test_what_other_processes_cannot_make_is_a_sentence(opened: Callable[[str], Session]) -> None:
