@@ -77,6 +77,8 @@ def prune(
     finetune = finetune or training is not None
     if procs > 1 and not finetune:
         raise UsageError("--procs is about how many processes fine-tune: give --finetune or --training, too.")
+    if procs > 1 and finalists > 1:
+        raise UsageError("--procs trains one network in several processes; finalists are shared out by --jobs N.")
     if rounds > 1 and suggest:
         raise UsageError("--rounds cuts by a recipe, and --suggest finds one for a single cut: leave one of them out.")
     if rounds > 1 and not (reconstruct or recalibrate or finetune):

@@ -55,7 +55,7 @@ def prune_in_rounds(session: Session, rounds: int, how: Recovering, progress: Pr
         raise UsageError(f"There must be one round at least; it is {rounds}.")
     if task is None or not (how.reconstruct or how.recalibrate or how.finetune):
         raise UsageError("Rounds recover the network by a task after each: give a task, and say how to recover.")
-    if session.latency_table is not None and recipe.target_latency is not None:
+    if session.latency_table is not None and recipe.needs_latency:
         raise UsageError("A latency table is of the whole network, so it can't say what rounds take: leave one out.")
     if 1 in recipe.layers.values():
         raise UsageError("A residual branch that goes whole can't go in rounds: leave ratios of 1 out.")

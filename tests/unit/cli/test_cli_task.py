@@ -150,6 +150,12 @@ def test_sensitivity_by_calibration_data_alone(files: Path) -> None:
         (["--suggest", "--target-macs", "0.5", "--ratio", "0.5"], "leave --ratio, --layer and --threshold out"),
         (["--recalibrate"], "There is no task"),
         (["--finalists", "3", "--finetune"], "give --suggest and --finetune, too"),
+        (["--procs", "2"], "give --finetune or --training, too"),
+        (["--jobs", "2"], "give --suggest, too"),
+        (
+            ["--suggest", "--target-macs", "0.5", "--finetune", "--finalists", "2", "--procs", "2"],
+            "finalists are shared out by --jobs N",
+        ),
     ],
 )
 def test_wrong_options(files: Path, options: list[str], sentence: str) -> None:
