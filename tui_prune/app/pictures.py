@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tui_prune.app.cells import Cell, Line, left, width_of
-from tui_prune.plots.kinds import KINDS, NAMES
-from tui_prune.report.gallery import Picture, View, kinds_of, pictures, rows_needed
+from tui_prune.report.gallery import Picture, View, pictures
+from tui_prune.report.kinds import KINDS, kinds_of
 
 if TYPE_CHECKING:
     from tui_prune.session.looking import Look
 
 STYLES = {"bar": "bar", "go": "dim", "mark": "changed", "note": "dim", "error": "error", "strong": "strong"}
 """The style of each ink of a drawing that is a role."""
-
-KEYS = {"scales": "← →: cut", "heat": "z: zoom", "surface": "< >: turn"}
-"""What is worth doing with a picture, said beside it."""
 
 
 class Page(NamedTuple):
@@ -39,14 +36,14 @@ def page(look: "Look", kind: str, view: View, width: int, height: int, *, colors
     turn = f"{number + 1} of {len(pages)}" if len(pages) > 1 else ""
     lines: list[Line] = [_names(there, kinds, width)]
     height += 1
-    needed = sum(map(rows_needed, kinds))
+    needed = sum(KINDS[one].rows for one in kinds)
     for one in kinds:
         made = pictures(look, one, view, width - 2)
         for picture in made:
-            rows = (height - 1) * rows_needed(one) // needed // len(made)
+            rows = (height - 1) * KINDS[one].rows // needed // len(made)
             last = one == kinds[-1] and picture is made[-1]
             rows = height - len(lines) if last else rows - 1
-            lines += _lines(picture, KEYS.get(one, ""), turn, width, rows, colors)
+            lines += _lines(picture, KINDS[one].keys, turn, width, rows, colors)
             lines += [] if last else [()]
             turn = ""
     return Page(tuple(lines), kinds, pages[number - 1][0], pages[(number + 1) % len(pages)][0])
@@ -56,7 +53,7 @@ def _names(there: Sequence[str], shown: Sequence[str], width: int) -> Line:
     """The drawings that there are of this place, those on the page standing out."""
     cells: list[Cell] = []
     for kind in there:
-        cells.append(Cell(f"[{NAMES[kind]}]", "strong") if kind in shown else Cell(f" {NAMES[kind]} ", "dim"))
+        cells.append(Cell(f"[{KINDS[kind].name}]", "strong") if kind in shown else Cell(f" {KINDS[kind].name} ", "dim"))
     hint = "space: next"
     room = width - 2 - width_of(cells)
     return (*cells, Cell(" " * (room - len(hint)) + hint, "dim")) if room > len(hint) + 1 else tuple(cells)
@@ -66,7 +63,7 @@ def _pages(kinds: Sequence[str], height: int) -> list[tuple[str, ...]]:
     """Kinds side by side while they have room."""
     pages: list[tuple[str, ...]] = []
     for kind in kinds:
-        if pages and sum(map(rows_needed, (*pages[-1], kind))) <= height:
+        if pages and sum(KINDS[one].rows for one in (*pages[-1], kind)) <= height:
             pages[-1] = (*pages[-1], kind)
         else:
             pages.append((kind,))

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 from tui_prune import plots
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.formatting import printable
-from tui_prune.report.gallery import Picture, View, document, kinds_of, pictures
+from tui_prune.report.gallery import Picture, View, document, pictures
+from tui_prune.report.kinds import KINDS, Kind, kinds_of
 from tui_prune.saving.whole_file import check_target, write_whole
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def show(
         raise UsageError(f"A drawing of {columns} columns and {height} lines is too large for text: name an SVG by -o.")
     made = pictures(look, kind, view, columns)
     room = max((height or lines - MARGIN + 1) // len(made) - 1, 1)
-    if kind == "costs" and height is None:
+    if KINDS[kind].grows and height is None:
         room = ENDLESS
     said = []
     for picture in made:
@@ -81,13 +82,10 @@ def check_kind(look: "Look", kind: str) -> None:
     """Raises `TuiPruneError` that says why there is no picture of this kind, where there is none."""
     if kind in kinds_of(look):
         return
-    name, details = look.path or "the network", look.details
-    if kind == "scales":
-        raise TuiPruneError(f"No batch norm with scales runs over {name}; choose another layer, or another kind.")
-    if kind == "scores" and details is not None:
-        reason = details.layer.locked or "it has no group"
-        raise TuiPruneError(f"{name} has no channels to score: {reason}.")
-    raise TuiPruneError(f"{name} has no weights to draw; choose another layer.")
+    name, details, known = look.path or "the network", look.details, KINDS[kind]
+    missing = Kind.missing if details is None and not known.of_network else known.missing
+    reason = (None if details is None else details.layer.locked) or "it has no group"
+    raise TuiPruneError(missing.format(name=name, reason=reason))
 
 
 def _terminal_size(stream: TextIO | None) -> tuple[int, int]:

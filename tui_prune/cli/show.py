@@ -12,8 +12,8 @@ from tui_prune import guide as chapters
 from tui_prune.cli import console, options
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.planning.recipe import Recipe
-from tui_prune.plots.kinds import KINDS, NETWORK
 from tui_prune.report import tables
+from tui_prune.report.kinds import KINDS, Needs
 
 if TYPE_CHECKING:
     from tui_prune.session.session import Session
@@ -48,7 +48,7 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="|".join(KINDS), help="; ".join(f"{kind}: {words}" for kind, words in KINDS.items()) + "."
+            metavar="|".join(KINDS), help="; ".join(f"{name}: {kind.words}" for name, kind in KINDS.items()) + "."
         ),
     ] = "hist",
     output: Annotated[
@@ -75,11 +75,12 @@ def plot(
 
     if kind not in KINDS:
         raise UsageError(f"--kind must be one of {', '.join(KINDS)}; it is {kind!r}.")
-    if not layer and kind not in NETWORK:
+    needs = KINDS[kind].needs
+    if not layer and not KINDS[kind].of_network:
         raise UsageError("Say which layer to draw: --layer NAME; tui-prune inspect MODEL lists them.")
     if output is not None:
         check_svg(output, force=force)
-    if kind != "scores" and not any(
+    if needs is not Needs.SCORES and not any(
         (chosen.get("ratio"), chosen.get("threshold"), chosen.get("criterion"), recipe_file)
     ):
         chosen = {**chosen, "criterion": "random"}  # nothing is cut, so weights that can't be scored don't matter
@@ -88,10 +89,10 @@ def plot(
         model, weights, input_spec, device, recipe, task or console.bundled_task(model, weights)
     )
     session.look(layer)
-    if kind == "activations":
+    if needs is Needs.ACTIVATIONS:
         with console.progress_line() as progress:
             session.measure_activations(progress)
-    if kind == "errors":
+    if needs is Needs.RECONSTRUCTION:
         _reconstruct(session)
     look, view = session.look(layer), View(log, zoom, angle)
     if output is not None:

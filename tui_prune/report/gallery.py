@@ -1,6 +1,6 @@
 """Pictures of a place in a network, for the app and for `tui-prune plot`: which there are, and what is said of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,16 +9,13 @@ import numpy as np
 from tui_prune import plots
 from tui_prune.formatting import change, count, share
 from tui_prune.plots import svg
-from tui_prune.plots.kinds import KINDS, NETWORK
+from tui_prune.report.kinds import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tui_prune.session.looking import Activations, Look
     from tui_prune.session.looking.layer import LayerDetails
-
-BARS, TALL, LIST = 9, 22, 14
-"""Rows that a picture needs, its heading included."""
 
 
 class View(NamedTuple):
@@ -41,36 +38,10 @@ class Picture:
     drawing: plots.Drawing
 
 
-Maker = Callable[["Look", View, int], Sequence[Picture]]
-
-
-def kinds_of(look: "Look") -> tuple[str, ...]:
-    """The kinds of pictures that there are of a place."""
-    details = look.details
-    if details is None:
-        of_all = {"scales": look.norms is not None, "costs": True, "errors": look.reconstruction is not None}
-        return tuple(kind for kind in NETWORK if of_all[kind])
-    there = {
-        "hist": details.weights is not None,
-        "scores": details.scores is not None,
-        "scales": look.norms is not None,
-        "heat": details.weights is not None,
-        "surface": details.weights is not None,
-        "activations": look.calibration,
-        "costs": True,
-        "errors": look.reconstruction is not None,
-    }
-    return tuple(kind for kind in KINDS if there[kind])
-
-
-def rows_needed(kind: str) -> int:
-    """Rows that the pictures of a kind need, headings included."""
-    return {"heat": TALL, "surface": TALL, "costs": LIST, "errors": LIST, "activations": 2 * BARS}.get(kind, BARS)
-
-
 def pictures(look: "Look", kind: str, view: View, width: int) -> Sequence[Picture]:
     """The pictures of a kind, one of `kinds_of`; `width` is the columns that they will have, or so."""
-    return _MAKERS[kind](look, view, width)
+    made: Sequence[Picture] = KINDS[kind].make(look, view, width)
+    return made
 
 
 def document(look: "Look", kind: str, view: View, width: int, height: int) -> str:
@@ -86,10 +57,11 @@ def document(look: "Look", kind: str, view: View, width: int, height: int) -> st
     return svg.document(parts, width)
 
 
-def _histogram(look: "Look", view: View, width: int) -> list[Picture]:
+def weights(look: "Look", view: View, width: int) -> list[Picture]:
+    """The weights of a layer as a histogram."""
     assert look.details is not None and look.details.weights is not None
-    weights = look.details.weights
-    bins = plots.binned(weights, plots.bins_for(width, weights.numel()), central=view.zoomed)
+    values = look.details.weights
+    bins = plots.binned(values, plots.bins_for(width, values.numel()), central=view.zoomed)
     kept = _kept_counts(look.details, bins)
     figures = _figures(bins, view)
     if kept is not None:
@@ -107,7 +79,8 @@ def _kept_counts(details: "LayerDetails", bins: plots.Bins) -> np.ndarray | None
     return plots.counted_like(stay, bins)
 
 
-def _scores(look: "Look", view: View, width: int) -> list[Picture]:
+def scores(look: "Look", view: View, width: int) -> list[Picture]:
+    """A layer's channels ranked by their scores."""
     assert look.details is not None and look.details.scores is not None and look.details.kept is not None
     kept = look.details.kept
     drawing = plots.scores(look.details.scores, kept, log=view.log)
@@ -116,7 +89,8 @@ def _scores(look: "Look", view: View, width: int) -> list[Picture]:
     ]
 
 
-def _scales(look: "Look", view: View, width: int) -> list[Picture]:
+def scales(look: "Look", view: View, width: int) -> list[Picture]:
+    """The scales of batch norms."""
     assert look.norms is not None
     layers, values, kept = look.norms
     figures = f"{_gone(kept, 'scales')}, {layers[0] if len(layers) == 1 else f'{len(layers)} layers'}"
@@ -129,7 +103,8 @@ def _scales(look: "Look", view: View, width: int) -> list[Picture]:
     return [Picture("batch norm scales", f"{_how(view)}{figures}", drawing)]
 
 
-def _heat(look: "Look", view: View, width: int) -> list[Picture]:
+def heat(look: "Look", view: View, width: int) -> list[Picture]:
+    """The weights of a layer, a point each."""
     details = look.details
     assert details is not None and details.weights is not None
     weights = as_array(details.weights)
@@ -137,7 +112,8 @@ def _heat(look: "Look", view: View, width: int) -> list[Picture]:
     return [Picture("weights", _shape(weights, details.outputs_kept, details.inputs_kept), drawing)]
 
 
-def _surface(look: "Look", view: View, width: int) -> list[Picture]:
+def surface(look: "Look", view: View, width: int) -> list[Picture]:
+    """The sizes of a layer's weights as a landscape."""
     details = look.details
     assert details is not None and details.weights is not None
     weights = as_array(details.weights)
@@ -146,7 +122,8 @@ def _surface(look: "Look", view: View, width: int) -> list[Picture]:
     return [Picture("sizes of weights", figures, drawing)]
 
 
-def _activations(look: "Look", view: View, width: int) -> list[Picture]:
+def activations(look: "Look", view: View, width: int) -> list[Picture]:
+    """What a layer puts out for calibration data."""
     assert look.details is not None
     name = look.details.layer.name
     if look.measured is None:
@@ -172,7 +149,8 @@ def _ranked(look: "Look", found: "Activations", view: View) -> Picture:
     return Picture("activity", figures, plots.scores(found.channels, kept, log=view.log))
 
 
-def _costs(look: "Look", view: View, width: int) -> list[Picture]:
+def costs(look: "Look", view: View, width: int) -> list[Picture]:
+    """MACs and parameters of all layers."""
     layers = tuple(
         plots.Costs(layer.name, (layer.macs.before, layer.macs.after), (layer.params.before, layer.params.after))
         for layer in look.layers
@@ -189,25 +167,14 @@ def _costs(look: "Look", view: View, width: int) -> list[Picture]:
     return [Picture("costs", figures, plots.CostBars(layers, look.path))]
 
 
-def _errors(look: "Look", view: View, width: int) -> list[Picture]:
+def errors(look: "Look", view: View, width: int) -> list[Picture]:
+    """What is wrong in each layer, before and after it was refitted."""
     found = look.reconstruction
     assert found is not None
     shown = {layer.name for layer in look.layers} if look.path else {layer.name for layer in found.layers}
     layers = tuple(plots.Error(layer.name, layer.cut, layer.left) for layer in found.layers if layer.name in shown)
     figures = f"of the outputs {100 * found.before:.3g} → {100 * found.after:.3g} %, by {found.inputs} inputs"
     return [Picture("errors by layer", figures, plots.ErrorBars(layers, look.path))]
-
-
-_MAKERS: dict[str, Maker] = {
-    "hist": _histogram,
-    "scores": _scores,
-    "scales": _scales,
-    "heat": _heat,
-    "surface": _surface,
-    "activations": _activations,
-    "costs": _costs,
-    "errors": _errors,
-}
 
 
 @dataclass(frozen=True)

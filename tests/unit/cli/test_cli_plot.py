@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tui_prune.cli.main import app
-from tui_prune.plots.kinds import KINDS
+from tui_prune.report.kinds import KINDS
 from tui_prune.session.session import Session
 
 FIRST = "tnn_bin.0"

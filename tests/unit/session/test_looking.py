@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tui_prune.app.pictures import page
+from tui_prune.cli.printing import show
 from tui_prune.errors import TuiPruneError, UsageError
 from tui_prune.loading.open_model import open_model
 from tui_prune.planning.recipe import Recipe
-from tui_prune.plots.kinds import KINDS, NETWORK
 from tui_prune.report import gallery
+from tui_prune.report.kinds import KINDS, Kind, kinds_of
 from tui_prune.session.looking import next_threshold
 from tui_prune.session.session import Session
 from tui_prune.tasks.task import Task
@@ -94,14 +96,14 @@ def test_every_kind_of_picture_can_be_made_of_every_layer_that_has_it():
             one.measure_activations()
         for path in ("", "first", "norm", "depthwise", "up", "act", "last"):
             look = one.look(path)
-            for kind in gallery.kinds_of(look):
+            for kind in kinds_of(look):
                 for view in (gallery.View(), gallery.View(log=True, zoomed=True, angle=75)):
                     for picture in gallery.pictures(look, kind, view, 60):
                         made.add(kind)
                         assert picture.name
                         assert picture.drawing.rows(60, 20)
     assert made == set(KINDS)
-    assert set(gallery.kinds_of(one.look(""))) == set(NETWORK)
+    assert set(kinds_of(one.look(""))) == {name for name, kind in KINDS.items() if kind.of_network}
 
 
 def test_activations_are_what_layers_put_out_for_the_calibration_data():
@@ -157,3 +159,23 @@ def test_a_threshold_passes_all_scales_in_steps_and_never_the_last():
         down.append(next_threshold(scales, down[-1], -1))
     assert [int((scales < threshold).sum()) for threshold in down[:-1]] == [*range(99, 40, -2)]
     assert next_threshold(np.array([NAN]), 0.5, 1) == 0.5
+
+
+def test_a_kind_of_pictures_is_added_by_a_file_and_a_line(tmp_path, monkeypatch):
+    (tmp_path / "a_users_drawing.py").write_text(
+        "from tui_prune.report.gallery import Picture, Words\n"
+        "def sizes(look, view, width):\n"
+        "    return [Picture('sizes', 'of its weights', Words(str(tuple(look.details.weights.shape))))]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = Kind("sizes", "the sizes of its weights", "a_users_drawing:sizes", KINDS["hist"].is_there, keys="q: quits")
+    monkeypatch.setitem(KINDS, "sizes", kind)
+    look = session().look("last")
+    assert kinds_of(look)[-1] == "sizes"
+    assert "(4, 12, 1, 1)" in "".join(show(look, "sizes", gallery.View(), 60, 8))
+    shown = page(look, "sizes", gallery.View(), 60, 8, colors=True)
+    text = " ".join(cell.text for line in shown.lines for cell in line)
+    assert "(4, 12, 1, 1)" in text
+    assert "q: quits" in text
+    with pytest.raises(TuiPruneError, match="no weights to draw"):
+        show(session().look(""), "sizes", gallery.View(), 60, 8)

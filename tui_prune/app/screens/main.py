@@ -49,7 +49,7 @@ from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.app.widgets.tab_line import TabLine
 from tui_prune.app.widgets.tradeoff_pane import TradeOffPane
 from tui_prune.errors import UsageError
-from tui_prune.plots.kinds import KINDS, NAMES
+from tui_prune.report.kinds import KINDS
 from tui_prune.session.words import given_way
 
 if TYPE_CHECKING:
@@ -430,8 +430,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
 
     def offers(self) -> Iterator[tuple[str, str, Callable[[], None]]]:
         """What the palette can do here beside the keys: show each drawing, go to each layer or kept plan."""
-        for kind, name in NAMES.items():
-            yield f"Picture: {name}", f"Draw {KINDS[kind]}", partial(self.show_picture, kind)
+        for name, kind in KINDS.items():
+            yield f"Picture: {kind.name}", f"Draw {kind.words}", partial(self.show_picture, name)
         for plan in self.session.shelf.plans:
             yield f"Plan: {plan.name}", "Make this the present plan", partial(self._take_plan, plan.recipe)
         for layer in self.plan.layers:

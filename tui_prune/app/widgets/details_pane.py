@@ -16,8 +16,8 @@ from tui_prune.app.pictures import Page, page
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.errors import TuiPruneError
 from tui_prune.plots import STEP
-from tui_prune.plots.kinds import KINDS
 from tui_prune.report.gallery import View
+from tui_prune.report.kinds import KINDS
 
 if TYPE_CHECKING:
     from tui_prune.session.looking import Look
@@ -189,11 +189,11 @@ class PicturesPane(LinePane):
         self._see(log=not self._view.log)
 
     def action_turn(self, by: int) -> None:
-        if "surface" in self._page.kinds:
+        if any(KINDS[kind].turns for kind in self._page.kinds):
             self._see(angle=(self._view.angle + by * STEP) % 360)
 
     def action_adjust(self, by: int) -> None:
-        if "scales" in self._page.kinds:
+        if any(KINDS[kind].moves_threshold for kind in self._page.kinds):
             self.post_message(self.ThresholdMoved(self._path, by))
         else:
             self.action_turn(by)
