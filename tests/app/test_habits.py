@@ -10,8 +10,10 @@ from textual.screen import ModalScreen
 from torch import nn
 
 from tui_prune.app import keymap
-from tui_prune.app.cells import cell_len, text_of
+from tui_prune.app.cells import Cell, cell_len, text_of
 from tui_prune.app.screens.leaving import LeavesOnce
+from tui_prune.app.tabs import TABS, Tab
+from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.loading.open_model import open_model
 
 
@@ -151,3 +153,18 @@ async def test_a_small_window_is_no_crash_and_says_what_it_wants(start, size):
         await desk.pilot.resize_terminal(80, 24)
         await desk.pilot.pause()
         assert "80x24" not in desk.status
+
+
+async def test_a_tab_is_added_by_a_file_and_a_line(start, monkeypatch):
+    class Counting(LinePane):
+        """The pane of somebody else."""
+
+    def count(main, from_start):
+        main.query_one("#layers", Counting).show([(Cell(f"{len(main.plan.layers)} layers, on {main.node.path}"),)])
+
+    monkeypatch.setitem(TABS, "layers", Tab("Layers", "How many there are", Counting, count))
+    async with start((160, 50)) as desk:
+        await desk.press("left_square_bracket")
+        assert "[Layers]" in text_of(desk.screen.tabs.line)
+        await desk.go_to("tnn_bin.0")
+        assert "layers, on tnn_bin.0" in desk.pane("layers")

@@ -5,6 +5,8 @@ The first that are shown, in this order, make the last line, after those of the 
 
 from textual.binding import Binding
 
+from tui_prune.app.tabs import TABS
+
 MAIN = [
     Binding("r", "ask_ratio", "ratio", id="ratio.layer", tooltip="Type the ratio of this layer, or of a module's"),
     Binding(
@@ -98,19 +100,11 @@ MAIN = [
         tooltip="The tab before",
         show=False,
     ),
-    Binding(
-        "1", "open_tab('overview')", "Overview", id="tab.overview", tooltip="What is left, and what next", show=False
-    ),
-    Binding("2", "open_tab('pictures')", "Pictures", id="tab.pictures", tooltip="Weights, scores, costs", show=False),
-    Binding("3", "open_tab('channels')", "Channels", id="tab.channels", tooltip="What is tied, and why", show=False),
-    Binding(
-        "4", "open_tab('sensitivity')", "Sensitivity", id="tab.sensitivity", tooltip="What layers can bear", show=False
-    ),
-    Binding("5", "open_print", "Print", id="tab.print", tooltip="Both networks as PyTorch prints them", show=False),
-    Binding("6", "open_tab('recovery')", "Recovery", id="tab.recovery", tooltip="What recovering brings", show=False),
-    Binding("7", "open_tab('tradeoff')", "Trade-off", id="tab.tradeoff", tooltip="Accuracy over cost", show=False),
-    Binding(
-        "8", "open_tab('structure')", "Structure", id="tab.structure", tooltip="Layers before and after", show=False
+    *(
+        Binding(
+            str(place), tab.action or f"open_tab('{key}')", tab.name, id=f"tab.{key}", tooltip=tab.about, show=False
+        )
+        for place, (key, tab) in enumerate([*TABS.items()][:9], 1)
     ),
     Binding(
         "C",

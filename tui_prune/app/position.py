@@ -24,7 +24,7 @@ def go_to(screen: "MainScreen", place: Mapping[str, Any]) -> None:
     tree, tab = place.get("tree"), place.get("tab")
     if isinstance(tree, Mapping):
         screen.layer_tree.restore({name: value for name, value in tree.items() if _is_plain(value)})
-    if tab != screen.tabs.active and tab in screen.tabs.NAMES:
+    if tab != screen.tabs.active and tab in screen.tabs.names:
         screen.action_open_tab(tab)
     if bool(place.get("details")) != screen.in_details:
         screen.action_other_half()

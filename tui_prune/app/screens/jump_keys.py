@@ -24,7 +24,7 @@ class JumpKeys(MainParts):
             top = tree.scroll_offset.y
             labels = dict(zip(range(top, min(top + tree.page, tree.row_count())), LETTERS, strict=False))
         places: dict[str, Callable[[], None]] = {TREE: lambda: self.go_to("tree")}
-        places |= {str(number): functools.partial(self._jump_to_tab, tab) for number, tab in enumerate(tabs.NAMES, 1)}
+        places |= {str(number): functools.partial(self._jump_to_tab, tab) for number, tab in enumerate(tabs.names, 1)}
         places |= {letter: functools.partial(self._jump_to_row, index) for index, letter in labels.items()}
         stay = "details" if self.in_details else "tree"
 
@@ -55,6 +55,6 @@ class JumpKeys(MainParts):
         if self.tabs.region:
             cells += [Cell("number", "key"), Cell(" tab   ", "dim")]
         else:
-            for number, name in enumerate(self.tabs.NAMES.values(), 1):
+            for number, name in enumerate(self.tabs.names.values(), 1):
                 cells += [Cell(str(number), "key"), Cell(f" {name}  ", "dim")]
         return (*cells, Cell("esc", "key"), Cell(" stay", "dim"))

@@ -32,6 +32,7 @@ from tui_prune.app.screens.questions import Questions
 from tui_prune.app.screens.start_keys import StartKeys
 from tui_prune.app.screens.tree_keys import TreeKeys
 from tui_prune.app.screens.tuning_keys import TuningKeys
+from tui_prune.app.tabs import TABS
 from tui_prune.app.tracebacks import Failure
 from tui_prune.app.tradeoff import TradeOff
 from tui_prune.app.widgets.details_pane import DescriptionPane, PicturesPane
@@ -40,10 +41,8 @@ from tui_prune.app.widgets.layer_tree import LayerTree
 from tui_prune.app.widgets.line_pane import LinePane
 from tui_prune.app.widgets.one_line import OneLine
 from tui_prune.app.widgets.overview_pane import OverviewPane
-from tui_prune.app.widgets.print_pane import PrintPane
 from tui_prune.app.widgets.prompt_line import PromptLine
 from tui_prune.app.widgets.recipe_pane import RecipePane
-from tui_prune.app.widgets.recovery_pane import RecoveryPane
 from tui_prune.app.widgets.row_list import RowList
 from tui_prune.app.widgets.structure_table import StructureTable
 from tui_prune.app.widgets.tab_line import TabLine
@@ -63,16 +62,6 @@ BROAD = 140
 """Columns from which the tree gets its half of them."""
 LEAST = (80, 24)
 """The smallest window in which everything can be reached."""
-TABS = (*TabLine.NAMES,)
-TOPICS = {
-    "pictures": "pictures",
-    "tradeoff": "suggestions",
-    "sensitivity": "suggestions",
-    "recovery": "recovery",
-    "recipe": "recipe",
-    "channels": "opening",
-}
-"""Chapters of the guide about tabs."""
 ACTIONS = {binding.action.partition("(")[0] for binding in MAIN}
 
 
@@ -102,7 +91,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         self._remark: Line = ()
         self.failure = None
         self._everything = False
-        self._plan_number = 0
+        self.plan_number = 0
 
     def compose(self) -> ComposeResult:
         self.set_class(self.app.size.width < WIDE, "-narrow")  # now, or the first frame is laid out twice
@@ -112,15 +101,9 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             yield LayerTree(id="tree")
             with Vertical(id="details"):
                 yield TabLine(id="tabs")
-                with ContentSwitcher(initial=TABS[0], id="panes"):
-                    yield OverviewPane(id="overview")
-                    yield PicturesPane(id="pictures")
-                    yield DescriptionPane(id="channels")
-                    yield DescriptionPane(id="sensitivity")
-                    yield PrintPane(id="print")
-                    yield RecoveryPane(id="recovery")
-                    yield TradeOffPane(id="tradeoff")
-                    yield StructureTable(id="structure")
+                with ContentSwitcher(initial=next(iter(TABS)), id="panes"):
+                    for key, tab in TABS.items():
+                        yield tab.pane(id=key)
                     yield RecipePane(id="recipe")
         # In a box of their own: Textual repaints whatever stands before something that comes or goes.
         with Vertical(id="foot"):
@@ -137,7 +120,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         self.tabs = self.query_one("#tabs", TabLine)
         self.prompt = self.query_one("#prompt", PromptLine)
         self.layer_tree.followed_by = self._tree_moved
-        self.tabs.active = TABS[0]
+        self.tabs.active = next(iter(TABS))
         notes = self.session.opened.notes
         app: Any = self.app  # screens don't import the app
         wrong = app.wrong_settings()
@@ -153,7 +136,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
     def show_plan(self, plan: "Plan") -> None:
         """Show another plan; whatever is on the screen already is left alone."""
         self.plan = plan
-        self._plan_number += 1
+        self.plan_number += 1
         with self.app.batch_update():
             self.layer_tree.show_plan(plan)
             self.keep_comparing()
@@ -238,22 +221,10 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         pane.tell(lines, from_start=from_start)
 
     def _show_details(self, *, from_start: bool = False) -> None:
-        if self.tabs.active == "sensitivity":
-            self.show_sensitivity()
-        self.show_recovery()
         self.show_recipe()
-        self.show_overview()
-        self.show_trade_off()
-        if self.node is None:
-            return
-        node = self.node
-        if self.tabs.active == "channels":
-            pane = self.query_one("#channels", DescriptionPane)
-            pane.tell(lambda width: self._describe(node, width), from_start=from_start)
-        elif self.tabs.active == "pictures":
-            self.query_one("#pictures", PicturesPane).look_at(node.place, self._plan_number, self.session.look)
-        elif self.tabs.active == "print":
-            self.query_one("#print", PrintPane).compare(self.plan, self._plan_number, node.place)
+        tab = TABS.get(self.tabs.active)
+        if tab is not None:
+            tab.show(self, from_start)
 
     def show_overview(self) -> None:
         """Show what is left, what it is worth, and what to do next, of the plan that is on the screen."""
@@ -266,7 +237,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             doing = text_of(headlines.doing(self.work.doing)) if self.work.doing is not None else ""
             self.trade_off.tell(TradeOff(self.session.trade_off(), self.plan, doing=doing))
 
-    def _describe(self, node: Node, width: int) -> tuple[Line, ...]:
+    def describe(self, node: Node, width: int) -> tuple[Line, ...]:
+        """What there is to say of the channels of a row of the tree."""
         if node.layer:
             return describe_layer(self.plan, node.path, width)
         return describe_module(self.plan, node, self.session.opened.notes, width)
@@ -370,8 +342,9 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
 
     def go_to(self, half: str) -> None:
         """Send the keys to a half: "tree" or "details"."""
+        tab = TABS.get(self.tabs.active)
         self.set_class(half == "details", "-details")
-        self.query_one("#halves").set_class(half == "details" and self.tabs.active == "print", "-alone")
+        self.query_one("#halves").set_class(half == "details" and tab is not None and tab.alone, "-alone")
         target = self.query_one(f"#{self.tabs.active}") if half == "details" else self.layer_tree
         if target is self.table and self.node is not None and self.table.path != self.node.path:
             self.reveal(self.table.path or "")  # the keys act on the row under the bar, and the top row has none there
@@ -398,7 +371,8 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
 
     def action_tab(self, by: int) -> None:
         self.close_recipe()
-        self.action_open_tab(TABS[(TABS.index(self.tabs.active) + by) % len(TABS)])
+        tabs = [*TABS]
+        self.action_open_tab(tabs[(tabs.index(self.tabs.active) + by) % len(tabs)])
 
     def action_open_tab(self, tab: str) -> None:
         self.show_tab(tab)
@@ -410,14 +384,15 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         """Show a tab, wherever the keys go."""
         self.tabs.active = tab
         self.query_one("#panes", ContentSwitcher).current = tab
-        if tab == "sensitivity":
-            self.work.read_errors()
+        if tab in TABS:
+            TABS[tab].opened(self)
         self._show_details(from_start=True)
 
     @property
     def guide_topic(self) -> str:
         """The chapter of the guide about the tab that is shown."""
-        return TOPICS.get(self.tabs.active, "")
+        tab = TABS.get(self.tabs.active)
+        return "recipe" if tab is None else tab.topic
 
     @property
     def everything(self) -> bool:

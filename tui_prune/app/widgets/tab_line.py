@@ -7,10 +7,9 @@ from textual.message import Message
 from textual.reactive import var
 
 from tui_prune.app.cells import Cell, Line, cell_len, tail
+from tui_prune.app.tabs import TABS
 from tui_prune.app.widgets.one_line import OneLine
 
-ABOUT_ROWS = ("pictures", "channels")
-"""Tabs that speak of a row of the tree, without saying its name in their first line."""
 MORE = "‹ ", " ›"
 """Before and after the tabs: there are more."""
 SUBJECT = 24
@@ -29,18 +28,13 @@ class TabLine(OneLine):
             super().__init__()
             self.tab = tab
 
-    NAMES: ClassVar[dict[str, str]] = {
-        "overview": "Overview",
-        "pictures": "Pictures",
-        "channels": "Channels",
-        "sensitivity": "Sensitivity",
-        "print": "Print",
-        "recovery": "Recovery",
-        "tradeoff": "Trade-off",
-        "structure": "Structure",
-    }
     ASIDE: ClassVar[dict[str, str]] = {"recipe": "Recipe"}
     """What can lie over the tabs, with no place among them."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of all tabs, in their order."""
+        return {key: tab.name for key, tab in TABS.items()}
 
     def on_mount(self) -> None:
         self.subject = ""
@@ -68,7 +62,7 @@ class TabLine(OneLine):
             if not tab:
                 cells.append(Cell(said, "dim"))
                 continue
-            place = [*self.NAMES].index(tab) + 1
+            place = [*self.names].index(tab) + 1
             style = "strong" if tab == self.active else "dim"
             cells += [Cell(str(place), "key"), Cell(said[1:], style)] if self._numbered else [Cell(said, style)]
         room = width - sum(len(cell.text) for cell in cells) - 2
@@ -79,27 +73,27 @@ class TabLine(OneLine):
 
     @property
     def _says_subject(self) -> bool:
-        return self.active in ABOUT_ROWS or self.screen.has_class("-narrow")
+        return (self.active in TABS and TABS[self.active].about_rows) or self.screen.has_class("-narrow")
 
     def _names(self, width: int) -> list[tuple[str, str]]:
         """Each tab with its name as it is written; where not all have room, those around the open one, or while they
         are numbered the first letters of each."""
-        tabs = [*self.NAMES]
-        whole = sum(len(name) + 2 for name in self.NAMES.values())
+        tabs = [*self.names]
+        whole = sum(len(name) + 2 for name in self.names.values())
         if self._numbered and whole > width:
-            most = max(map(len, self.NAMES.values()))
+            most = max(map(len, self.names.values()))
             fits = (
-                n for n in range(most, 1, -1) if sum(min(n, len(name)) + 2 for name in self.NAMES.values()) <= width
+                n for n in range(most, 1, -1) if sum(min(n, len(name)) + 2 for name in self.names.values()) <= width
             )
             letters = next(fits, 1)
-            return [(tab, f" {name[:letters]} ") for tab, name in self.NAMES.items()]
+            return [(tab, f" {name[:letters]} ") for tab, name in self.names.items()]
         if self._says_subject and whole + cell_len(self.subject) + 2 > width:
             width -= min(cell_len(self.subject), SUBJECT) + 2
         first = last = tabs.index(self.active) if self.active in tabs else 0
 
         def needed(first: int, last: int) -> int:
             more = (first > 0) + (last < len(tabs) - 1)
-            return sum(len(self.NAMES[tab]) + 2 for tab in tabs[first : last + 1]) + len(MORE[0]) * more
+            return sum(len(self.names[tab]) + 2 for tab in tabs[first : last + 1]) + len(MORE[0]) * more
 
         for _ in tabs:
             if last < len(tabs) - 1 and needed(first, last + 1) <= width:
@@ -109,7 +103,7 @@ class TabLine(OneLine):
         return [
             *([("", MORE[0])] if first else []),
             *(
-                (tab, f"[{self.NAMES[tab]}]" if tab == self.active else f" {self.NAMES[tab]} ")
+                (tab, f"[{self.names[tab]}]" if tab == self.active else f" {self.names[tab]} ")
                 for tab in tabs[first : last + 1]
             ),
             *([("", MORE[1])] if last < len(tabs) - 1 else []),
@@ -117,7 +111,7 @@ class TabLine(OneLine):
 
     def on_click(self, event: events.Click) -> None:
         place = 1
-        for tab, said in self._names(max(1, self.size.width - 2)) if self.active in self.NAMES else ():
+        for tab, said in self._names(max(1, self.size.width - 2)) if self.active in self.names else ():
             if tab and place <= event.x < place + len(said):
                 self.post_message(self.Clicked(tab))
             place += len(said)
