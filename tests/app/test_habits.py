@@ -156,13 +156,12 @@ async def test_a_small_window_is_no_crash_and_says_what_it_wants(start, size):
 
 
 async def test_a_tab_is_added_by_a_file_and_a_line(start, monkeypatch):
-    class Counting(LinePane):
-        """The pane of somebody else."""
-
     def count(main, from_start):
-        main.query_one("#layers", Counting).show([(Cell(f"{len(main.plan.layers)} layers, on {main.node.path}"),)])
+        main.query_one("#layers", LinePane).show([(Cell(f"{len(main.plan.layers)} layers, on {main.node.path}"),)])
 
-    monkeypatch.setitem(TABS, "layers", Tab("Layers", "How many there are", Counting, count))
+    monkeypatch.setitem(
+        TABS, "layers", Tab("Layers", "How many there are", "tui_prune.app.widgets.line_pane:LinePane", count)
+    )
     async with start((160, 50)) as desk:
         await desk.press("left_square_bracket")
         assert "[Layers]" in text_of(desk.screen.tabs.line)

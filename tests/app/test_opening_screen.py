@@ -57,7 +57,7 @@ def test_keys_of_ones_own_bring_no_torch_before_the_first_frame():
         "from tui_prune.app.app import PruneApp\n"
         "from tui_prune.config import Config\n"
         "from tui_prune.loading.request import OpenRequest\n"
-        "app = PruneApp(lambda request, progress: None, OpenRequest('nin'), Config(keys={'save': 'w'}))\n"
+        "app = PruneApp(lambda request, progress: None, OpenRequest('nin'), Config(keys={'save': 'f9'}))\n"
         "print([app.wrong_settings()], 'torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

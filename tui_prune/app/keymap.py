@@ -125,6 +125,10 @@ def _declared(owner: type[DOMNode]) -> dict[str, int]:
     return {name: place for place, name in enumerate(ids)}
 
 
+RENAMED = {"tab.histogram": "tab.pictures"}
+"""What ids are called now that files of earlier versions may have."""
+
+
 def check(wanted: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Of the keys that the user wants for the ids of bindings those that will do, in Textual's words; and in
     sentences what is wrong with the others, which stay as they were."""
@@ -132,6 +136,7 @@ def check(wanted: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     keymap: dict[str, str] = {}
     problems: list[str] = []
     for name, said in wanted.items():
+        name = RENAMED.get(name, name)
         if name not in ids:
             problems.append(
                 f'No key is called "{name}"{near(name, tuple(ids))}; tui-prune config --example lists them.'
