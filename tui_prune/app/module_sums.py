@@ -4,11 +4,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from tui_prune.planning.plan import Pair
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tui_prune.planning.plan import Plan
 
 NONE = Pair(0, 0)
@@ -28,6 +28,8 @@ class ModuleSums:
     """Those of one plan."""
 
     def __init__(self, plan: "Plan") -> None:
+        import numpy as np  # once there is a plan, which no first frame has
+
         self._places, layers, modules = _above(tuple(layer.name for layer in plan.layers))
         values = [
             (
@@ -62,8 +64,10 @@ def module_sums(plan: "Plan") -> ModuleSums:
 
 
 @lru_cache(maxsize=2)
-def _above(names: tuple[str, ...]) -> tuple[dict[str, int], np.ndarray, np.ndarray]:
+def _above(names: tuple[str, ...]) -> "tuple[dict[str, int], np.ndarray, np.ndarray]":
     """The place of each layer and of each module that it lies in; and, pair by pair, the layers and those places."""
+    import numpy as np
+
     places: dict[str, int] = {}
     pairs = []
     for number, name in enumerate(names):

@@ -7,12 +7,12 @@ from enum import Enum, auto
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
-
 from tui_prune.formatting import shrunk
 from tui_prune.planning.recipe import Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tui_prune.cost.cost import Cost
     from tui_prune.graph.graph import Graph
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tui_prune.planning.plan import Plan
 from tui_prune.planning.recipe import matches
+
+if TYPE_CHECKING:
+    from tui_prune.planning.plan import Plan
 
 
 @dataclass(frozen=True)
