@@ -31,7 +31,7 @@ async def test_a_long_value_is_shown_whole_where_there_is_room(start):
         desk.screen.change(lambda: desk.session.apply(desk.session.recipe.changed(lock=("tnn_bin.[0-9].conv",))))
         await desk.press("comma")
         assert row(desk, "layers") == "• own ratios tnn_bin.10.conv=25 conv1=25, layer2.*=50 (also r)"
-        assert row(desk, "lock") == "• locked tnn_bin.[0-9].conv layers or globs that stay (also l)"
+        assert row(desk, "lock") == "• locked tnn_bin.[0-9].conv layers or globs that stay (also L)"
         desk.screen.change(lambda: desk.session.set_alignment(8, "tnn_bin.5.conv"))
         desk.screen.change(lambda: desk.session.set_alignment(16, "tnn_bin.6.conv"))
         assert row(desk, "layer_align") == "• own alignments tnn_bin.5.conv=8, tnn_bin.6.conv=16"

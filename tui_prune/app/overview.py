@@ -231,7 +231,7 @@ def next_step(plan: "Plan", *, has_task: bool, score: "Score | None", hint: str,
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         return (
-            f"{gone[0].name}{more} keeps {gone[0].after} of {gone[0].before} channels: move there; - cuts less, l locks"
+            f"{gone[0].name}{more} keeps {gone[0].after} of {gone[0].before} channels: move there; - cuts less, L locks"
         )
     if not plan.cuts:
         return "t says how large the network may be; r or + cuts the row under the bar, g all; B has presets"
