@@ -11,9 +11,10 @@ state by the held-out images: the same batches, steps, learning rate and evaluat
 images are held out and which calibrate, in which order the others come, what the criterion `random` makes up, and how
 the ResNet is trained.
 
-Two methods choose nothing: l2 at the same ratio in each layer, with the layers refitted (in the column for what is
-recalibrated) by the images that calibrate, without their labels; at once, and in three rounds. Their fine-tuning has no
-held-out images to choose the best state by, so it gives the last.
+Three methods see no label: l2 at the same ratio in each layer, with the layers refitted (in the column for what is
+recalibrated) by the images that calibrate; at once, and in three rounds; and the criterion `reconstruction` with the
+widths that error curves suggest. Their fine-tuning has no held-out images to choose the best state by, so it gives the
+last.
 
 Whatever is chosen is chosen on the held-out images, by accuracy and, where that is the same, by loss: the scope of each
 criterion of ours, the recipe that is suggested, the state of a network that is kept, and the best of the peer's
@@ -64,8 +65,9 @@ TUNED = 3
 """So many suggestions, and so many of the peer's settings, are fine-tuned: those that are best after recalibration."""
 SUGGESTED, PEER = "suggested recipe", "Torch-Pruning, best setting"
 RECONSTRUCTED, ROUNDS = "l2 in each layer alike, reconstructed", "the same in three rounds"
-NO_SEARCH = (RECONSTRUCTED, ROUNDS)
-"""Neither labels nor a search: one recipe, whose layers are refitted by the images that calibrate."""
+CURVES = "reconstruction, widths from curves, reconstructed"
+NO_LABELS = (RECONSTRUCTED, ROUNDS, CURVES)
+"""Neither labels nor an evaluation: layers are refitted by the images that calibrate."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, metavar="R", help="shares of the MACs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="networks and seeds at a time")
     parser.add_argument("--each", action="store_true", help="each criterion by itself, too; takes twice as long")
-    parser.add_argument("--quick", action="store_true", help="only what needs no search and no peer; takes a minute")
+    parser.add_argument("--quick", action="store_true", help="only what sees no label; takes two minutes")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument(
         "--cache", type=Path, default=Path(platformdirs.user_cache_dir("tui-prune")), help="for trained weights"
@@ -172,7 +174,7 @@ def _measure(name: str, seed: int, asked: argparse.Namespace, ready: "queue.Queu
 def measured(
     name: str, seed: int, budgets: Sequence[float], cache: Path, criteria: Iterable[str], *, quick: bool = False
 ) -> Iterator[Figures]:
-    """One network with one seed: reconstructed without any search, the suggested recipe, the peer, and each of these
+    """One network with one seed: reconstructed without labels, the suggested recipe, the peer, and each of these
     criteria by itself; `quick`: only the first."""
     data = Digits(seed)
     model = trained(data, cache) if name == "small_resnet" else open_model(name).module.eval()
@@ -189,8 +191,8 @@ def measured(
         return Figures(name, seed, budget, method, at["recalibrated"].macs / whole, *shares, chosen)
 
     for budget in budgets:
-        for method, rounds in zip(NO_SEARCH, (1, 3), strict=True):
-            yield figures(method, budget, dict.fromkeys(STAGES, _reconstructed(model, data, budget, rounds)))
+        for method in NO_LABELS:
+            yield figures(method, budget, dict.fromkeys(STAGES, _reconstructed(model, data, budget, method)))
         if quick:
             continue
         yield figures(SUGGESTED, budget, _suggested(session, data, budget))
@@ -205,14 +207,19 @@ def measured(
             yield figures(criterion, budget, dict.fromkeys(STAGES, best))
 
 
-def _reconstructed(model: nn.Module, data: Digits, budget: float, rounds: int) -> Stages:
-    """The same ratio in each layer, by l2; refitted in place of recalibrated, and fine-tuned after that."""
+def _reconstructed(model: nn.Module, data: Digits, budget: float, method: str) -> Stages:
+    """One of the methods that see no label; refitted in place of recalibrated, and fine-tuned after that."""
     label_free = Task(calibration=lambda: (inputs for inputs, _ in data.calibration()))
     session = Session(opened(model), task=label_free, recipe=Recipe(target_macs=budget))
+    if method == CURVES:
+        session.apply(Recipe(criterion="reconstruction"))
+        session.apply(session.suggest(target_macs=budget))
     cut = session.cut()
-    made = prune_in_rounds(session, rounds, Recovering(reconstruct=True)) if rounds > 1 else None
-    result = recover(cut, label_free, reconstructing=True, recalibrating=False) if made is None else made
-    stages = Stages("l2, local", macs(result.model, data), {}, {})
+    if method == ROUNDS:
+        result = prune_in_rounds(session, 3, Recovering(reconstruct=True))
+    else:
+        result = recover(cut, label_free, reconstructing=True, recalibrating=False)
+    stages = Stages(f"{session.recipe.criterion}, local", macs(result.model, data), {}, {})
     stages.reached("cut", cut.model, data)
     stages.reached("recalibrated", result.model, data)
     tuned = copy.deepcopy(result.model)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """In units of the mean square of what arrives."""
+FIRST = 2
+"""The one to try first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +31,10 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """A layer's new weight and what is left of its error on held-out rows."""
+    """How a layer's weight is to change, and what is left of its error on held-out rows then."""
 
-    weight: Tensor
-    """(groups, outputs of a group, columns of a group)."""
+    change: Tensor
+    """(groups, outputs of a group, columns of a group): to be added to the weight; 0 where the plain cut is better."""
     shift: Tensor
     """(groups, outputs of a group): to be added to the bias."""
     plain: float
@@ -44,55 +46,77 @@ class Refit:
 
 def refit(weight: Tensor, samples: Samples, *, shifts: bool, centred: bool) -> Refit:
     """The best weight by the rows to fit, with the ridge that serves best on the rows held out; the plain cut is among
-    the choices.
+    the choices. Writes over what `samples` read.
 
     `weight`: (groups, outputs of a group, columns of a group), as it was cut. `shifts`: a bias may take up a difference
     of the means. `centred`: a norm behind the layer takes it up, so that only differences from the mean count.
     """
     weight = weight.float()
     fit, held = slice(None, samples.fitted), slice(samples.fitted, None)
-    rest = samples.wanted - samples.reads @ weight.mT
-    reads = samples.reads
+    reads, rest = samples.reads, samples.wanted - samples.reads @ weight.mT
     wanted = samples.wanted[:, held]
     size = _square(wanted - wanted.mean(1, keepdim=True) if centred else wanted)
     alone = _square(rest[:, held] - rest[:, fit].mean(1, keepdim=True) if centred else rest[:, held])
     means = reads.new_zeros(len(reads), 1, reads.shape[2]), rest.new_zeros(len(rest), 1, rest.shape[2])
     if shifts or centred:
         means = reads[:, fit].mean(1, keepdim=True), rest[:, fit].mean(1, keepdim=True)
-        reads, rest = reads - means[0], rest - means[1]
+        reads.sub_(means[0])
+        rest.sub_(means[1])
 
-    errors, changes = [alone], [torch.zeros_like(weight, dtype=torch.float64)]
-    for change in _solutions(reads[:, fit], rest[:, fit]):
-        errors.append(_square(rest[:, held] - reads[:, held] @ change.mT.to(reads.dtype)))
-        changes.append(change)
-    tried = torch.stack(errors).nan_to_num(torch.inf)
-    best = tried.argmin(0)
-    change = torch.stack(changes)[best, torch.arange(len(best), device=best.device)]
-    shift = means[1][:, 0].double() - (change @ means[0].double().mT)[:, :, 0]
-    keeps = shifts and not centred
-    shift = torch.where((best > 0)[:, None], shift, 0.0) if keeps else torch.zeros_like(shift)
+    system = _System(reads[:, fit], rest[:, fit])
+    left, change = torch.full_like(alone, torch.inf), torch.zeros_like(weight)  # the best so far, of each group
+
+    def is_better(ridge: float) -> Tensor:
+        found = system.solved(ridge)
+        error = _square(rest[:, held] - reads[:, held] @ found.mT).nan_to_num(torch.inf)
+        better = error < left
+        left[better], change[better] = error[better], found[better]
+        return better
+
+    # Over the ridges the error has one valley: walk down it, in one direction or the other.
+    is_better(RIDGES[FIRST])
+    falls = torch.zeros_like(left, dtype=torch.bool)
+    for ridges in (RIDGES[:FIRST][::-1], RIDGES[FIRST + 1 :]):
+        for ridge in ridges:
+            better = is_better(ridge)
+            if not bool(better.any()):
+                break
+            falls |= better
+        if bool(falls.all()):
+            break
+
+    brings = left < alone
+    change[~brings] = 0.0
+    shift = means[1][:, 0] - (change @ means[0].mT)[:, :, 0]
+    shift = torch.where(brings[:, None], shift, 0.0) if shifts and not centred else torch.zeros_like(shift)
     total = size.sum().clamp(min=1e-30)
-    left = tried.gather(0, best[None])[0]
-    return Refit(weight.double() + change, shift, float(alone.sum() / total), float(left.sum() / total))
+    return Refit(change, shift, float(alone.sum() / total), float(torch.minimum(left, alone).sum() / total))
 
 
-def _solutions(reads: Tensor, rest: Tensor) -> list[Tensor]:
-    """For each ridge the change of the weight (groups, outputs, columns), by the smaller of the two systems: that of
-    the columns, or that of the rows. Sums are made in the numbers' own format, and solved in float64."""
-    rows, columns = reads.shape[1:]
-    by_rows = rows < columns
-    system = ((reads @ reads.mT) if by_rows else (reads.mT @ reads)).double()
-    right = rest.double() if by_rows else (reads.mT @ rest).double()
-    scale = system.diagonal(dim1=1, dim2=2).sum(1) / columns
-    found = []
-    for ridge in RIDGES:
-        damped = system.clone()
-        damped.diagonal(dim1=1, dim2=2).add_((ridge * scale + torch.finfo(torch.float64).tiny)[:, None])
-        factor, failed = torch.linalg.cholesky_ex(damped)
-        solved = torch.cholesky_solve(right, factor)
-        change = (reads.mT @ solved.to(reads.dtype)).double() if by_rows else solved
-        found.append(torch.where((failed == 0)[:, None, None], change, torch.nan).mT)
-    return found
+class _System:
+    """The normal equations of a change of the weight, to be solved with several ridges: those of the columns, or those
+    of the rows, whichever are fewer. Sums are made in the numbers' own format, and solved in float64."""
+
+    def __init__(self, reads: Tensor, rest: Tensor) -> None:
+        rows, columns = reads.shape[1:]
+        self._reads = reads if rows < columns else None
+        """Where the equations are those of the rows."""
+        self._products = reads @ reads.mT if rows < columns else reads.mT @ reads
+        self._right = (rest if rows < columns else reads.mT @ rest).double()
+        self._scale = self._products.diagonal(dim1=1, dim2=2).double().sum(1) / columns
+
+    def solved(self, ridge: float) -> Tensor:
+        """(groups, outputs, columns); NaN for a group that can't be solved."""
+        damped = self._products.double()
+        damped.diagonal(dim1=1, dim2=2).add_((ridge * self._scale + torch.finfo(torch.float64).tiny)[:, None])
+        failed = torch.empty(len(damped), dtype=torch.int32, device=damped.device)
+        torch.linalg.cholesky_ex(damped, out=(damped, failed))  # in place: these are the largest matrices
+        found = torch.cholesky_solve(self._right, damped)
+        del damped
+        if self._reads is not None:
+            found = self._reads.mT @ found.to(self._reads.dtype)
+        found = found.to(self._products.dtype)
+        return torch.where((failed == 0)[:, None, None], found, torch.nan).mT
 
 
 def _square(rest: Tensor) -> Tensor:

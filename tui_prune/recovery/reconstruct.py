@@ -136,6 +136,8 @@ class _Teacher:
         """By weight and call: (rows, outputs)."""
         self.normed: dict[tuple[str, int], Tensor] = {}
         """By running mean and call: (rows, channels)."""
+        self.arrived: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        """By running mean, the mean and the variance of what has arrived at each call."""
         self.reader = Reader(model, record, gives=self._gives, norms=self._norms)
 
     def _gives(self, reading: Reading, out: Tensor) -> None:
@@ -161,8 +163,13 @@ class _Teacher:
     def _norms(self, norm: Norm) -> None:
         rows = self.sampler.normed_rows(norm.x)
         rows = _normalised(rows, self.tensors[norm.mean], self.tensors[norm.variance], norm)
+        arrived = self.sampler.fitted_moments(norm.x)
         kept = self.kept.get(axis_name(norm.mean, 0))
-        self.normed[norm.mean, norm.call] = rows if kept is None else rows[:, kept.long().to(rows.device)]
+        if kept is not None:
+            kept = kept.long().to(rows.device)
+            rows, arrived = rows[:, kept], (arrived[0][kept], arrived[1][kept])
+        self.normed[norm.mean, norm.call] = rows
+        self.arrived.setdefault(norm.mean, []).append(arrived)
 
 
 class _Student:
@@ -177,9 +184,9 @@ class _Student:
         self._progress = progress
         self._errors: dict[str, LayerError] = {}
         self._before: dict[str, Tensor] = {}
-        """Of tensors that were changed, what they were."""
+        """Of tensors that are to be changed in each of several calls, what they were."""
         self._samples: dict[str, list[Samples]] = {}
-        self._moments: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self._arrived: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self._work = max(1, len(teacher.given))
 
     @property
@@ -214,44 +221,47 @@ class _Student:
             return
         bias, normed = self._teacher.reader.bias(name), self._teacher.reader.is_normed(name)
         made = refit(weight, samples, shifts=bias is not None, centred=normed)
-        layer = owner_of(name)
+        layer, repeated = owner_of(name), self._teacher.reader.calls[name] > 1
         self._errors[layer] = LayerError(layer, made.plain, made.left)
-        self._write(name, from_groups(made.weight, tensor, reading.inputs_first))
+        self._write(name, self._original(name) + from_groups(made.change, tensor, reading.inputs_first), repeated)
         if bias is not None and not normed:
-            self._write(bias, self._original(bias).double() + made.shift.reshape(-1))
+            self._write(bias, self._original(bias) + made.shift.reshape(-1), repeated)
 
     def _norms(self, norm: Norm) -> None:
-        """Take new statistics, all of them or only the mean, where that brings the outputs nearer to what they were."""
+        """Move the statistics as the inputs have moved, or only the mean, where that brings the outputs nearer to what
+        they were."""
         wanted = self._teacher.normed.pop((norm.mean, norm.call), None)
         if wanted is None:
             return
         old = self._original(norm.mean), self._original(norm.variance)
-        fitted = norm.x[: self._sampler.fitted_inputs(norm.x)].float()
-        seen = self._moments.setdefault(norm.mean, [])
-        variance, mean = torch.var_mean(fitted, [dim for dim in range(fitted.dim()) if dim != 1], correction=0)
-        seen.append((mean, variance))
-        mean = torch.stack([one for one, _ in seen]).mean(0)
-        variance = torch.stack([one + (centre - mean).square() for centre, one in seen]).mean(0)
+        self._arrived.setdefault(norm.mean, []).append(self._sampler.fitted_moments(norm.x))
         rows = self._sampler.normed_rows(norm.x)
         if rows.shape != wanted.shape:
             return
+        # Running statistics needn't be those of these inputs, in the original either: only the difference counts.
+        before = _of_calls(self._teacher.arrived[norm.mean][: norm.call + 1])
+        now = _of_calls(self._arrived[norm.mean])
+        mean = old[0] + now[0] - before[0]
+        variance = old[1] * torch.where(before[1] > 0, now[1] / before[1], 1.0)
         choices = (old, (mean, variance), (mean, old[1]))
         errors = [(_normalised(rows, *choice, norm) - wanted).square().sum() for choice in choices]
         best = int(torch.stack(errors).nan_to_num(torch.inf).argmin())
         if best or norm.mean in self.values:
-            self._write(norm.mean, choices[best][0])
-            self._write(norm.variance, choices[best][1])
+            for name, values in zip((norm.mean, norm.variance), choices[best], strict=True):
+                self._write(name, values, self._teacher.reader.calls[norm.mean] > 1)
 
     def _original(self, name: str) -> Tensor:
         """What a tensor was before it was changed."""
         return self._before.get(name, self._tensors[name])
 
-    def _write(self, name: str, values: Tensor) -> None:
+    def _write(self, name: str, values: Tensor, repeated: bool) -> None:
+        """Change a tensor; `repeated`: of a layer that runs more than once."""
         tensor = self._tensors[name]
         values = values.to(tensor.dtype)
         if not bool(values.isfinite().all()) or torch.equal(values, tensor):
             return
-        self._before.setdefault(name, tensor.clone())
+        if repeated:
+            self._before.setdefault(name, tensor.clone())
         tensor.copy_(values)
         self.values[name] = tensor
 
@@ -273,6 +283,12 @@ def _normalised(rows: Tensor, mean: Tensor, variance: Tensor, norm: Norm) -> Ten
     found = (rows - mean.float()) * (variance.float() + norm.eps).rsqrt()
     found = found if norm.scale is None else found * norm.scale.float()
     return found if norm.shift is None else found + norm.shift.float()
+
+
+def _of_calls(moments: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of all calls together."""
+    mean = torch.stack([one for one, _ in moments]).mean(0)
+    return mean, torch.stack([variance + (one - mean).square() for one, variance in moments]).mean(0)
 
 
 def _joined(seen: list[Samples]) -> Samples:

@@ -80,12 +80,15 @@ class Sampler:
         if reading.window is None:
             return x[self._rows(reading, x)].float()[None]
         index, inside = _reached(x.shape, reading.window, self._places(reading))
-        found = x[_at(index, x)]
-        if not bool(inside.all()):
-            found = found * inside.to(found)
-        # (N, channels, kernel positions, places) as (groups, N * places, channels of a group * kernel positions)
-        found = found.float().unflatten(1, (reading.groups, -1)).permute(1, 0, 4, 2, 3)
-        return self._mixed(found.reshape(reading.groups, -1, prod(found.shape[3:])), len(x))
+        channels, (taps, places) = x.shape[1] // reading.groups, inside.shape
+        found = torch.empty(reading.groups, len(x), places, channels, taps, dtype=torch.float, device=x.device)
+        for tap in range(taps):  # one after the other: all of them are as large as many activations
+            reached = x[_at([sizes[tap] for sizes in index], x)]
+            if not bool(inside[tap].all()):
+                reached = reached * inside[tap].to(reached)
+            # (N, channels, places) as (groups, N, places, channels of a group)
+            found[..., tap] = reached.unflatten(1, (reading.groups, channels)).permute(1, 0, 3, 2)
+        return self._mixed(found.reshape(reading.groups, len(x) * places, channels * taps), len(x))
 
     def given_by(self, reading: Reading, out: Tensor) -> Tensor:
         """What a layer gives, at the same rows: (rows, outputs)."""
@@ -104,6 +107,12 @@ class Sampler:
         where = torch.unravel_index(_some(prod(sizes), self._per_input), sizes)
         found = held[_at(where, x)]
         return found.movedim(1, -1).reshape(-1, x.shape[1]).float()
+
+    def fitted_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the channels of a norm's input (N, channels, ...), of the inputs that are fitted."""
+        fitted = x[: self.fitted_inputs(x)].float()
+        variance, mean = torch.var_mean(fitted, [dim for dim in range(x.dim()) if dim != 1], correction=0)
+        return mean, variance
 
     def fitted_rows(self, rows: int) -> int:
         """How many of some rows are to be fitted; the others are held out."""

@@ -166,6 +166,31 @@ def test_a_cut_that_costs_nothing_stays_as_it_is() -> None:
     assert error(made.model, net) < 1e-5
 
 
+def test_running_statistics_that_the_inputs_do_not_show_are_kept() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(3)
+    ).eval()
+    net(IMAGES)
+    with torch.no_grad():
+        net[0].weight[4:] = 1e-4 * net[0].weight[4:]  # all but constant, so that a mean is lost with them
+        net[0].bias[4:] = 1.0
+        net[3].running_mean += 1.0
+        net[3].running_var *= 3.0
+    result = tui_prune.prune(net, IMAGES[:1], layers={"0": 0.5}, criterion="l2")
+    made = tui_prune.reconstruct(result, IMAGES)
+    assert error(result.model, net) > 0.1
+    assert error(made.model, net) < 0.01
+
+
+def test_a_layer_that_is_best_as_it_was_cut_keeps_its_very_weights() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)).eval().double()
+    result = tui_prune.prune(net, torch.randn(1, 8).double(), layers={"1": 0.25})
+    made = tui_prune.reconstruct(result, torch.randn(64, 8).double())
+    assert torch.equal(made.model[0].weight, result.model[0].weight)
+
+
 def test_what_makes_the_task_worse_is_undone(result: Result) -> None:
     before = result.model(OTHERS)
     task = Task(
