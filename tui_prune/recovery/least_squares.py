@@ -15,6 +15,8 @@ RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """In units of the mean square of what arrives."""
 FIRST = 2
 """The one to try first."""
+ROUNDING = 1e-12
+"""Of the outputs' square: an error that is smaller is one of sums in float32, and no weight is changed for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ def refit(weight: Tensor, samples: Samples, *, shifts: bool, centred: bool) -> R
         if bool(falls.all()):
             break
 
-    brings = left < alone
+    brings = (left < alone) & (alone > ROUNDING * size)
     change[~brings] = 0.0
     shift = means[1][:, 0] - (change @ means[0].mT)[:, :, 0]
     shift = torch.where(brings[:, None], shift, 0.0) if shifts and not centred else torch.zeros_like(shift)

@@ -168,10 +168,7 @@ def test_a_cut_that_costs_nothing_stays_as_it_is() -> None:
 
 def test_running_statistics_that_the_inputs_do_not_show_are_kept() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(3)
-    ).eval()
-    net(IMAGES)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1, bias=False), nn.BatchNorm2d(4)).eval()
     with torch.no_grad():
         net[0].weight[4:] = 1e-4 * net[0].weight[4:]  # all but constant, so that a mean is lost with them
         net[0].bias[4:] = 1.0
@@ -185,7 +182,8 @@ def test_running_statistics_that_the_inputs_do_not_show_are_kept() -> None:
 
 def test_a_layer_that_is_best_as_it_was_cut_keeps_its_very_weights() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)).eval().double()
+    layers = [nn.Linear(8, outputs, dtype=torch.float64) for outputs in (8, 8, 4)]  # finer than the sums are made in
+    net = nn.Sequential(*layers).eval()
     result = tui_prune.prune(net, torch.randn(1, 8).double(), layers={"1": 0.25})
     made = tui_prune.reconstruct(result, torch.randn(64, 8).double())
     assert torch.equal(made.model[0].weight, result.model[0].weight)
