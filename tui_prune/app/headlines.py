@@ -28,6 +28,8 @@ class Score:
     before: float
     after: float | None = None
     recovered: float | None = None
+    live: float | None = None
+    """What the cut network would be worth if its layers were refitted (R does it)."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,8 @@ def _score(score: Score, cut: bool) -> Part:
 
     said: Line
     last = score.after if score.recovered is None else score.recovered
+    live = cut and score.recovered is None and score.live is not None
+    last = score.live if live else last
     if last is None and cut:
         said = (Cell(f"{figure(score.before)} → ", "dim"), Cell("?"))
     elif last is None:
@@ -180,10 +184,12 @@ def _score(score: Score, cut: bool) -> Part:
     else:
         said = (Cell(f"{figure(score.before)} → ", "dim"), Cell(f"{figure(last)}{unit}", "changed"))
     lengths = [said]
-    if score.after is not None and score.recovered is not None:
+    if score.after is not None and (score.recovered is not None or live):
         lengths.insert(0, (*said[:1], Cell(f"{figure(score.after)} → ", "dim"), *said[1:]))
     known = None if last is None and cut else evidence(score.before if last is None else last)
     if known is not None:
         lengths.insert(0, (*lengths[0], Cell(f" ±{half_width(known.interval)}", "dim")))
+    if live:
+        lengths = [(*lengths[0], Cell(" if reconstructed", "dim")), *((*one, Cell(" live", "dim")) for one in lengths)]
     words = [(Cell(f"{short} ", "dim"), *one) for one in lengths for short in (name, name[:3])]
     return Part(2, tuple(words))

@@ -50,6 +50,7 @@ class JobKind(Enum):
     OPENING = "opening", "open"
     GOING_ON = ("going on",)
     STARTING_ANEW = ("starting anew",)
+    LIVE = ("live accuracy",)
 
     def __init__(self, words: str, *stages: str) -> None:
         self.words, self.stages = words, stages

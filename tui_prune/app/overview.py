@@ -106,9 +106,12 @@ def _accuracy(found: Overview, score: "Score") -> Line:
     if score.recovered is not None:
         figure = Cell(formatting.score(score.recovered, score.before), "changed")
         said += [Cell(" → ", "dim"), figure, Cell(" recovered", "dim")]
+    elif score.live is not None and cuts:
+        figure = Cell(formatting.score(score.live, score.before), "changed")
+        said += [Cell(" → ", "dim"), figure, Cell(" if reconstructed (R)", "dim")]
     if found.interval is not None:
         said.append(Cell(f"  ±{found.interval:.1f}", "dim"))
-    if cuts and score.after is None and score.recovered is None:
+    if cuts and score.after is None and score.recovered is None and score.live is None:
         said.append(Cell("  cut: not measured yet (e)", "dim"))
     return tuple(said)
 

@@ -18,7 +18,13 @@ BELOW = 6
 """Lines below the chart: its axis, what the marks mean, and what is known of the dot under the cursor."""
 NEAR = 0.1
 """The axis begins at so much of the score below the uncut network's, unless all is to be seen."""
-DOTS = {"uncut": ("□", "plain"), "scan": ("·", "dim"), "candidate": ("∘", "bar"), "finalist": ("◆", "bar")}
+DOTS = {
+    "uncut": ("□", "plain"),
+    "scan": ("·", "dim"),
+    "candidate": ("∘", "bar"),
+    "finalist": ("◆", "bar"),
+    "live": ("○", "bar"),
+}
 PLAN, PRESENT, UNMEASURED, STAIRS = ("●", "bar"), ("◆", "changed"), ("◇", "changed"), ("╌", "dim")
 LOWER = ("▾", "dim")
 """What lies below the picture."""
@@ -27,6 +33,7 @@ KINDS = {
     "scan": "one layer cut alone",
     "candidate": "a candidate of a suggestion",
     "finalist": "a finalist, fine-tuned",
+    "live": "a plan of yours, as it would be reconstructed",
     "plan": "a plan of yours",
 }
 NAMES = {"macs": "MACs", "params": "parameters", "bytes": "bytes"}
@@ -91,7 +98,7 @@ class _Grid:
         self._marks: dict[tuple[int, int], tuple[str, str]] = {}
         self._owners: dict[tuple[int, int], list[Trial]] = {}
         self._stairs()
-        weights = ["scan", "candidate", "uncut", "finalist", "plan"]
+        weights = ["scan", "candidate", "uncut", "live", "finalist", "plan"]
         for trial in sorted(found.trials, key=lambda one: weights.index(one.kind)):
             place = self._place(found.part(trial), trial.accuracy)
             self._marks[place] = DOTS.get(trial.kind, PLAN) if trial.accuracy >= self._low else LOWER
@@ -135,7 +142,9 @@ class _Grid:
     def _present(self) -> None:
         plan, axis = self._found.plan, self._found.axis
         part = getattr(plan.after, axis) / max(1, getattr(plan.before, axis))
-        known = [one for one in self._found.trials if one.recipe == plan.recipe and one.kind in ("plan", "uncut")]
+        known = [
+            one for one in self._found.trials if one.recipe == plan.recipe and one.kind in ("live", "plan", "uncut")
+        ]
         if known:
             self._marks[self._place(part, known[-1].accuracy)] = PRESENT
         else:
@@ -145,7 +154,7 @@ class _Grid:
 def _legend(found: TradeOff) -> Line:
     kinds = {trial.kind for trial in found.trials}
     parts = [(PRESENT[0], "present"), (UNMEASURED[0], "not measured"), (PLAN[0], "plan")]
-    words = {"candidate": "suggestion", "finalist": "finalist", "scan": "layer alone", "uncut": "uncut"}
+    words = {"candidate": "suggestion", "finalist": "finalist", "scan": "layer alone", "live": "live", "uncut": "uncut"}
     parts += [(DOTS[kind][0], said) for kind, said in words.items() if kind in kinds]
     return (Cell("  ".join(f"{mark} {said}" for mark, said in parts), "dim"),)
 

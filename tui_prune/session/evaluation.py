@@ -28,6 +28,7 @@ class Evaluation:
         self.networks = networks
         self._baseline: float | None = None
         """On all examples; measured once."""
+        self._live: dict[Graph, Scanner] = {}
         self._caches: dict[tuple[Graph, Path | None, bool, bool], ScanCache] = {}
 
     @property
@@ -80,6 +81,12 @@ class Evaluation:
         task = self.by(Half.CHOOSING if choosing else None)
         subject = self.networks.subject_of(graph)
         return Scanner(subject, graph, task, self._caches[key], reconstructing=reconstructing)
+
+    def live_scanner(self, graph: Graph) -> Scanner:
+        """The scanner of a graph's network that refits layers. Always the same: it keeps outputs of the uncut one."""
+        if graph not in self._live:
+            self._live.setdefault(graph, self.scanner(graph, reconstructing=True))
+        return self._live[graph]
 
     @cached_property
     def made_from(self) -> dict[str, str]:

@@ -26,7 +26,7 @@ from tui_prune.session.remote import remote_scanner, remote_session, unpacked
 from tui_prune.session.state import Chosen, Tried
 from tui_prune.session.trade_off import Kind, Trial
 from tui_prune.session.work import Work
-from tui_prune.tasks.evidence import Half
+from tui_prune.tasks.evidence import Half, Score
 from tui_prune.workers import Backend, Outcome, Setup
 
 Measure = Callable[[Plan, Progress], "tuple[float, float] | None"]
@@ -215,6 +215,25 @@ class Search:
                     pass
 
         return measure
+
+    def measure_live(self, plan: Plan, progress: Progress = silent) -> None:
+        """Measure what a plan's network is worth once its layers are refitted. The figure is kept for the trade-off,
+        the network isn't. Nothing where its code can't be cut so.
+
+        Raises `TuiPruneError` without a task, or when it has no calibration data or fails.
+        """
+        evaluation, half = self._evaluation, self.work.state.reporting
+        evaluation.baseline(None, part(progress, 0.0, 0.2))
+        scanner = evaluation.live_scanner(plan.graph)
+        measured = scanner.measure(plan, plan.keep, part(progress, 0.2, 1.0))
+        if measured is None:
+            return
+        score = measured[0]
+        if half is not None:
+            if not isinstance(score, Score):  # of all examples, which can't be compared with half of them
+                return
+            score = score.half(half)
+        self._tried(plan, score, "live", recovered=scanner.recovering)
 
     def _suggested_by_curves(
         self, goal: Goal, criteria: Sequence[str] | None, backend: Backend | None, progress: Progress

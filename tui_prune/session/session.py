@@ -336,6 +336,12 @@ class Session:
         """All that was measured by the task (`State.trade_off`)."""
         return self._state.trade_off()
 
+    def live_score(self, recipe: Recipe) -> float | None:
+        """What a recipe's network would be worth once its layers were refitted (`Search.measure_live`); None: it wasn't
+        measured."""
+        trial = self._state.trials.get((recipe, "live"))
+        return None if trial is None else trial.accuracy
+
     # Recovered networks
 
     @property

@@ -11,7 +11,7 @@ from tui_prune.planning.recipe import Recipe
 if TYPE_CHECKING:
     from tui_prune.cost.cost import Cost
 
-Kind = Literal["uncut", "scan", "candidate", "finalist", "plan"]
+Kind = Literal["uncut", "scan", "candidate", "finalist", "live", "plan"]
 Axis = Literal["macs", "params", "bytes"]
 AXES: tuple[Axis, ...] = ("macs", "params", "bytes")
 
@@ -24,7 +24,8 @@ class Trial:
     cost: Cost
     accuracy: float
     kind: Kind
-    """A layer cut alone, a candidate of a suggestion, a finalist once it was fine-tuned, or a plan of the user's."""
+    """A layer cut alone, a candidate of a suggestion, a finalist once it was fine-tuned, a plan of the user's
+    that was measured while the keys rested, or when it was asked for."""
     name: str = ""
     """Of a plan that is kept."""
     recovered: bool = False

@@ -80,10 +80,18 @@ class LongWork:
         if self._score is None:
             return None
         measured, score = self._score
+        live = self._screen.session.live_score(recipe)
         if measured == recipe:
-            return score
+            return dataclasses.replace(score, live=live)
         known = self._screen.session.figures(recipe)
-        return Score(score.before, known.accuracy, known.recovered) if self._screen.plan.cuts else Score(score.before)
+        if not self._screen.plan.cuts:
+            return Score(score.before)
+        return Score(score.before, known.accuracy, known.recovered, live)
+
+    def is_measured(self, recipe: "Recipe") -> bool:
+        """Whether it is known what the network by a recipe is worth once its layers are refitted."""
+        score = self.score(recipe)
+        return score is not None and (score.recovered is not None or score.live is not None)
 
     def side(self, recipe: "Recipe") -> Line:
         """What to say at the right of the status line: what is going on, or what is known of this recipe."""
@@ -136,13 +144,25 @@ class LongWork:
             SCANNING, lambda search, progress: search.sensitivity(progress, shown=self._scanned, backend=backend)
         )
 
+    def lacks_errors(self) -> bool:
+        """Whether the errors of layers cut alone can be worked out, and weren't tried yet."""
+        task, criterion = self._screen.session.task, self._screen.session.recipe.criterion
+        return task is not None and task.calibration is not None and self._errors_of != (task, criterion)
+
+    def take_errors(self, found: "ErrorCurves") -> None:
+        """Take what was worked out elsewhere by the present task."""
+        task = self._screen.session.task
+        if task is not None:
+            self.errors, self._errors_of = found, (task, found.criterion)
+            self._show_scan()
+
     def read_errors(self) -> None:
         """Work out how wrong the network gets with each layer alone cut, where the task has calibration data and that
         isn't known yet; nothing where other work goes on."""
         session = self._screen.session
         criterion = session.recipe.criterion
         task = session.task
-        if self.job is not None or task is None or task.calibration is None or self._errors_of == (task, criterion):
+        if self.job is not None or task is None or not self.lacks_errors():
             return
 
         self._errors_of = task, criterion  # tried once: where it fails, it would again
@@ -315,6 +335,7 @@ class LongWork:
         session = self._screen.session
         self._plan = plan = session.plan
         search = session.search(taken_in(session, self._screen))
+        self._screen.live.stop()
         self.job = Job(kind, lambda progress: (plan, *do(search, progress)))
         self.doing = Doing(kind.words, "", 0.0)
         self._screen.remark("")
@@ -388,6 +409,7 @@ class LongWork:
             self._start(*self._waiting.pop(0))
         elif self._screen.tabs.active == "sensitivity":
             self.read_errors()
+        self._screen.live.touched()
 
     def take(self, plan: "Plan", accuracy: "Accuracy | None", result: "Result | None") -> None:
         """Remember what was found out of a plan. A cut may have found widths that the network's own code fixes."""

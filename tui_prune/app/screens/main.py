@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -18,12 +18,13 @@ from tui_prune.app.bindings import MAIN
 from tui_prune.app.cells import Cell, Line, text_of
 from tui_prune.app.describe import describe_layer, describe_module
 from tui_prune.app.heat_table import sensitivity_lines, worker_lines
-from tui_prune.app.jobs import JobEnded, JobProgressed
+from tui_prune.app.jobs import UNSAID, Job, JobEnded, JobProgressed, in_a_thread
 from tui_prune.app.outline import Node, outline
 from tui_prune.app.screens.compare_keys import CompareKeys
 from tui_prune.app.screens.dialog import MARKS
 from tui_prune.app.screens.guided_keys import GuidedKeys
 from tui_prune.app.screens.jump_keys import JumpKeys
+from tui_prune.app.screens.live_worth import LiveWorth
 from tui_prune.app.screens.long_work import LongWork
 from tui_prune.app.screens.overviews import overview_of
 from tui_prune.app.screens.plan_keys import PlanKeys
@@ -88,6 +89,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         self.node = None
         self.questions = Questions(self)
         self.work = LongWork(self)
+        self.live = LiveWorth(self)
         self._remark: Line = ()
         self.failure = None
         self._everything = False
@@ -143,6 +145,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             self.table.show_plan(plan)
             self._show_details()
             self.sum_up()
+        self.live.touched()
         self._changed()
 
     def settle(self) -> None:
@@ -208,6 +211,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         self.tabs.tell(node.path or node.label)
         self.table.follow(node.path)
         self._show_details(from_start=True)
+        self.live.touched()
 
     def show_sensitivity(self, *, from_start: bool = False) -> None:
         """Show the scan of the network as far as it got."""
@@ -451,12 +455,22 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
 
     # Long work
 
+    @work(exclusive=True, group="live", exit_on_error=False, description=UNSAID)
+    async def run_live(self, job: Job) -> None:
+        """Measure beside all other work; `JobEnded` tells of it."""
+        await in_a_thread(job, self.post_message)
+
+    def action_live(self) -> None:
+        self.remark(self.live.toggle())
+
     @on(JobProgressed)
     def _job_progressed(self, event: JobProgressed) -> None:
         self.work.progressed(event)
 
     @on(JobEnded)
     def _job_ended(self, event: JobEnded) -> None:
+        if self.live.ended(event):
+            return
         self.work.ended(event)
         self.step_ended(event)
         self.settle_unless_looking()

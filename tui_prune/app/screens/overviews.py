@@ -37,7 +37,7 @@ def _half_interval(score: "Score | None") -> float | None:
     """Half the width of the interval of what was measured last, in points of a hundred."""
     if score is None:
         return None
-    measured = [value for value in (score.recovered, score.after, score.before) if value is not None]
+    measured = [value for value in (score.recovered, score.live, score.after, score.before) if value is not None]
     found = evidence(measured[0], score.before)
     return None if found is None else 50 * (found.interval[1] - found.interval[0])
 
@@ -63,4 +63,6 @@ def _errors_expected(main: "MainParts") -> LayerErrors | None:
         point = curve.at(1 - layer.after / layer.before) if layer is not None and layer.before else None
         if point is not None:
             found[curve.layer] = point.left
-    return LayerErrors("expected by one pass", found) if any(found.values()) else None
+    if not any(found.values()):
+        return None
+    return LayerErrors(f"expected by one pass: {sum(found.values()):.2g} in all", found)
