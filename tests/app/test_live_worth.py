@@ -40,13 +40,13 @@ async def test_accuracy_and_errors_appear_when_the_keys_rest(start, task):
 
 async def test_a_key_turns_it_off_and_on(start, task):
     async with start((160, 40), task=task) as desk:
-        await desk.press("w")
+        await desk.press("V")
         assert "off" in desk.status
         await desk.press("g", "5", "0", "enter")
         await desk.pilot.pause(0.3)
         assert not desk.screen.live.measuring
         assert "if reconstructed" not in desk.title
-        await desk.press("w")
+        await desk.press("V")
         await desk.until(lambda: "if reconstructed" in desk.title, "the live accuracy")
 
 
@@ -54,7 +54,7 @@ async def test_where_it_takes_long_it_is_off_until_it_is_wanted(start, task, mon
     monkeypatch.setattr("tui_prune.app.screens.live_worth.LIMIT", 0.0)
     async with start((160, 40), task=task) as desk:
         await desk.until(lambda: "live accuracy is off" in desk.status, "why it is off")
-        await desk.press("w", "g", "5", "0", "enter")
+        await desk.press("V", "g", "5", "0", "enter")
         await desk.until(lambda: "if reconstructed" in desk.title, "the live accuracy")
 
 

@@ -56,7 +56,7 @@ MAIN = [
     Binding("W", "why", "Why so wide", id="why", tooltip="Why this layer gets just this width", show=False),
     Binding("v", "verify", "Verify", id="verify", tooltip="Cut now, and check the result in numbers", show=False),
     Binding("e", "evaluate", "Evaluate", id="evaluate", tooltip="Measure the accuracy by your task", show=False),
-    Binding("w", "live", "Live accuracy", id="live", tooltip="Measure plans while keys rest, or don't", show=False),
+    Binding("V", "live", "Live accuracy", id="live", tooltip="Measure plans while keys rest, or don't", show=False),
     Binding("n", "scan", "Scan", id="scan", tooltip="Cut each layer alone, and see what it can bear", show=False),
     Binding(
         "S",

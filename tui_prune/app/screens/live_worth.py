@@ -43,7 +43,7 @@ class LiveWorth:
         self._insisted = self.on
         if not self.on:
             self.stop()
-            return "live accuracy is off; w turns it on"
+            return "live accuracy is off; V turns it on"
         self.touched()
         task = self._screen.session.task
         if task is None or task.calibration is None:
@@ -112,7 +112,7 @@ class LiveWorth:
         elif self._took_too_long:
             self.on = False
             screen.remark(
-                f"live accuracy is off: one plan takes more than {LIMIT:.0f} s; w turns it on all the same", "dim"
+                f"live accuracy is off: one plan takes more than {LIMIT:.0f} s; V turns it on all the same", "dim"
             )
         if event.outcome is not None:
             screen.work.take_errors(event.outcome)
