@@ -53,8 +53,9 @@ async def test_a_key_turns_it_off_and_on(start, task):
 async def test_where_it_takes_long_it_is_off_until_it_is_wanted(start, task, monkeypatch):
     monkeypatch.setattr("tui_prune.app.screens.live_worth.LIMIT", 0.0)
     async with start((160, 40), task=task) as desk:
+        await desk.press("plus")
         await desk.until(lambda: "live accuracy is off" in desk.status, "why it is off")
-        await desk.press("V", "g", "5", "0", "enter")
+        await desk.press("V")
         await desk.until(lambda: "if reconstructed" in desk.title, "the live accuracy")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REST = 1.0
 """Seconds without a key after which measuring begins."""
-LIMIT = 15.0
+LIMIT = 20.0
 """Where it takes more seconds than this to measure one plan, it is off until the user turns it on."""
 
 
@@ -78,20 +78,26 @@ class LiveWorth:
         if not curves and not live:
             return
         search = session.search(taken_in(session, screen))
-        began, self._took_too_long = time.monotonic(), False
+        self._took_too_long = False
 
-        def do(progress: "Progress") -> "ErrorCurves | None":
+        def do(progress: "Progress") -> None:
+            if curves:
+                screen.call_later(self._take_errors, search.error_curves(progress))
+            began = time.monotonic()
+
             def timed(stage: str, done: float) -> None:
                 progress(stage, done)
                 self._check(began)
 
-            found = search.error_curves(timed) if curves else None
             if live:
                 search.measure_live(plan, timed)
-            return found
 
         self._job = Job(JobKind.LIVE, do)
         screen.run_live(self._job)
+
+    def _take_errors(self, found: "ErrorCurves") -> None:
+        self._screen.work.take_errors(found)
+        self._screen.sum_up()
 
     def _check(self, began: float) -> None:
         if not self._insisted and time.monotonic() - began > LIMIT:
@@ -114,7 +120,5 @@ class LiveWorth:
             screen.remark(
                 f"live accuracy is off: one plan takes more than {LIMIT:.0f} s; V turns it on all the same", "dim"
             )
-        if event.outcome is not None:
-            screen.work.take_errors(event.outcome)
         screen.sum_up()
         return True
