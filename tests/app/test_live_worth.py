@@ -30,7 +30,7 @@ async def test_accuracy_and_errors_appear_when_the_keys_rest(start, task):
         await desk.until(lambda: "if reconstructed" in desk.title, "the live accuracy")
         assert "75.0 % ±" in desk.title
         assert "if reconstructed (R)" in desk.pane("overview")
-        assert "expected by one pass" in desk.pane("overview")
+        assert "error by layer, expected" in desk.pane("overview")
         assert desk.session.recovered is None, "nothing is kept of it"
         await desk.press("7")
         chart = desk.pane("tradeoff").split("\n")[:-5]

@@ -52,7 +52,7 @@ def test_killed_while_it_is_fine_tuned_gone_on_with_and_saved(open_terminal, tmp
     app = open_terminal("nin", "--task", "task.py")
     app.wait_for("tnn_bin")
     app.press("g", "5", "0", ENTER)
-    app.wait_for("96 ━━━━")
+    app.wait_for("→  96")
     app.press("R", *[BACKSPACE] * len("recalibrate"), *"finetune", ENTER)
     app.wait_for("80.0 %")
     file = the_file(tmp_path)

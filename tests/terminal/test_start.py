@@ -21,7 +21,7 @@ def test_keys_that_are_pressed_at_once_reach_the_main_screen(open_terminal) -> N
     app = open_terminal()
     app.wait_for("Open a network")
     app.press("g", "5", "0", ENTER)
-    text = app.wait_for("96 ━━━━")
+    text = app.wait_for("→  96")
     assert "Open a network" not in text
     app.press("u", "q")
     assert app.wait_for_end() == 0

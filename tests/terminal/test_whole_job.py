@@ -16,7 +16,7 @@ def test_open_choose_save_and_load(open_terminal, tmp_path: Path) -> None:
     asked = app.wait_for("isn't saved")
     assert app.process.isalive(), asked
     app.press(ESCAPE)
-    app.wait_for("96 ━━━━")
+    app.wait_for("→  96")
     app.press("a", "8", ENTER)
     app.wait_for("align 8")
     app.press("s")

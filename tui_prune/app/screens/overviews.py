@@ -65,4 +65,4 @@ def _errors_expected(main: "MainParts") -> LayerErrors | None:
             found[curve.layer] = point.left
     if not any(found.values()):
         return None
-    return LayerErrors(f"expected by one pass: {sum(found.values()):.2g} in all", found)
+    return LayerErrors(f"expected {sum(found.values()):.2g} in all", found)
