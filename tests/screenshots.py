@@ -73,6 +73,9 @@ async def on_the_digits() -> None:
         await until(pilot, lambda: screen.work.job is None)
         await pilot.pause(0.5)
         take(app, "recovery.svg")
+        await pilot.press("7")
+        await pilot.pause(0.5)
+        take(app, "trade-off.svg")
         await pilot.press("1", "s")
         dialog = app.screen
         assert isinstance(dialog, SaveScreen)
