@@ -42,6 +42,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Input.cursor_blink, "_default", False)
     monkeypatch.setattr("tui_prune.app.screens.long_work.PATIENCE", 60.0)  # a busy machine may take long to stop
     monkeypatch.setattr("tui_prune.app.screens.live_worth.REST", 600.0)  # tests look at what keys do by themselves
+    monkeypatch.setattr("tui_prune.app.screens.live_worth.REST", 3600.0)  # tests of live accuracy turn it on
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

@@ -91,7 +91,7 @@ async def walk(opened: OpenedModel, seed: int, keys: int, size: tuple[int, int])
     return walker
 
 
-@pytest.mark.parametrize(("seed", "size"), [(1, (80, 24)), (2, (130, 40))])
+@pytest.mark.parametrize(("seed", "size"), [(1, (80, 24)), pytest.param(2, (130, 40), marks=pytest.mark.networks)])
 async def test_every_key_and_then_many_at_random(small, writes, seed: int, size: tuple[int, int]) -> None:
     walker = await walk(small, seed, 100, size)
     of_main = {one.binding.id for one in keymap.known() if one.owner is MainScreen}

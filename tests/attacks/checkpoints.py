@@ -15,9 +15,9 @@ from torch import nn
 import tui_prune
 from tests.attacks.mutating import DEEP, ODD_VALUES, changed, damaged
 from tests.attacks.trying import Try, attack
+from tui_prune.archives import safetensors_form
 from tui_prune.archives.archive import read_state_dict
 from tui_prune.archives.pruned_file import checksum, parse_checkpoint, read_checkpoint, report_in
-from tui_prune.archives.safetensors_form import to_safetensors
 from tui_prune.errors import TuiPruneError
 from tui_prune.saving.verify import verify_checkpoint
 
@@ -50,7 +50,7 @@ def bundled_content() -> dict[str, Any]:
 
 def written(path: Path, content: dict[str, Any]) -> bytes:
     if path.suffix == ".safetensors":
-        path.write_bytes(to_safetensors(content))
+        path.write_bytes(safetensors_form.pack(content))
     else:
         torch.save(content, path)
     return path.read_bytes()

@@ -125,7 +125,7 @@ def recipes(rng: random.Random, folder: Path) -> Iterator[Try]:
                 assert Recipe.from_dict(recipe.to_dict()) == recipe
                 try:
                     session().prepare(recipe)
-                    session()._make_plan(recipe)
+                    session().preview(recipe)
                 except TuiPruneError:
                     return
 

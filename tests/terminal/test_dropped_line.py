@@ -66,7 +66,7 @@ def check_that_it_goes_on(open_terminal) -> None:
     assert app.wait_for_end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.networks), signal.SIGKILL])
 def test_a_signal_loses_nothing(open_terminal, tmp_path: Path, number: signal.Signals) -> None:
     app = open_terminal("nin")
     choose(app, tmp_path)
