@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from tui_prune.cost.cost import Cost, CostModel
 from tui_prune.cost.measured_times import environment
-from tui_prune.cost.stopwatch import timed
+from tui_prune.cost.on_target import timed
+from tui_prune.cost.stopwatch import synchronise
 from tui_prune.graph.dispatch import OperatorMode
 from tui_prune.graph.grouping import build_graph
 from tui_prune.graph.trace import record_trace, untouched
@@ -63,7 +65,7 @@ def measure(
                 break
             progress("measure latency", done / (WARM_UP + ROUNDS))
             for run, model, found in zip(runs, models, passes, strict=True):
-                seconds = timed(run, device_of(model))
+                seconds = timed(run, partial(synchronise, device_of(model)))
                 if done >= WARM_UP:
                     found.append(seconds)
     progress("measure latency", 1.0)

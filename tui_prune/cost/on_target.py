@@ -82,8 +82,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """As malloc.h has them."""
 
 
-def fastest(runs: Sequence[Run | None], wait: Run, enough: float) -> list[float | None]:
-    """Return the least seconds that each of some functions takes; None for those that fail.
+def fastest(
+    runs: Sequence[Run | None], wait: Run, enough: float, failures: tuple[type[Exception], ...] = (Exception,)
+) -> list[float | None]:
+    """Return the least seconds that each of some functions takes; None for those that end in one of `failures`.
 
     All are run in turn in each round, so that what else the machine does meets them alike. That can only add to what a
     function takes, so the least is nearest to it.
@@ -93,8 +95,8 @@ def fastest(runs: Sequence[Run | None], wait: Run, enough: float) -> list[float 
         if run is not None:
             try:
                 run()
-                best[number] = _timed(run, wait, 1)
-            except Exception:  # an operator that can't have these shapes alone
+                best[number] = timed(run, wait)
+            except failures:  # an operator that can't have these shapes alone
                 continue
     repeats = [max(1, round(SHORTEST / seconds)) if seconds else 1 for seconds in best]
     started = time.perf_counter()
@@ -104,11 +106,12 @@ def fastest(runs: Sequence[Run | None], wait: Run, enough: float) -> list[float 
         for number, run in enumerate(runs):
             known = best[number]
             if run is not None and known is not None:
-                best[number] = min(known, _timed(run, wait, repeats[number]))
+                best[number] = min(known, timed(run, wait, repeats[number]))
     return best
 
 
-def _timed(run: Run, wait: Run, repeats: int) -> float:
+def timed(run: Run, wait: Run, repeats: int = 1) -> float:
+    """Return the seconds that a run takes, of several in a row. `wait` ends when the device has done all of it."""
     wait()
     started = time.perf_counter()
     for _ in range(repeats):

@@ -1,24 +1,22 @@
 """What single calls take on this device: run by themselves on random tensors of their shapes."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from tui_prune.cost import on_target
 from tui_prune.cost.cost import SizedCall
 from tui_prune.cost.measured_times import Remembered, environment
+from tui_prune.cost.on_target import Run
 
-ROUNDS = 25
-FEWEST_ROUNDS = 3
 ENOUGH = 0.015
 """Seconds for each of the functions, after which the fewest rounds are enough."""
-SHORTEST = 2e-4
-"""Seconds. A run that takes less is timed several at a time, so that the clock's own step doesn't count."""
-
-Run = Callable[[], Any]
+ALONE = (RuntimeError, TypeError)
+"""What an operator raises that can't have these shapes, or this number format, alone."""
 
 
 class Calls:
@@ -97,39 +95,8 @@ class Stopwatch(Calls):
 
 @torch.no_grad()
 def fastest(runs: Sequence[Run | None], device: torch.device) -> list[float | None]:
-    """The least seconds that each of some functions takes in several rounds; None for those that fail.
-
-    All are run in turn in each round, so that what else the machine does meets them alike. That can only add to what a
-    function takes, so the least is nearest to it.
-    """
-    best: list[float | None] = [None] * len(runs)
-    for n, run in enumerate(runs):
-        try:
-            if run is not None:
-                run()
-                best[n] = timed(run, device)
-        except (RuntimeError, TypeError):  # An operator that can't have these shapes, or this number format, alone.
-            continue
-    repeats = [max(1, round(SHORTEST / seconds)) if seconds else 1 for seconds in best]
-    started = time.perf_counter()
-    for done in range(ROUNDS):
-        if done >= FEWEST_ROUNDS and time.perf_counter() - started > ENOUGH * len(runs):
-            break
-        for n, run in enumerate(runs):
-            known = best[n]
-            if run is not None and known is not None:
-                best[n] = min(known, timed(run, device, repeats[n]))
-    return best
-
-
-def timed(run: Run, device: torch.device, repeats: int = 1) -> float:
-    """Seconds that a run takes, of several in a row."""
-    synchronise(device)
-    started = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    synchronise(device)
-    return (time.perf_counter() - started) / repeats
+    """The least seconds that each of some functions takes (`on_target.fastest`); None for those that fail."""
+    return on_target.fastest(runs, partial(synchronise, device), ENOUGH, ALONE)
 
 
 def synchronise(device: torch.device) -> None:

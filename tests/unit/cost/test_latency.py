@@ -19,7 +19,7 @@ from tests import small_nets as nets
 from tests.small_nets import IMAGES, ROWS, conv
 from tui_prune import Recipe, UsageError
 from tui_prune.cli.main import app
-from tui_prune.cost import bench, stopwatch
+from tui_prune.cost import bench, on_target, stopwatch
 from tui_prune.cost.bench import Measured, measure, peak_memory
 from tui_prune.cost.cost import CostModel, SizedCall
 from tui_prune.cost.latency import LatencyModel, Sweep, best_multiple
@@ -338,7 +338,7 @@ def test_measuring_can_be_stopped(pretended: Any) -> None:
 def test_every_call_can_be_run_alone(
     model: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, own_cache_and_one_thread: Path
 ) -> None:
-    monkeypatch.setattr(stopwatch, "ROUNDS", 1)
+    monkeypatch.setattr(on_target, "ROUNDS", 1)
     state = torch.get_rng_state()
     graph = tui_prune.trace(model.eval(), torch.randn(shape).to(next(model.parameters()).dtype), grouped="whole")
     state = torch.get_rng_state()

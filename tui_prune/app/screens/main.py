@@ -144,7 +144,7 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             self.keep_comparing()
             self.table.show_plan(plan)
             self._show_details()
-            self.sum_up()
+            self._show_sums()
         self.live.touched()
         self._changed()
 
@@ -248,7 +248,12 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
         return describe_module(self.plan, node, self.session.opened.notes, width)
 
     def sum_up(self) -> None:
-        """Bring the title, the status line and what was measured of compared plans up to date."""
+        """Bring up to date what tells of the whole network: title and status line, compared plans, two of the tabs."""
+        self._show_sums()
+        self.show_overview()
+        self.show_trade_off()
+
+    def _show_sums(self) -> None:
         if self.beside is not None:
             self.table.repaint()
         opened, plan, dirty = self.session.opened, self.plan, self.session.dirty
@@ -264,8 +269,6 @@ class MainScreen(PlanKeys, TreeKeys, PlansKeys, GuidedKeys, TuningKeys, CompareK
             lambda width: headlines.title(opened.title, opened.weights, plan, score, dirty, width)
         )
         self.show_way()
-        self.show_overview()
-        self.show_trade_off()
         marked = len(self.layer_tree.marked)
         hint = "" if self._remark or self._too_small() else self.work.hint(score)
         self.query_one("#status", OneLine).show(
