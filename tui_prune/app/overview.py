@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tui_prune.planning.plan import LayerPlan, Plan
 
 NAME, FIGURES = 12, 27
-"""Columns of a gauge's name, and of what is said behind it."""
+"""Widths in columns: the name of a gauge, and the figures behind it."""
 LEAST_GAUGE, MOST_GAUGE = 8, 60
 LEAST_SKYLINE, MOST_SKYLINE = 3, 20
 LARGEST = 6
@@ -59,7 +59,7 @@ class Overview:
 
 
 def overview_lines(found: Overview, width: int, height: int) -> tuple[Line, ...]:
-    """The Overview, in so many columns and lines."""
+    """Return the lines of the Overview for a pane of this width and height, in cells."""
     gap: list[Line] = [()] if height >= ROOMY else []
     above = [*_gauges(found, width), *gap]
     below = [*gap, *_errors(found, width), *(gap if found.errors else []), *_here(found, width)]
@@ -164,7 +164,7 @@ def _errors(found: Overview, width: int) -> list[Line]:
 
 
 def _here(found: Overview, width: int) -> list[Line]:
-    """The row under the cursor: what it is, what is left of it, and what goes with it."""
+    """Describe the row under the cursor: its kind, the share of it that is kept, and its coupled layers."""
     plan, node = found.plan, found.node
     if node is None:
         return []

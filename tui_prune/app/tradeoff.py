@@ -67,7 +67,7 @@ class TradeOff:
 
 
 def trade_off_lines(found: TradeOff, chosen: Trial | None, width: int, height: int) -> tuple[Line, ...]:
-    """The chart, and what is known of the dot that was chosen, in so many columns and lines."""
+    """Return the lines of the chart and of the chosen dot, for a pane of this width and height, in cells."""
     if not found.trials:
         return tuple((Cell(piece, "dim"),) for piece in wrap(found.doing or EMPTY, width - 2))
     rows, columns = max(3, height - BELOW), max(10, width - LABEL - 2)

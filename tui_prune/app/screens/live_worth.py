@@ -105,7 +105,7 @@ class LiveWorth:
             raise Cancelled
 
     def ended(self, event: JobEnded) -> bool:
-        """Take what has come of it; False where it was somebody else's job."""
+        """Take in the outcome of a live job. Return False for any other job."""
         if event.job.kind is not JobKind.LIVE:
             return False
         if event.job is not self._job:

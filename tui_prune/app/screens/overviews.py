@@ -1,4 +1,4 @@
-"""What the Overview tab is told: all that is known of the plan that is shown, from the session and its work."""
+"""Collects what the Overview tab shows, from the session and from the work that runs."""
 
 from typing import TYPE_CHECKING
 
